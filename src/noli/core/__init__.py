@@ -1,0 +1,1 @@
+"""The nouns: images, items, keys, models, runs, evidence, errors."""

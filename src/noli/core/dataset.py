@@ -1,0 +1,87 @@
+"""Items and sources: what a dataset is made of, independent of how it is stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+ID_LENGTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Where an item lies in its source, known without reading it.
+
+    Attributes:
+        path: Name inside the source, POSIX style, unique (``cat/1.jpg``, ``train-0.parquet#17``).
+        label: Class name, or None.
+        split: ``train``, ``test``, ... or None when the source has no splits.
+        text: Caption, or None.
+        index: Position in the source order.
+    """
+
+    path: str
+    label: str | None = None
+    split: str | None = None
+    text: str | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a dataset.
+
+    Attributes:
+        id: First 20 hex digits of the SHA-256 of the item's content; items with equal content share it.
+        path: Name inside the source.
+        label: Class name, or None.
+        split: Split name, or None.
+        text: Caption, or None.
+        sha256: Digest of the stored content, hex.
+    """
+
+    id: str
+    path: str
+    label: str | None = None
+    split: str | None = None
+    text: str | None = None
+    sha256: str = ""
+
+
+def content_id(content: bytes | npt.NDArray[Any]) -> tuple[str, str]:
+    """Return ``(id, sha256)`` of a file's bytes or of an array (dtype, shape and pixels)."""
+    digest = hashlib.sha256()
+    if isinstance(content, np.ndarray):
+        digest.update(f"{content.dtype.str}{content.shape}".encode())
+        digest.update(np.ascontiguousarray(content).data)
+    else:
+        digest.update(content)
+    full = digest.hexdigest()
+    return full[:ID_LENGTH], full
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A dataset as it lies on disk or behind a URL: listable, readable, never written."""
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+
+    @property
+    def layout(self) -> str:
+        """``flat``, ``class-folders``, ``metadata``, ``csv``, ``npz`` or ``parquet``."""
+
+    def refs(self) -> Iterator[Ref]:
+        """Iterate over the items in a fixed order; may be called repeatedly."""
+
+    def read(self, ref: Ref) -> bytes | npt.NDArray[Any]:
+        """Return the encoded bytes of one item, or its pixels ``[H, W, C]`` for array sources."""
+
+    def stat(self, ref: Ref) -> tuple[int, int]:
+        """Return ``(size in bytes, modification time in ns)``; 0 where unknown."""

@@ -1,0 +1,101 @@
+"""Typed errors. Each says what happened, where, why, and what to do; each has a stable exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class NoliError(Exception):
+    """Base of every error that noli raises on purpose.
+
+    Args:
+        what: What went wrong, one sentence.
+        where: The item, file or option concerned.
+        why: The cause, when known.
+        fix: What the user can do now.
+        items: Names of all items concerned (for data errors).
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        fix: str | None = None,
+        items: Iterable[str] = (),
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.why = why
+        self.fix = fix
+        self.items = tuple(items)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        for head, text in (("where", self.where), ("why", self.why), ("do", self.fix)):
+            if text:
+                parts.append(f"{head}: {text}")
+        return " | ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders; the default reduction would drop the keyword arguments.
+        return (_rebuild, (type(self), self.what, self.where, self.why, self.fix, self.items))
+
+
+def _rebuild(
+    cls: type[NoliError],
+    what: str,
+    where: str | None,
+    why: str | None,
+    fix: str | None,
+    items: tuple[str, ...],
+) -> NoliError:
+    return cls(what, where=where, why=why, fix=fix, items=items)
+
+
+class UsageError(NoliError):
+    """A call that can never work: unknown name, bad option value, contradictory arguments."""
+
+    exit_code = 2
+
+
+class OutputExists(UsageError):
+    """The output place is taken, or lies inside the input (or the reverse). Nothing was written."""
+
+
+class MissingPrerequisite(NoliError):
+    """An optional package, a model file or a program is missing; `fix` names the exact install."""
+
+    exit_code = 3
+
+
+class DataError(NoliError):
+    """Input items that cannot be used; `items` lists them."""
+
+    exit_code = 4
+
+
+class KeyFileError(DataError):
+    """A key file that cannot be read, is damaged, or needs another passphrase."""
+
+
+class WrongKey(DataError):
+    """The key is valid but is not the one that made this data."""
+
+
+class RunError(NoliError):
+    """A run that failed for a reason outside the data: disk full, read-only place, damaged run folder."""
+
+
+class WorkerDied(RunError):
+    """A worker process was killed (often: out of memory). The run can be resumed."""
+
+
+class Interrupted(NoliError):
+    """Stopped by the user; the same command resumes."""
+
+    exit_code = 130

@@ -1,0 +1,105 @@
+"""Evidence: one claim, how it was tested, what came out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["supported", "not supported", "inconclusive"]
+Level = Literal["naive", "routine", "adaptive"]
+LEVELS: tuple[Level, ...] = ("naive", "routine", "adaptive")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Row(_Frozen):
+    """One measured row of a battery.
+
+    Attributes:
+        name: Countermeasure, for example ``jpeg-10``.
+        about: What the trainer does, in plain words.
+        level: Attacker level; ``context`` rows inform but never decide.
+        values: Held-out clean accuracy per seed, each in [0, 1].
+        value: Mean of ``values``.
+        low, high: Interval for the mean.
+        n: Held-out items per seed.
+        detail: Further numbers (images per second, PSNR gain of a leak, ...).
+    """
+
+    name: str
+    about: str
+    level: Level | Literal["context"]
+    values: tuple[float, ...]
+    value: float
+    low: float
+    high: float
+    n: int
+    detail: dict[str, float] = Field(default_factory=dict)
+
+
+class LevelVerdict(_Frozen):
+    """Worst case up to and including one attacker level.
+
+    Attributes:
+        level: Attacker level.
+        verdict: Whether protection holds there.
+        worst: Name of the row with the highest accuracy.
+        value, low, high: That row's accuracy and interval.
+        bound: Highest accuracy at which the claim would be supported.
+    """
+
+    level: Level
+    verdict: Verdict
+    worst: str
+    value: float
+    low: float
+    high: float
+    bound: float
+
+
+class Evidence(_Frozen):
+    """A claim with its test.
+
+    Attributes:
+        claim: The claim in words.
+        null: The null hypothesis in words.
+        level: Attacker level at which the claim was made, fixed beforehand (None where levels do not apply).
+        verdict: Outcome at that level.
+        reason: Plain-language reason for the verdict.
+        statistic: Name of the statistic.
+        value, low, high: Statistic and its interval; None when nothing meaningful could be measured.
+        bound: Threshold, fixed in advance.
+        n: Number of held-out observations.
+        rows: Everything measured.
+        levels: Verdict per attacker level.
+        reference: Named reference values (clean accuracy, chance, ...).
+        hashes: Digests of the data judged.
+        limits: What this evidence does not show.
+        config: The resolved configuration.
+    """
+
+    claim: str
+    null: str
+    level: Level | None
+    verdict: Verdict
+    reason: str
+    statistic: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    bound: float | None = None
+    n: int = 0
+    rows: tuple[Row, ...] = ()
+    levels: tuple[LevelVerdict, ...] = ()
+    reference: dict[str, float] = Field(default_factory=dict)
+    hashes: dict[str, str] = Field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    config: dict[str, object] = Field(default_factory=dict)
+
+    @property
+    def supported(self) -> bool:
+        """True only for the verdict ``supported``."""
+        return self.verdict == "supported"

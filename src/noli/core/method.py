@@ -1,0 +1,124 @@
+"""What a method is: a card, a Config, and pure functions in one module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from noli.core.dataset import Item
+from noli.core.images import Working
+from noli.core.key import Key
+
+Family = Literal["protect", "mark", "lock", "attack", "unlearn", "harden", "generate", "evaluate", "verify"]
+Arrow = Literal["data->data", "model->model", "judge"]
+State = dict[str, Any]
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's Config: frozen, unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user must know before using a method.
+
+    Attributes:
+        title: Full name.
+        paper: Citation in one line, with the arXiv id.
+        stops: What it stops, one sentence each.
+        does_not_stop: What it does not stop, one sentence each.
+        bibtex: Citation entry, or an empty string.
+    """
+
+    title: str
+    paper: str
+    stops: tuple[str, ...]
+    does_not_stop: tuple[str, ...]
+    bibtex: str = ""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A registry entry once its module is loaded.
+
+    Attributes:
+        name: ``family/method``, or ``package/name`` for plug-ins.
+        family: Verb group.
+        arrow: Kind of pure core.
+        config: Config class; its fields are the CLI flags, the YAML and the manifest.
+        card: Facts for `explain`, the docs and the report.
+        needs: Subset of ``{"key", "labels", "text"}``.
+        reversible: Whether the module has ``invert``.
+        options: Config fields shown as CLI options of their own (the rest through ``--set``).
+        module: The module that holds the pure functions.
+    """
+
+    name: str
+    family: Family
+    arrow: Arrow
+    config: type[MethodConfig]
+    card: Card
+    needs: frozenset[str] = frozenset()
+    reversible: bool = False
+    options: tuple[str, ...] = ()
+    module: str = field(default="")
+
+
+class DataMethod(Protocol):
+    """The functions of a data -> data method module."""
+
+    SPEC: Spec
+
+    def prepare(self, summary: DataSummary, key: Key, cfg: Any, previous: State | None = None) -> State:
+        """Do the expensive part once.
+
+        Args:
+            summary: What is known of the whole data set after the scan.
+            key: Owner's key.
+            cfg: The method's Config.
+            previous: State of the run that is being extended; what it fixes must not change.
+
+        Returns:
+            A JSON-serialisable dict without secrets (it is written into the manifest).
+        """
+
+    def apply(self, state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> Working:
+        """Transform working images ``[N, C, H, W]``; pure, per item, independent of order and batching."""
+
+    def invert(
+        self,
+        state: State,
+        batch: Working,
+        items: Sequence[Item],
+        key: Key,
+        cfg: Any,
+        extras: Sequence[dict[str, float]],
+    ) -> Working:
+        """Undo :meth:`apply` as far as possible (only when ``SPEC.reversible``)."""
+
+    def extras(
+        self, state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any
+    ) -> list[dict[str, float]]:
+        """Per-item numbers that ``invert`` needs and that are not secret (may be empty dicts)."""
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What the pre-flight scan learned about a data set.
+
+    Attributes:
+        items: Number of usable items.
+        classes: Class names in sorted order (empty without labels).
+        shapes: ``(H, W, C)`` -> count for the most frequent shapes (at most 64 of them).
+        uri: Where the data lies; for methods whose `prepare` must read it again.
+    """
+
+    items: int
+    classes: tuple[str, ...]
+    shapes: dict[tuple[int, int, int], int]
+    uri: str = ""

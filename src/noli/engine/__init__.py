@@ -1,0 +1,1 @@
+"""The runner: plan, shards, workers, resume, undo, diff."""

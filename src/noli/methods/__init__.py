@@ -1,0 +1,1 @@
+"""One file per published system; nothing here imports another method."""

@@ -1,0 +1,1 @@
+"""Methods that judge protected data."""

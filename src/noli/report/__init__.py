@@ -1,0 +1,1 @@
+"""Reports: one offline HTML file, JSON and a Markdown card from a run folder."""
