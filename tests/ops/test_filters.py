@@ -10,16 +10,12 @@ from noli.ops.filters import adjoint_batch, filter_batch, image_peaks, invert_ba
 BORDERS = ("zero", "reflect")
 
 
-def slow_filter(image: np.ndarray, kernel: np.ndarray, border: str) -> np.ndarray:
-    """One image [C, H, W], one kernel, four loops, float64."""
+def slow_filter(image: np.ndarray, kernel: np.ndarray, border: str, anchor: tuple[int, int]) -> np.ndarray:
+    """One image [C, H, W], one kernel, three loops, float64."""
     c, h, w = image.shape
     k = len(kernel)
-    pad = k // 2
-    grown = np.pad(
-        image.astype(np.float64),
-        ((0, 0), (pad, pad), (pad, pad)),
-        mode="constant" if border == "zero" else border,
-    )
+    (top, left), mode = anchor, "constant" if border == "zero" else border
+    grown = np.pad(image.astype(np.float64), ((0, 0), (top, k - 1 - top), (left, k - 1 - left)), mode=mode)
     out = np.zeros((c, h, w))
     for ch in range(c):
         for i in range(h):

@@ -1,7 +1,7 @@
 """How far apart two filters are for natural images.
 
-Natural images have power near ``1 / frequency^2``, so a difference at low frequencies weighs most. The distance
-between filters f and g is the root mean square of ``log|F| - log|G|`` with those weights, both filters
+Natural images have power near ``1 / frequency^2``, so a difference at low frequencies weighs most. The
+distance between filters f and g is the root mean square of ``log|F| - log|G|`` with those weights, both
 scaled to 1 at frequency 0 (exposure does not count). It ignores shifts, as convolutional networks nearly do.
 """
 
@@ -19,7 +19,7 @@ Vectors = npt.NDArray[np.float64]
 def signature(kernels: npt.NDArray[np.float32]) -> Vectors:
     """Map kernels ``[N, k, k]`` to vectors ``[N, D]`` whose Euclidean distance is the filter distance.
 
-    The identity filter maps to (nearly) the zero vector, so a vector's length is the distance to clean images.
+    The identity maps to (nearly) the zero vector, so a vector's length is the distance to clean images.
     """
     n = len(kernels)
     total = kernels.sum(axis=(1, 2), dtype=np.float64)

@@ -1,0 +1,280 @@
+"""CUDA: convolution-based unlearnable data (Sadasivan, Soltanolkotabi, Feizi; CVPR 2023; arXiv 2303.04278).
+
+Every class gets a secret k x k filter: taps drawn from U(0, p_b), one tap set to 1. Each image is filtered
+with its class's filter (cross-correlation, the same for all channels). A network trained on the result learns
+"which filter" instead of "what is shown" and fails on clean images. Labels and image sizes do not change.
+
+Two modes. ``paper`` is the published maths: zero padding, division by the image's largest value.
+``keyed`` (default, ours) draws the same kind of filters but
+
+* puts the tap of 1 on the output pixel, so the image is not shifted, and divides by the filter's sum, so
+  exposure is kept (better PSNR for the same filters);
+* adds keyed random taps per image (``jitter``), so that one leaked pair of a clean and a protected image
+  does not give the class's other images away;
+* derives filters from the key and the class *name*, so that adding classes or images changes nothing else;
+* draws again when a filter nearly equals another class's.
+
+Shapes: working images ``float32 [N, C, H, W]`` in [0, 1] in and out, C in {1, 3}, any H and W >= 1.
+
+Threat model: the owner publishes only protected images, all of a class, and keeps key and originals private;
+a trainer trains anything on them with the true labels. The card below says what this does not stop.
+Where we differ from the authors' description: an all-black image stays black (0/0 in the formula), values
+are rounded to 8 bits (not truncated), and randomness comes from a 256-bit key instead of an integer seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from noli.core.dataset import Item
+from noli.core.errors import DataError
+from noli.core.images import Working, check_images
+from noli.core.key import Key
+from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
+from noli.ops.filters import Border, filter_batch, image_peaks, invert_batch, rescale_to_max
+from noli.ops.spectra import Vectors, nearest_distance, signature
+
+LARGE_SIDE = 128
+_ATTEMPTS = 32
+_JUDGED = (3, 0.3)  # kernel and blur at which separation is judged, whatever the image size
+
+
+class Config(MethodConfig):
+    """Options of CUDA. Paper defaults: k = 3, p_b = 0.3 up to 64 px; k = 9, p_b = 0.06 at 224 px."""
+
+    mode: Literal["keyed", "paper"] = Field("keyed", description="keyed (ours) or paper (published maths)")
+    kernel: int | None = Field(
+        None, ge=3, le=31, description="side k of the filters in pixels, odd; by resolution if not given"
+    )
+    blur: float | None = Field(
+        None, gt=0, le=1, description="p_b, upper bound of the random taps; by resolution if not given"
+    )
+    border: Border | None = Field(None, description="zero or reflect; paper: zero, keyed: reflect")
+    jitter: float = Field(
+        1.0, ge=0, le=4, description="keyed mode: random taps per image, in units of blur (paper: 0)"
+    )
+    separation: float = Field(
+        0.1, ge=0, le=1, description="keyed mode: smallest log-spectral distance between classes' filters"
+    )
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse even kernel sides."""
+        if self.kernel is not None and self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+
+    def shape_for(self, height: int, width: int) -> tuple[int, float]:
+        """Kernel side and blur for an image of this size."""
+        kernel, blur = (3, 0.3) if min(height, width) < LARGE_SIDE else (9, 0.06)
+        if self.kernel is not None:
+            # Keep the expected sum of the random taps when only the size is chosen.
+            kernel, blur = self.kernel, 0.3 * 8 / (self.kernel**2 - 1)
+        return kernel, self.blur if self.blur is not None else blur
+
+    @property
+    def padding(self) -> Border:
+        """Border handling in force."""
+        return self.border or ("zero" if self.mode == "paper" else "reflect")
+
+
+SPEC = Spec(
+    name="protect/cuda",
+    family="protect",
+    arrow="data->data",
+    config=Config,
+    needs=frozenset({"key", "labels"}),
+    reversible=True,
+    options=("mode", "kernel", "blur", "border", "jitter"),
+    module=__name__,
+    card=Card(
+        title="CUDA: convolution-based unlearnable data",
+        paper="Sadasivan, Soltanolkotabi, Feizi. CUDA: Convolution-based Unlearnable Datasets. CVPR 2023. "
+        "arXiv 2303.04278",
+        stops=(
+            "Ordinary training of image classifiers on the protected images with their true labels.",
+            "Usual augmentations and small-norm adversarial training: weaker protection, but still a loss.",
+        ),
+        does_not_stop=(
+            "A trainer who knows filters are used: sharpening with frequency filtering (RSK+FF) and random "
+            "displacement (COIN) undo them.",
+            "A thief who obtains clean originals beside their protected versions.",
+            "Training with other labels than yours, or on any unprotected copies of the same images.",
+            "Models that were trained before, and uses other than training (viewing, copying, editing).",
+        ),
+        bibtex="@inproceedings{sadasivan2023cuda, title={{CUDA}: Convolution-based Unlearnable Datasets}, "
+        "author={Sadasivan, Vinu Sankar and Soltanolkotabi, Mahdi and Feizi, Soheil}, booktitle={CVPR}, "
+        "year={2023}}",
+    ),
+)
+
+
+# ---------------------------------------------------------------------------------------- filters
+
+
+def class_filter(
+    key: Key, label: str, attempt: int, kernel: int, blur: float
+) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
+    """Draw the filter of one class.
+
+    Args:
+        key: Owner's key.
+        label: Class name.
+        attempt: Which draw to take.
+        kernel: Side k.
+        blur: Upper bound p_b of the random taps.
+
+    Returns:
+        The kernel ``[k, k]``, and the position (row, column) of its tap of 1.
+    """
+    stream = key.stream(f"protect/cuda/class/{attempt}", label)
+    # The position comes first, as a fraction, so that it is alike at every kernel size.
+    row, column = (int(u * kernel) for u in stream.uniform(2))
+    taps = stream.uniform(kernel * kernel, 0.0, blur).reshape(kernel, kernel).astype(np.float32)
+    taps[row, column] = 1.0
+    return taps, (row, column)
+
+
+def item_filters(
+    state: State, items: Sequence[Item], key: Key, cfg: Config, height: int, width: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Kernels ``[N, k, k]`` and anchors ``[N, 2]`` of the items, all images being ``height x width``."""
+    kernel, blur = cfg.shape_for(height, width)
+    known: dict[str, int] = state["attempts"]
+    per_class = {
+        label: class_filter(key, label, known[label], kernel, blur) for label in _labels(items, known)
+    }
+    kernels = np.stack([per_class[str(item.label)][0] for item in items])
+    if cfg.mode == "paper":
+        return kernels, np.full((len(items), 2), kernel // 2)
+    anchors = np.array([per_class[str(item.label)][1] for item in items])
+    if cfg.jitter:
+        size = (len(items), kernel, kernel)
+        draws = [key.stream("protect/cuda/item", i.id).uniform(kernel * kernel) for i in items]
+        kernels += (np.stack(draws) * (cfg.jitter * blur)).reshape(size).astype(np.float32)
+        kernels[np.arange(len(items)), anchors[:, 0], anchors[:, 1]] = 1.0
+    kernels /= kernels.sum(axis=(1, 2), keepdims=True)
+    return kernels, anchors
+
+
+def _labels(items: Sequence[Item], known: dict[str, int]) -> list[str]:
+    missing = [item.path for item in items if item.label is None or item.label not in known]
+    if missing:
+        raise DataError(
+            "CUDA needs a known class for every image.",
+            items=missing,
+            why="the image has no label, or its class was not there when the run was prepared",
+            fix="use class folders or a metadata.csv with a label column",
+        )
+    return sorted({str(item.label) for item in items})
+
+
+# ---------------------------------------------------------------------------------------- the method
+
+
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Choose, per class name, which keyed draw to use; classes of ``previous`` keep theirs.
+
+    A draw is rejected when its filter is closer than ``cfg.separation`` to another class's; after 32 draws
+    the best one is taken. Classes are visited in sorted order, so the choice depends on the other classes
+    only where two would have been nearly alike.
+
+    Returns:
+        ``{"attempts": {class: draw}}``; not secret.
+    """
+    attempts: dict[str, int] = dict((previous or {}).get("attempts", {}))
+    fresh = [label for label in summary.classes if label not in attempts]
+    if cfg.mode == "paper":
+        return {"attempts": attempts | dict.fromkeys(fresh, 0)}
+    taken = [_judged(key, label, attempt) for label, attempt in attempts.items()]
+    for label in fresh:
+        attempts[label] = _choose(key, label, taken, cfg.separation)
+        taken.append(_judged(key, label, attempts[label]))
+    return {"attempts": attempts}
+
+
+def _judged(key: Key, label: str, attempt: int) -> Vectors:
+    """Signature of a draw at the judging size, ``[1, D]``."""
+    return signature(class_filter(key, label, attempt, *_JUDGED)[0][None])
+
+
+def _choose(key: Key, label: str, taken: list[Vectors], separation: float) -> int:
+    if not taken:
+        return 0
+    others = np.concatenate(taken)
+    distances = []
+    for attempt in range(_ATTEMPTS):
+        distances.append(float(nearest_distance(_judged(key, label, attempt), others)[0]))
+        if distances[-1] >= separation:
+            return attempt
+    return int(np.argmax(distances))
+
+
+def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
+    """Protect working images.
+
+    Args:
+        state: Result of :func:`prepare`.
+        batch: ``float32 [N, C, H, W]`` in [0, 1].
+        items: The N items; ``label`` and (keyed mode) ``id`` are used.
+        key: Owner's key.
+        cfg: Options.
+
+    Returns:
+        ``float32 [N, C, H, W]`` in [0, 1].
+
+    Raises:
+        DataError: Bad images, or an item whose class is unknown.
+    """
+    check_images(batch)
+    if len(batch) == 0:
+        return batch
+    kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:])
+    out = filter_batch(batch, kernels, cfg.padding, anchors)
+    if cfg.mode == "paper":
+        rescale_to_max(out)
+    return np.clip(out, 0.0, 1.0, out=out)
+
+
+def invert(
+    state: State,
+    batch: Working,
+    items: Sequence[Item],
+    key: Key,
+    cfg: Config,
+    extras: Sequence[dict[str, float]],
+) -> Working:
+    """Undo :func:`apply` with the key: least squares with the exact border (no published counterpart).
+
+    Args:
+        state: Result of :func:`prepare`.
+        batch: Protected working images.
+        items: The N items, with the ids of the *original* images.
+        key: Owner's key.
+        cfg: Options of the protection.
+        extras: Per item ``{"scale": peak}`` as recorded by :func:`extras` (paper mode).
+
+    Returns:
+        ``float32 [N, C, H, W]`` in [0, 1].
+    """
+    check_images(batch)
+    if len(batch) == 0:
+        return batch
+    kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:])
+    scale = np.array([extra.get("scale", 1.0) for extra in extras], np.float32)
+    restored = invert_batch(batch * scale[:, None, None, None], kernels, cfg.padding, anchors, damping=1e-4)
+    return np.clip(restored, 0.0, 1.0, out=restored)
+
+
+def extras(
+    state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config
+) -> list[dict[str, float]]:
+    """Per item the number :func:`invert` needs: in paper mode the value that was divided by."""
+    if cfg.mode != "paper" or len(batch) == 0:
+        return [{} for _ in items]
+    kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:])
+    peaks: list[float] = image_peaks(filter_batch(batch, kernels, cfg.padding, anchors)).tolist()
+    return [{"scale": peak if peak > 0 else 1.0} for peak in peaks]
