@@ -14,7 +14,7 @@ from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.methods.protect import cuda
-from noli.ops.spectra import nearest_distance, signature
+from noli.ops.spectra import attraction_entropy, nearest_distance, signature
 
 KEY = Key.from_bytes(bytes(range(32)), "test")
 CLASSES = ("cat", "dog", "ship")
@@ -65,7 +65,7 @@ def test_paper_mode_equals_the_published_maths(n: int, h: int, w: int, c: int, k
     state = cuda.prepare(summary(*CLASSES), KEY, cfg)
     fast = cuda.apply(state, batch, refs, KEY, cfg)
     for image, item, result in zip(batch, refs, fast, strict=True):
-        kernel, _ = cuda.class_filter(KEY, str(item.label), 0, *cfg.shape_for(h, w))
+        kernel, _ = cuda.class_filter(KEY, str(item.label), 0, *cfg.shape_for(h, w), False)
         np.testing.assert_allclose(result, slow_paper(image, kernel), atol=1e-5)
 
 
@@ -80,19 +80,22 @@ def test_paper_defaults_follow_the_resolution() -> None:
 def test_class_filters_have_one_tap_of_one_and_the_rest_below_the_blur() -> None:
     positions = set()
     for i in range(60):
-        kernel, spot = cuda.class_filter(KEY, f"class {i}", 0, 3, 0.3)
+        kernel, spot = cuda.class_filter(KEY, f"class {i}", 0, 3, 0.3, False)
         assert kernel[spot] == 1
         assert np.sort(kernel.ravel())[-2] < 0.3
         assert kernel.min() >= 0
         positions.add(spot)
     assert len(positions) == 9
+    binary, spot = cuda.class_filter(KEY, "cat", 0, 9, 0.06, True)
+    assert set(np.unique(binary)) == {np.float32(0), np.float32(0.06), np.float32(1)}
+    assert 20 < (binary > 0).sum() < 60
 
 
-def slow_keyed(image: np.ndarray, item: Item, attempt: int, cfg: cuda.Config) -> np.ndarray:
+def slow_keyed(image: np.ndarray, item: Item, draw: int, cfg: cuda.Config) -> np.ndarray:
     """Keyed mode for one image with a plain padded sum, float64."""
     c, h, w = image.shape
     k, blur = cfg.shape_for(h, w)
-    kernel, (row, col) = cuda.class_filter(KEY, str(item.label), attempt, k, blur)
+    kernel, (row, col) = cuda.class_filter(KEY, str(item.label), draw, k, blur, True)
     taps = kernel.astype(np.float64)
     noise = KEY.stream("protect/cuda/item", item.id).uniform(k * k).reshape(k, k) * cfg.jitter * blur
     taps = taps + noise
@@ -115,7 +118,7 @@ def test_keyed_mode_equals_its_oracle(border: str, h: int, w: int) -> None:
     state = cuda.prepare(summary(*CLASSES), KEY, cfg)
     fast = cuda.apply(state, batch, refs, KEY, cfg)
     for image, item, result in zip(batch, refs, fast, strict=True):
-        oracle = slow_keyed(image, item, state["attempts"][item.label], cfg)
+        oracle = slow_keyed(image, item, state["draws"][item.label], cfg)
         np.testing.assert_allclose(result, oracle, atol=2e-5)
 
 
@@ -161,28 +164,41 @@ def test_extending_keeps_the_filters_of_known_classes() -> None:
     cfg = cuda.Config()
     first = cuda.prepare(summary("cat", "ship"), KEY, cfg)
     grown = cuda.prepare(summary("ant", "cat", "dog", "ship"), KEY, cfg, first)
-    assert {k: grown["attempts"][k] for k in ("cat", "ship")} == first["attempts"]
-    assert set(grown["attempts"]) == {"ant", "cat", "dog", "ship"}
+    assert {k: grown["draws"][k] for k in ("cat", "ship")} == first["draws"]
+    assert set(grown["draws"]) == {"ant", "cat", "dog", "ship"}
     batch, refs = images(2), [Item("0" * 20, "a", "cat"), Item("1" * 20, "b", "ship")]
     np.testing.assert_array_equal(
         cuda.apply(first, batch, refs, KEY, cfg), cuda.apply(grown, batch, refs, KEY, cfg)
     )
 
 
-def test_near_identical_filters_are_rejected() -> None:
-    cfg = cuda.Config(separation=0.12)
-    names = [f"class {i}" for i in range(40)]
-    chosen = cuda.prepare(summary(*names), KEY, cfg)["attempts"]
-    raw = cuda.prepare(summary(*names), KEY, cuda.Config(separation=0.0))["attempts"]
+def vectors_of(state: dict[str, dict[str, int]], binary: bool) -> np.ndarray:
+    kernels = [cuda.class_filter(KEY, n, d, 3, 0.3, binary)[0] for n, d in state["draws"].items()]
+    return signature(np.stack(kernels))
 
-    def closest(attempts: dict[str, int]) -> float:
-        vectors = signature(np.stack([cuda.class_filter(KEY, n, attempts[n], 3, 0.3)[0] for n in names]))
+
+def test_near_identical_filters_are_rejected() -> None:
+    cfg = cuda.Config(separation=0.12, candidates=1, taps="uniform")
+    names = [f"class {i}" for i in range(40)]
+
+    def closest(state: dict[str, dict[str, int]]) -> float:
+        vectors = vectors_of(state, False)
         return min(
             float(nearest_distance(v[None], np.delete(vectors, i, 0))[0]) for i, v in enumerate(vectors)
         )
 
-    assert closest(raw) < 0.12
-    assert closest(chosen) >= 0.12
+    assert closest(cuda.prepare(summary(*names), KEY, cfg.model_copy(update={"separation": 0.0}))) < 0.12
+    assert closest(cuda.prepare(summary(*names), KEY, cfg)) >= 0.12
+
+
+def test_selection_takes_the_set_with_the_lowest_attraction_entropy() -> None:
+    def entropy(candidates: int) -> float:
+        state = cuda.prepare(summary(*CLASSES), KEY, cuda.Config(candidates=candidates))
+        return attraction_entropy(np.linalg.norm(vectors_of(state, True), axis=1))
+
+    values = [entropy(n) for n in (1, 4, 16)]
+    assert values[0] >= values[1] >= values[2]
+    assert values[2] < values[0]
 
 
 @pytest.mark.parametrize("mode", ["keyed", "paper"])

@@ -12,7 +12,9 @@ Two modes. ``paper`` is the published maths: zero padding, division by the image
 * adds keyed random taps per image (``jitter``), so that one leaked pair of a clean and a protected image
   does not give the class's other images away;
 * derives filters from the key and the class *name*, so that adding classes or images changes nothing else;
-* draws again when a filter nearly equals another class's.
+* draws taps that are either 0 or p_b: filters lie further apart than with uniform taps;
+* draws again when a filter nearly equals another class's, and takes, of several sets of filters that the
+  key gives, the one that :func:`noli.ops.spectra.attraction_entropy` says protects best.
 
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1] in and out, C in {1, 3}, any H and W >= 1.
 
@@ -24,7 +26,8 @@ are rounded to 8 bits (not truncated), and randomness comes from a 256-bit key i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -37,11 +40,10 @@ from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 from noli.ops.filters import Border, filter_batch, image_peaks, invert_batch, rescale_to_max
-from noli.ops.spectra import Vectors, nearest_distance, signature
+from noli.ops.spectra import Vectors, attraction_entropy, nearest_distance, signature
 
 LARGE_SIDE = 128
 _ATTEMPTS = 32
-_JUDGED = (3, 0.3)  # kernel and blur at which separation is judged, whatever the image size
 
 
 class Config(MethodConfig):
@@ -55,11 +57,18 @@ class Config(MethodConfig):
         None, gt=0, le=1, description="p_b, upper bound of the random taps; by resolution if not given"
     )
     border: Border | None = Field(None, description="zero or reflect; paper: zero, keyed: reflect")
+    taps: Literal["uniform", "binary"] | None = Field(
+        None, description="class taps from U(0, blur) or from {0, blur}; paper: uniform, keyed: binary"
+    )
     jitter: float = Field(
         1.0, ge=0, le=4, description="keyed mode: random taps per image, in units of blur (paper: 0)"
     )
     separation: float = Field(
         0.1, ge=0, le=1, description="keyed mode: smallest log-spectral distance between classes' filters"
+    )
+
+    candidates: int = Field(
+        16, ge=1, le=256, description="keyed mode: sets of filters to choose from (paper: 1)"
     )
 
     def model_post_init(self, _context: object) -> None:
@@ -80,6 +89,11 @@ class Config(MethodConfig):
         """Border handling in force."""
         return self.border or ("zero" if self.mode == "paper" else "reflect")
 
+    @property
+    def binary(self) -> bool:
+        """Whether class taps are either 0 or the blur."""
+        return self.taps == "binary" if self.taps else self.mode == "keyed"
+
 
 SPEC = Spec(
     name="protect/cuda",
@@ -88,7 +102,7 @@ SPEC = Spec(
     config=Config,
     needs=frozenset({"key", "labels"}),
     reversible=True,
-    options=("mode", "kernel", "blur", "border", "jitter"),
+    options=("mode", "kernel", "blur", "border", "jitter", "candidates"),
     module=__name__,
     card=Card(
         title="CUDA: convolution-based unlearnable data",
@@ -115,27 +129,31 @@ SPEC = Spec(
 # ---------------------------------------------------------------------------------------- filters
 
 
+@lru_cache(maxsize=4096)  # images arrive a few at a time; drawing again would cost as much as filtering
 def class_filter(
-    key: Key, label: str, attempt: int, kernel: int, blur: float
+    key: Key, label: str, draw: int, kernel: int, blur: float, binary: bool
 ) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
     """Draw the filter of one class.
 
     Args:
         key: Owner's key.
         label: Class name.
-        attempt: Which draw to take.
+        draw: Which of the key's draws for this class.
         kernel: Side k.
         blur: Upper bound p_b of the random taps.
+        binary: Taps from {0, blur} with equal chances instead of U(0, blur).
 
     Returns:
         The kernel ``[k, k]``, and the position (row, column) of its tap of 1.
     """
-    stream = key.stream(f"protect/cuda/class/{attempt}", label)
-    # The position comes first, as a fraction, so that it is alike at every kernel size.
+    stream = key.stream(f"protect/cuda/class/{draw}", label)
     row, column = (int(u * kernel) for u in stream.uniform(2))
-    taps = stream.uniform(kernel * kernel, 0.0, blur).reshape(kernel, kernel).astype(np.float32)
-    taps[row, column] = 1.0
-    return taps, (row, column)
+    taps = stream.uniform(kernel * kernel)
+    scaled = (np.where(taps < 0.5, 0.0, blur) if binary else taps * blur).reshape(kernel, kernel)
+    filled = scaled.astype(np.float32)
+    filled[row, column] = 1.0
+    filled.setflags(write=False)
+    return filled, (row, column)
 
 
 def item_filters(
@@ -143,24 +161,25 @@ def item_filters(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Kernels ``[N, k, k]`` and anchors ``[N, 2]`` of the items, all images being ``height x width``."""
     kernel, blur = cfg.shape_for(height, width)
-    known: dict[str, int] = state["attempts"]
-    per_class = {
-        label: class_filter(key, label, known[label], kernel, blur) for label in _labels(items, known)
-    }
-    kernels = np.stack([per_class[str(item.label)][0] for item in items])
+    draws: dict[str, int] = state["draws"]
+    labels = _labels(items, draws)
+    bank = [class_filter(key, label, draws[label], kernel, blur, cfg.binary) for label in labels]
+    rows = np.fromiter((labels[str(item.label)] for item in items), np.intp, len(items))
+    kernels = np.stack([taps for taps, _ in bank])[rows]
     if cfg.mode == "paper":
         return kernels, np.full((len(items), 2), kernel // 2)
-    anchors = np.array([per_class[str(item.label)][1] for item in items])
+    anchors = np.array([spot for _, spot in bank])[rows]
     if cfg.jitter:
         size = (len(items), kernel, kernel)
-        draws = [key.stream("protect/cuda/item", i.id).uniform(kernel * kernel) for i in items]
-        kernels += (np.stack(draws) * (cfg.jitter * blur)).reshape(size).astype(np.float32)
+        noise = np.stack([key.stream("protect/cuda/item", i.id).uniform(kernel * kernel) for i in items])
+        kernels += (noise * (cfg.jitter * blur)).reshape(size).astype(np.float32)
         kernels[np.arange(len(items)), anchors[:, 0], anchors[:, 1]] = 1.0
     kernels /= kernels.sum(axis=(1, 2), keepdims=True)
     return kernels, anchors
 
 
-def _labels(items: Sequence[Item], known: dict[str, int]) -> list[str]:
+def _labels(items: Sequence[Item], known: dict[str, int]) -> dict[str, int]:
+    """The items' class names, numbered."""
     missing = [item.path for item in items if item.label is None or item.label not in known]
     if missing:
         raise DataError(
@@ -169,7 +188,7 @@ def _labels(items: Sequence[Item], known: dict[str, int]) -> list[str]:
             why="the image has no label, or its class was not there when the run was prepared",
             fix="use class folders or a metadata.csv with a label column",
         )
-    return sorted({str(item.label) for item in items})
+    return {label: row for row, label in enumerate(sorted({str(item.label) for item in items}))}
 
 
 # ---------------------------------------------------------------------------------------- the method
@@ -179,38 +198,54 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     """Choose, per class name, which keyed draw to use; classes of ``previous`` keep theirs.
 
     A draw is rejected when its filter is closer than ``cfg.separation`` to another class's; after 32 draws
-    the best one is taken. Classes are visited in sorted order, so the choice depends on the other classes
-    only where two would have been nearly alike.
+    the best one is taken. Of ``cfg.candidates`` complete sets the one with the lowest attraction entropy
+    is used. Later classes join the chosen set.
 
     Returns:
-        ``{"attempts": {class: draw}}``; not secret.
+        ``{"draws": {class: draw}, "series": chosen set, "judged": [kernel, blur]}``; not secret.
     """
-    attempts: dict[str, int] = dict((previous or {}).get("attempts", {}))
-    fresh = [label for label in summary.classes if label not in attempts]
+    old = previous or {}
+    draws: dict[str, int] = dict(old.get("draws", {}))
+    fresh = [label for label in summary.classes if label not in draws]
     if cfg.mode == "paper":
-        return {"attempts": attempts | dict.fromkeys(fresh, 0)}
-    taken = [_judged(key, label, attempt) for label, attempt in attempts.items()]
+        return {"draws": draws | dict.fromkeys(fresh, 0)}
+    height, width, _ = max(summary.shapes, key=lambda s: (summary.shapes[s], s), default=(32, 32, 3))
+    kernel, blur = old.get("judged", cfg.shape_for(height, width))
+
+    def vector(label: str, draw: int) -> Vectors:
+        return signature(class_filter(key, label, draw, kernel, blur, cfg.binary)[0][None])
+
+    serieses = [old["series"]] if old else range(cfg.candidates)
+    sets = {s: _complete(draws, fresh, s * _ATTEMPTS, vector, cfg.separation) for s in serieses}
+    best = min(sets, key=lambda s: _attraction(sets[s], vector))
+    return {"draws": sets[best], "series": best, "judged": [kernel, blur]}
+
+
+def _complete(
+    draws: dict[str, int],
+    fresh: list[str],
+    first: int,
+    vector: Callable[[str, int], Vectors],
+    separation: float,
+) -> dict[str, int]:
+    """Add the fresh classes, each with its first draw from ``first`` on that keeps away from the others."""
+    chosen = dict(draws)
+    taken = [vector(label, draw) for label, draw in chosen.items()]
     for label in fresh:
-        attempts[label] = _choose(key, label, taken, cfg.separation)
-        taken.append(_judged(key, label, attempts[label]))
-    return {"attempts": attempts}
+        others = np.concatenate(taken) if taken else np.empty((0, 1))
+        distances = []
+        for draw in range(first, first + _ATTEMPTS):
+            distances.append(float(nearest_distance(vector(label, draw), others)[0]))
+            if distances[-1] >= separation:
+                break
+        chosen[label] = first + int(np.argmax(distances))
+        taken.append(vector(label, chosen[label]))
+    return chosen
 
 
-def _judged(key: Key, label: str, attempt: int) -> Vectors:
-    """Signature of a draw at the judging size, ``[1, D]``."""
-    return signature(class_filter(key, label, attempt, *_JUDGED)[0][None])
-
-
-def _choose(key: Key, label: str, taken: list[Vectors], separation: float) -> int:
-    if not taken:
-        return 0
-    others = np.concatenate(taken)
-    distances = []
-    for attempt in range(_ATTEMPTS):
-        distances.append(float(nearest_distance(_judged(key, label, attempt), others)[0]))
-        if distances[-1] >= separation:
-            return attempt
-    return int(np.argmax(distances))
+def _attraction(draws: dict[str, int], vector: Callable[[str, int], Vectors]) -> float:
+    lengths = [np.linalg.norm(vector(label, draw)) for label, draw in draws.items()]
+    return attraction_entropy(np.array(lengths)) if lengths else 0.0
 
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:

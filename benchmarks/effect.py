@@ -1,0 +1,101 @@
+"""What protected CIFAR-10 still teaches: data variants x countermeasures x seeds.
+
+    python benchmarks/effect.py subset            10,000 training images, the whole standard battery, 3 seeds
+    python benchmarks/effect.py full              all 50,000 images, selected rows, 1 seed
+    python benchmarks/effect.py subset --seeds 1  only the first seed
+
+Resumable: finished cells lie in results/effect_subset.jsonl; delete a line to measure that cell again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
+from noli.core.images import cache_sized, to_float, to_uint8
+from noli.methods.protect import cuda
+from noli.methods.verify.battery import Measure, Trainer, table
+from noli.methods.verify.config import Config
+from noli.methods.verify.rows import summarise
+from noli.methods.verify.subject import LearnabilityData
+from noli.ops.filters import filter_batch
+
+FULL_ROWS = ("crop+flip", "jpeg-10", "rsk+ff", "coin")
+KEY = 0
+
+
+def variants(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Training sets by name; the two controls must stay near clean."""
+    key = bench_key(KEY)
+    noise = np.random.default_rng(0).integers(-8, 9, x.shape)
+    return {
+        "clean": x,
+        "paper CUDA": protect_arrays(x, y, key, cuda.Config(mode="paper")),
+        "keyed CUDA": protect_arrays(x, y, key, cuda.Config()),
+        "random noise 8/255": np.clip(x + noise, 0, 255).astype(np.uint8),
+        "one filter for all": one_filter(x),
+    }
+
+
+def one_filter(x: np.ndarray) -> np.ndarray:
+    """Every image through the same unit-sum filter, whatever its class."""
+    kernel = cuda.class_filter(bench_key(KEY), "universal", 0, 3, 0.3, False)[0]
+    out = np.empty_like(x)
+    for run in cache_sized(*x.shape):
+        kernels = np.repeat(kernel[None] / kernel.sum(), run.stop - run.start, axis=0)
+        out[run] = to_uint8(np.clip(filter_batch(to_float(x[run]), kernels), 0, 1))
+    return out
+
+
+def wanted(size: str, cfg: Config) -> list[Measure]:
+    """Rows to measure; partial protection only where something is protected."""
+    rows = [m for m in table(cfg) if not m.share]
+    return rows if size == "subset" else [m for m in rows if m.name in FULL_ROWS]
+
+
+def main() -> None:
+    size = sys.argv[1] if len(sys.argv) > 1 else "subset"
+    seeds = (
+        int(sys.argv[sys.argv.index("--seeds") + 1])
+        if "--seeds" in sys.argv
+        else 3
+        if size == "subset"
+        else 1
+    )
+    cfg = Config(battery="standard")
+    x, y = cifar10("train", 10_000 if size == "subset" else None)
+    test_x, test_y = cifar10("test", 5_000 if size == "subset" else None)
+    cells, sets = Cells(f"effect_{size}"), variants(x, y)
+    trainers = {
+        name: Trainer(LearnabilityData(x, data, y, y, test_x, test_y, CLASSES), cfg)
+        for name, data in sets.items()
+    }
+    summary: dict[str, object] = {}
+    for seed in range(seeds):
+        for row in wanted(size, cfg):
+            for name, trainer in trainers.items():
+                if not (row.leaked and name == "clean"):
+                    cells.get(
+                        f"{name}/{row.name}/{seed}", lambda t=trainer, r=row, s=seed: t.run(r, "protected", s)
+                    )
+    for name, data in sets.items():
+        rows = {}
+        for row in wanted(size, cfg):
+            done = [cells.done[c] for s in range(seeds) if (c := f"{name}/{row.name}/{s}") in cells.done]
+            if done:
+                found = summarise(row, done, 0.95)
+                rows[row.name] = found.model_dump(include={"level", "value", "low", "high", "values"})
+                if "leak_gain_db" in found.detail:
+                    rows[row.name]["leak_gain_db"] = found.detail["leak_gain_db"]
+        worst = max(rows, key=lambda r: rows[r]["value"])
+        summary[name] = {"psnr": None if name == "clean" else psnr(x, data), "rows": rows, "worst": worst}
+    save(
+        f"effect_{size}",
+        {"variants": summary, "training_images": len(x), "test_images": len(test_x), "key": KEY},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Names of image formats: suffixes, magic bytes, and which format an item is written in."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from noli.core.errors import UsageError
+from noli.data.picture import FormatPolicy
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+}
+IMAGE_SUFFIXES = frozenset(suffix for group in SUFFIXES.values() for suffix in group)
+# Pictures noli cannot protect are items too: copying them through as companions would publish them bare.
+# fmt: off
+FOREIGN_SUFFIXES = frozenset([
+    ".gif", ".apng", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".exr", ".hdr",
+    ".ico", ".svg", ".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".pcx", ".cr2", ".cr3", ".nef", ".arw", ".dng",
+    ".orf", ".rw2", ".raf", ".dcm",
+])
+PLAIN_SUFFIXES = frozenset([
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".rst", ".xml", ".yaml", ".yml", ".html", ".toml",
+    ".py", ".log",
+])
+# fmt: on
+
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (0, b"BM", "BMP"),
+    (0, b"II+\x00", "BigTIFF"),
+    (0, b"MM\x00+", "BigTIFF"),
+    (0, b"GIF8", "GIF"),
+    (4, b"ftyp", "HEIC, AVIF or video"),
+    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"v/1\x01", "OpenEXR"),
+    (128, b"DICM", "DICOM"),
+    (0, b"%PDF", "PDF"),
+    (0, b"PK\x03\x04", "ZIP"),
+    (0, b"<", "HTML, SVG or XML text"),
+)
+HEAD_BYTES = 132
+
+
+def magic(head: bytes) -> str | None:
+    """Return the name of the format whose magic bytes open ``head``, or None."""
+    for offset, mark, name in _MAGIC:
+        if head[offset : offset + len(mark)] == mark:
+            return name
+    return None
+
+
+def suffix_of(path: str) -> str:
+    """Return the lower-case suffix of a POSIX path, with its dot."""
+    return PurePosixPath(path).suffix.lower()
+
+
+def output_format(
+    picture_format: str, policy: FormatPolicy, *, channels: int = 3, bits: int = 8
+) -> tuple[str, str]:
+    """Choose the format an item is written in.
+
+    Lossless sources keep theirs. JPEG and lossy WebP become PNG, or lossless WebP under ``webp`` (grey and
+    16-bit pictures become PNG there, because WebP holds neither). Under ``same`` JPEG stays JPEG and WebP
+    stays WebP, stored lossless.
+
+    Args:
+        picture_format: ``Picture.format`` or ``ScanRow.format``.
+        policy: ``png``, ``webp`` or ``same``.
+        channels: 1 or 3.
+        bits: 8 or 16.
+
+    Returns:
+        ``(format, suffix)``; ``("RAW", "")`` for arrays.
+
+    Raises:
+        UsageError: Unknown format or policy.
+    """
+    if policy not in ("png", "webp", "same"):
+        raise UsageError("Unknown output format.", why=f"got {policy!r}", fix="use png, webp or same")
+    if picture_format == "RAW":
+        return "RAW", ""
+    if picture_format not in (*SUFFIXES, "WEBP_LOSSY"):
+        raise UsageError("Unknown picture format.", why=f"got {picture_format!r}")
+    chosen = picture_format
+    if policy == "same":
+        chosen = "WEBP" if picture_format == "WEBP_LOSSY" else picture_format
+    elif picture_format in ("JPEG", "WEBP_LOSSY"):
+        chosen = "WEBP" if policy == "webp" and channels == 3 and bits == 8 else "PNG"
+    return chosen, SUFFIXES[chosen][0]

@@ -1,0 +1,104 @@
+"""The decoded picture: pixels, alpha, and everything that must travel with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from noli.core.errors import DataError
+
+Pixels = npt.NDArray[Any]
+Metadata = Literal["keep", "strip"]
+FormatPolicy = Literal["png", "webp", "same"]
+MAX_PIXELS = 178_956_970
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One decoded image, in stored orientation.
+
+    Attributes:
+        pixels: ``uint8`` or ``uint16`` ``[H, W, C]``, C in {1, 3} (grey or RGB).
+        alpha: ``[H, W]`` of the same dtype, or None.
+        format: ``PNG``, ``JPEG``, ``WEBP`` (lossless), ``WEBP_LOSSY``, ``TIFF``, ``BMP``; ``RAW``: array.
+        mode: Mode before conversion, in Pillow's words (``L``, ``P``, ``CMYK``, ``RGB;16`` ...).
+        exif: EXIF block as TIFF bytes without the ``Exif`` prefix, embedded thumbnails removed.
+        icc: ICC profile that describes ``pixels``.
+        xmp: XMP packet.
+        text: PNG text entries (keyword, value).
+        dpi: Pixels per inch (x, y).
+        colour: PNG colour chunks to pass through (``gAMA``, ``cHRM``, ``sRGB``, ``cICP``).
+        has_gps: A position was found in EXIF or XMP.
+        notes: What was changed on the way in, one sentence each.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    format: str = "RAW"
+    mode: str = ""
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    dpi: tuple[float, float] | None = None
+    colour: tuple[tuple[str, bytes], ...] = ()
+    has_gps: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """8 or 16."""
+        return 16 if self.pixels.dtype == np.uint16 else 8
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB); alpha not counted."""
+        return int(self.pixels.shape[2])
+
+    def with_pixels(self, pixels: Pixels) -> Picture:
+        """Return the same picture with other pixels of equal shape and dtype.
+
+        Raises:
+            DataError: Shape or dtype differ.
+        """
+        if pixels.shape != self.pixels.shape or pixels.dtype != self.pixels.dtype:
+            raise DataError(
+                "New pixels must have the shape and dtype of the old ones.",
+                why=f"{pixels.dtype}{pixels.shape} against {self.pixels.dtype}{self.pixels.shape}",
+                fix="convert with noli.core.images.to_uint8 or to_uint16",
+            )
+        return replace(self, pixels=pixels)
+
+    def stacked(self) -> Pixels:
+        """Return ``[H, W, C]`` with alpha as the last channel when there is one."""
+        if self.alpha is None:
+            return self.pixels
+        return np.dstack((self.pixels, self.alpha))
+
+
+def from_array(array: Pixels, *, where: str) -> Picture:
+    """Wrap the pixels ``[H, W, C]`` (C = 1..4, uint8 or uint16) of an array source; alpha is split off.
+
+    Raises:
+        DataError: Other shapes or dtypes.
+    """
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            "Array items must be uint8 or uint16 [H, W, C] with 1 to 4 channels.",
+            where=where,
+            why=f"got {array.dtype} {array.shape}",
+            fix="store channels last, scaled to 0..255",
+        )
+    channels = array.shape[2]
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels] + (";16" if array.dtype == np.uint16 else "")
+    if channels in (1, 3):
+        return Picture(pixels=array, mode=mode)
+    return Picture(pixels=array[..., :-1], alpha=array[..., -1], mode=mode)
+
+
+def to_array(picture: Picture) -> Pixels:
+    """Undo :func:`from_array`: contiguous ``[H, W, C]`` with alpha last."""
+    return np.ascontiguousarray(picture.stacked())

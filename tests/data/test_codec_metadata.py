@@ -1,0 +1,199 @@
+"""EXIF, ICC, XMP, text, resolution and orientation: kept, stripped, and never with a hidden thumbnail."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from making import exif_block, file_bytes, pil, png_chunk, raw_png, smooth
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+from noli.data import exif
+from noli.data.codec import Picture, decode, encode, from_array
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF/></x:xmpmeta>"
+KEEPERS = ["PNG", "JPEG", "WEBP", "TIFF"]
+
+
+def rich(gps: bool = True) -> Picture:
+    plain = from_array(smooth(12, 9), where="x")
+    return replace(
+        plain, format="PNG", exif=exif_block(6, gps=gps), icc=SRGB, xmp=XMP, dpi=(300.0, 300.0),
+        text=(("Title", "A gradient"), ("Author", "Zoë ✓")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_keep_keeps_everything(name: str) -> None:
+    after = decode(encode(rich(), format=name), where="x")
+    assert after.icc == SRGB
+    assert after.xmp == XMP
+    assert after.has_gps
+    assert exif.orientation(after.exif) == 6
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + (after.exif or b""))
+    assert tags[0x010F].rstrip("\0") == "Maker"
+    assert tags.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    assert tags.get_ifd(0x8825)[2] == (52.0, 30.0, 0.0)
+    if name != "WEBP":
+        assert after.dpi == pytest.approx((300.0, 300.0), abs=0.02)
+    if name == "PNG":
+        assert after.text == rich().text
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_pillow_reads_our_metadata(name: str) -> None:
+    image = Image.open(io.BytesIO(encode(rich(), format=name)))
+    assert image.info["icc_profile"] == SRGB
+    assert image.getexif()[0x0112] == 6
+    assert image.getexif().get_ifd(0x8825)[1] == "N"
+    image.load()
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_strip_drops_everything_personal_and_keeps_the_profile(name: str) -> None:
+    data = encode(rich(), format=name, metadata="strip")
+    after = decode(data, where="x")
+    assert (after.exif, after.xmp, after.text, after.has_gps) == (None, None, (), False)
+    assert after.icc == SRGB
+    for secret in (b"Maker", b"gradient", b"2024:01:02"):
+        assert secret not in data
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF"])
+def test_orientation_is_kept_or_baked_in(turn: int, name: str) -> None:
+    array = smooth(8, 16)
+    tags = Image.Exif()
+    tags[0x0112] = turn
+    data = file_bytes(array, name, exif=tags)
+    stored = decode(data, where="x")
+    assert stored.pixels.shape == (8, 16, 3)  # stored orientation, whatever the tag says
+    assert exif.orientation(stored.exif) == turn
+    if name != "JPEG":
+        assert np.array_equal(stored.pixels, array)
+    stripped = decode(encode(stored, format="PNG", metadata="strip"), where="y")
+    shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(stripped.pixels, np.asarray(shown))
+    kept = ImageOps.exif_transpose(Image.open(io.BytesIO(encode(stored, format="PNG"))))
+    assert np.array_equal(np.asarray(kept), np.asarray(shown))
+
+
+def test_orientation_turns_alpha_too() -> None:
+    array = np.dstack((smooth(4, 6), smooth(4, 6, 1)))
+    before = replace(from_array(array, where="x"), exif=exif_block(8))
+    after = decode(encode(before, format="PNG", metadata="strip"), where="y")
+    assert np.array_equal(after.stacked(), exif.upright(array, 8))
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_gps_is_found_in_both_byte_orders(order: str) -> None:
+    with_gps, without = exif_block(1, gps=True), exif_block(1)
+    with_gps, without = _ordered(with_gps, order), _ordered(without, order)
+    assert with_gps[:2] == order.encode()
+    assert exif.has_gps(with_gps)
+    assert not exif.has_gps(without)
+    assert exif.orientation(with_gps) == 1
+    turned = exif.with_orientation(with_gps, 5)
+    assert exif.orientation(turned) == 5
+    assert len(turned) == len(with_gps)
+
+
+def _ordered(block: bytes, order: str) -> bytes:
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + block)
+    for group in (0x8769, 0x8825):
+        tags.get_ifd(group)
+    tags.endian = "<" if order == "II" else ">"
+    return tags.tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_tiff_output_follows_the_byte_order_of_its_tags(order: str) -> None:
+    before = replace(rich(), exif=_ordered(exif_block(3), order))
+    wide = replace(before, pixels=before.pixels.astype(np.uint16) * 257)
+    for one in (before, wide):
+        data = encode(one, format="TIFF")
+        assert data[:2] == order.encode()
+        assert np.array_equal(decode(data, where="x").pixels, one.pixels)
+
+
+def test_gps_in_xmp_counts() -> None:
+    assert exif.has_gps(None, b"<rdf exif:GPSLatitude='52,30N'/>")
+    assert not exif.has_gps(None, XMP)
+    assert not exif.has_gps(b"garbage")
+
+
+def test_thumbnails_never_travel() -> None:
+    thumbnail = file_bytes(smooth(8, 8), "JPEG")
+    block = exif_block(6, thumbnail=thumbnail)
+    data = file_bytes(smooth(16, 16), "JPEG", exif=b"Exif\0\0" + block)
+    assert thumbnail in data
+    got = decode(data, where="x")
+    assert any("thumbnail" in note for note in got.notes)
+    for name in KEEPERS:
+        written = encode(got, format=name)
+        assert thumbnail not in written
+        assert thumbnail[20:60] not in written
+        assert exif.orientation(decode(written, where="y").exif) == 6
+    assert b"GImg:image" not in exif.without_xmp_thumbnails(b"<a><xmpGImg:image>AAAA</xmpGImg:image></a>")[0]
+    assert exif.without_xmp_thumbnails(XMP) == (XMP, False)
+
+
+def test_previews_in_maker_notes_are_wiped() -> None:
+    preview = file_bytes(smooth(8, 8), "JPEG")
+    tags = Image.Exif()
+    tags[0x8769] = {0x927C: b"NOTE" + preview + b"END!"}
+    block = tags.tobytes().removeprefix(b"Exif\0\0")
+    cleaned, changed = exif.without_thumbnails(block)
+    assert changed
+    assert preview not in cleaned
+    assert b"NOTE" in cleaned
+    assert b"END!" in cleaned
+    assert len(cleaned) == len(block)
+
+
+def test_png_colour_chunks_pass_through() -> None:
+    gamma = (45455).to_bytes(4, "big")
+    data = raw_png(smooth(4, 4), 2, 8, png_chunk(b"gAMA", gamma), png_chunk(b"sRGB", b"\0"))
+    got = decode(data, where="x")
+    assert got.colour == (("gAMA", gamma), ("sRGB", b"\0"))
+    assert decode(encode(got, format="PNG"), where="y").colour == got.colour
+    # iCCP and sRGB may not stand together.
+    assert decode(encode(replace(got, icc=SRGB), format="PNG"), where="y").colour == (("gAMA", gamma),)
+
+
+def test_png_text_of_all_three_kinds() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Plain", "latin é")
+    info.add_text("Packed", "z" * 500, zip=True)
+    info.add_itxt("World", "日本", lang="ja", tkey="Welt", zip=True)
+    got = decode(file_bytes(smooth(4, 4), "PNG", pnginfo=info), where="x")
+    assert dict(got.text) == {"Plain": "latin é", "Packed": "z" * 500, "World": "日本"}
+    assert decode(encode(got, format="PNG"), where="y").text == got.text
+
+
+def test_a_text_bomb_is_dropped_with_a_note() -> None:
+    import zlib
+
+    bomb = b"Comment\0\0" + zlib.compress(bytes(64 << 20))
+    got = decode(raw_png(smooth(4, 4), 2, 8, png_chunk(b"zTXt", bomb)), where="x")
+    assert got.text == ()
+    assert any("Comment" in note for note in got.notes)
+
+
+def test_exif_hidden_in_png_text_is_found() -> None:
+    block = exif_block(3, gps=True)
+    text = f"\nexif\n{len(block) + 6:8d}\n{(b'Exif' + bytes(2) + block).hex()}\n".encode()
+    got = decode(
+        raw_png(smooth(4, 4), 2, 8, png_chunk(b"tEXt", b"Raw profile type exif\0" + text)), where="x"
+    )
+    assert exif.orientation(got.exif) == 3
+    assert got.has_gps
+
+
+def test_large_profile_in_jpeg_segments() -> None:
+    profile = bytes(range(256)) * 600  # three segments
+    got = decode(file_bytes(pil(smooth(8, 8)), "JPEG", icc_profile=profile), where="x")
+    assert got.icc == profile

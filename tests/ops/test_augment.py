@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from noli.ops.augment import crop_flip, cutout, mixup, symmetric_beta
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(n=5, c=3, h=9, w=7, seed=1):
+    return torch.rand(n, c, h, w, generator=seeded(seed))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(1, 4),
+    c=st.sampled_from([1, 3]),
+    h=st.integers(1, 9),
+    w=st.integers(1, 9),
+    pad=st.integers(0, 4),
+)
+def test_crop_flip_equals_cutting_one_image_at_a_time(n, c, h, w, pad):
+    x = batch(n, c, h, w)
+    fast = crop_flip(x, pad, seeded(3)).numpy()
+    draws = seeded(3)
+    top = torch.randint(0, 2 * pad + 1, (n,), generator=draws)
+    left = torch.randint(0, 2 * pad + 1, (n,), generator=draws)
+    mirrored = torch.rand(n, generator=draws) < 0.5
+    for i in range(n):
+        grown = np.pad(x[i].numpy(), ((0, 0), (pad, pad), (pad, pad)))
+        cut = grown[:, top[i] : top[i] + h, left[i] : left[i] + w]
+        assert np.array_equal(fast[i], cut[:, :, ::-1] if mirrored[i] else cut)
+
+
+def test_crop_flip_stays_channels_last_and_leaves_its_input_alone():
+    x = batch().contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    out = crop_flip(x, 2, seeded())
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, before)
+
+
+def test_cutout_blanks_exactly_one_square_per_image():
+    x = batch(6, 3, 9, 7)
+    fast = cutout(x, 4, seeded(5))
+    draws = seeded(5)
+    top = torch.randint(0, 9, (6, 1), generator=draws) - 2
+    left = torch.randint(0, 7, (6, 1), generator=draws) - 2
+    for i in range(6):
+        for r in range(9):
+            for c in range(7):
+                hole = top[i, 0] <= r < top[i, 0] + 4 and left[i, 0] <= c < left[i, 0] + 4
+                expected = torch.full((3,), 0.5) if hole else x[i, :, r, c]
+                assert torch.equal(fast[i, :, r, c], expected)
+
+
+def test_mixup_equals_the_formula_one_image_at_a_time():
+    x, y = batch(6), torch.tensor([0, 1, 2, 0, 1, 2])
+    mixed, soft = mixup(x, y, 3, 0.4, seeded(7))
+    draws = seeded(7)
+    other = torch.randperm(6, generator=draws)
+    weight = symmetric_beta(6, 0.4, draws)
+    for i in range(6):
+        w, j = float(weight[i]), int(other[i])
+        assert np.allclose(mixed[i], w * x[i] + (1 - w) * x[j], atol=1e-6)
+        expected = np.zeros(3)
+        expected[y[i]] += w
+        expected[y[j]] += 1 - w
+        assert np.allclose(soft[i], expected, atol=1e-6)
+
+
+def test_mixup_accepts_soft_labels():
+    soft = torch.full((4, 3), 1 / 3)
+    _, out = mixup(batch(4), soft, 3, 1.0, seeded())
+    assert torch.allclose(out, soft)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.4, 1.0])
+def test_symmetric_beta_has_the_right_distribution(alpha):
+    drawn = symmetric_beta(4000, alpha, seeded(11))
+    assert drawn.shape == (4000,)
+    assert stats.kstest(drawn.double().numpy(), stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+
+
+def test_same_generator_same_result_and_no_global_randomness():
+    state = torch.random.get_rng_state()
+    x, y = batch(), torch.arange(5)
+    assert torch.equal(crop_flip(x, 2, seeded(1)), crop_flip(x, 2, seeded(1)))
+    assert not torch.equal(crop_flip(x, 2, seeded(1)), crop_flip(x, 2, seeded(2)))
+    cutout(x, 3, seeded())
+    mixup(x, y, 5, 0.4, seeded())
+    assert torch.equal(state, torch.random.get_rng_state())

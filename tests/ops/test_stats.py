@@ -1,0 +1,103 @@
+import itertools
+from math import sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noli.ops.stats import accuracy_interval, bootstrap_means, wilson
+
+Z95 = 1.959963984540054
+
+
+def slow_wilson(successes, trials, z=Z95):
+    """The interval's definition: all p whose score test does not reject; ends found by bisection."""
+    share = successes / trials
+
+    def rejected(p):
+        return abs(share - p) > z * sqrt(p * (1 - p) / trials)
+
+    def edge(outside, inside):
+        for _ in range(200):
+            middle = (outside + inside) / 2
+            outside, inside = (middle, inside) if rejected(middle) else (outside, middle)
+        return inside
+
+    return (edge(0.0, share) if share > 0 else 0.0), (edge(1.0, share) if share < 1 else 1.0)
+
+
+@given(trials=st.integers(1, 5000), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_wilson_inverts_the_score_test(trials, data):
+    successes = data.draw(st.integers(0, trials))
+    low, high = wilson(successes, trials)
+    slow_low, slow_high = slow_wilson(successes, trials)
+    assert low == pytest.approx(slow_low, abs=1e-9)
+    assert high == pytest.approx(slow_high, abs=1e-9)
+    assert 0 <= low <= successes / trials <= high <= 1
+
+
+def test_wilson_known_values_and_refusals():
+    assert wilson(10, 100) == pytest.approx((0.05522914, 0.17436566), abs=1e-7)
+    assert wilson(5, 10, 0.99)[0] < wilson(5, 10, 0.95)[0]
+    for bad in ((-1, 10), (11, 10), (0, 0)):
+        with pytest.raises(ValueError, match="successes"):
+            wilson(*bad)
+
+
+def exact_bootstrap(correct):
+    """Every way to draw S seeds and N items with replacement, all equally likely."""
+    seeds, items = correct.shape
+    return np.sort(
+        [
+            np.mean([[correct[s, i] for i in chosen] for s in drawn])
+            for drawn in itertools.product(range(seeds), repeat=seeds)
+            for chosen in itertools.product(range(items), repeat=items)
+        ]
+    )
+
+
+def test_bootstrap_follows_the_exact_distribution():
+    correct = np.array([[1, 0, 1, 1], [0, 0, 1, 0]], bool)
+    exact, drawn = exact_bootstrap(correct), bootstrap_means(correct, draws=20_000)
+    points = np.unique(exact)
+    below = np.searchsorted(exact, points, side="right") / len(exact)
+    drawn_below = np.searchsorted(drawn, points + 1e-9, side="right") / len(drawn)
+    assert np.abs(below - drawn_below).max() < 0.015
+    assert drawn.mean() == pytest.approx(correct.mean(), abs=0.005)
+
+
+def test_bootstrap_is_private_and_repeatable():
+    correct = np.random.default_rng(0).random((3, 50)) < 0.6
+    state = np.random.get_state()[1].copy()
+    assert np.array_equal(bootstrap_means(correct, 100), bootstrap_means(correct, 100))
+    assert not np.array_equal(bootstrap_means(correct, 100), bootstrap_means(correct, 100, seed=1))
+    assert np.array_equal(state, np.random.get_state()[1])
+
+
+def test_one_seed_gives_wilson():
+    correct = np.arange(200)[None] < 60
+    assert accuracy_interval(correct) == (0.3, *wilson(60, 200))
+
+
+def test_disagreeing_seeds_widen_the_interval():
+    agree = np.tile(np.arange(500) < 250, (3, 1))
+    apart = np.stack([np.arange(500) < k for k in (100, 250, 400)])
+    mean, low, high = accuracy_interval(apart)
+    _, agree_low, agree_high = accuracy_interval(agree)
+    assert mean == pytest.approx(0.5)
+    assert low < agree_low - 0.05
+    assert high > agree_high + 0.05
+    # Never narrower than the test items alone allow.
+    assert agree_low <= wilson(250, 500)[0]
+    assert agree_high >= wilson(250, 500)[1]
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    generator = np.random.default_rng(3)
+    hits = 0
+    for _ in range(300):
+        _, low, high = accuracy_interval(generator.random((1, 200)) < 0.3)
+        hits += low <= 0.3 <= high
+    assert hits / 300 > 0.92

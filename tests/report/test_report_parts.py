@@ -1,0 +1,283 @@
+"""The parts of a report one by one: pictures, quality, words, privacy, card, manifest tables."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from report_making import blurred, evidence, record, textured
+
+from noli.ops import metrics
+from noli.report import cards, manifest, pictures, privacy, quality, words
+
+GAP, DASH = "\u00a0", "\u2013"
+
+
+# Pictures
+
+
+def decode(tile: pictures.Tile) -> np.ndarray:
+    data = base64.b64decode(tile.uri.removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_pictures_are_enlarged_pixel_by_pixel(channels: int) -> None:
+    first = textured(1)[..., :channels]
+    found = pictures.strip("a", first, blurred(first), "original", "protected")
+    assert [tile.caption for tile in found.tiles] == [
+        "Original",
+        "Protected",
+        "Difference \u00d710",
+        "Spectrum",
+    ]
+    tile = decode(found.tiles[0]).reshape(192, 192, channels)
+    assert (tile == np.kron(first, np.ones((6, 6, 1), np.uint8))).all()
+    assert found.psnr == metrics.in_words(metrics.psnr(first, blurred(first)))
+    assert found.ssim == metrics.ssim(first, blurred(first))
+
+
+def test_large_pictures_are_reduced_and_middle_ones_kept() -> None:
+    for side, expected in ((300, (256, 128)), (200, (200, 100)), (96, (192, 96)), (97, (97, 48))):
+        picture = textured(2, side)[: side // 2]
+        tile = pictures.strip("a", picture, picture, "original", "protected").tiles[0]
+        assert (tile.width, tile.height) == expected, side
+        assert tile.smooth == (side != 96)
+
+
+def test_one_pixel_and_thin_pictures() -> None:
+    for shape in ((1, 1, 3), (1, 500, 1), (3, 2, 3)):
+        picture = np.full(shape, 7, np.uint8)
+        found = pictures.strip("a", picture, picture, "original", "protected")
+        assert len(found.tiles) == 4
+        assert found.psnr == "identical"
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_difference_is_signed_and_times_ten(a: int, b: int) -> None:
+    first, second = np.full((1, 1, 1), a, np.uint8), np.full((1, 1, 1), b, np.uint8)
+    assert pictures.difference(first, second)[0, 0, 0] == min(255, max(0, 128 + 10 * (b - a)))
+
+
+def test_spectra_join_two_halves() -> None:
+    first, second = textured(1), textured(2)
+    joined = pictures.spectra(first, second)[..., 0]
+    assert (joined[:, :16] == metrics.spectrum(first)[:, :16]).all()
+    assert (joined[:, 16:] == metrics.spectrum(second)[:, 16:]).all()
+
+
+def test_preview_files(tmp_path: Path) -> None:
+    file = tmp_path / "preview.npz"
+    assert pictures.load_strips(file) == ()
+    wide = (textured(1).astype(np.uint16) * 257)[..., :1]
+    arrays = {f"{side}_{i}": textured(i) for i in range(10) for side in ("original", "protected")}
+    arrays |= {"original_3": wide, "protected_3": wide[..., 0]}
+    del arrays["protected_5"]
+    np.savez(file, names=np.array(["a", "b"]), **arrays)
+    strips = pictures.load_strips(file)
+    assert [strip.name for strip in strips] == ["a", "b", *(f"item {i}" for i in (3, 4, 5, 7, 8))]
+    assert (decode(strips[3].tiles[0])[::6, ::6] == textured(1)[..., 0]).all()
+    assert strips[3].psnr == "identical"
+    assert pictures.load_strips(file, verb="undo")[0].tiles[1].caption == "Restored"
+
+
+# Quality
+
+
+def test_summarise_matches_plain_statistics() -> None:
+    rows = [record(i, f"{i}.png") for i in range(9)]
+    rows[4] |= {"psnr": None, "ssim": 1.0, "linf": 0}
+    rows[5] |= {"notes": ["CMYK converted to RGB"]}
+    rows.append({"path": "bad.png", "error": "truncated"})
+    found = quality.summarise(iter(rows), "run")
+    assert (found.items, found.skipped, found.identical) == (9, 1, 1)
+    assert found.errors == (("bad.png", "truncated"),)
+    assert found.notes == {"CMYK converted to RGB": 1}
+    by_name = {m.name: m for m in found.measures}
+    psnr = [row["psnr"] for row in rows[:9] if row["psnr"] is not None]
+    assert by_name["psnr"].mean == pytest.approx(sum(psnr) / 8)
+    assert by_name["psnr"].median == pytest.approx(float(np.median(psnr)))
+    assert by_name["psnr"].worst == min(psnr)
+    assert by_name["linf"].worst == max(row["linf"] for row in rows[:9])
+    assert by_name["psnr"].worst_item == next(r["path"] for r in rows if r.get("psnr") == min(psnr))
+
+
+def test_sixteen_bit_changes_are_counted_in_levels_of_255() -> None:
+    found = quality.summarise([record(0, "a", bits=16, linf=257)], "run")
+    assert next(m for m in found.measures if m.name == "linf").worst == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, None, "x", True])
+def test_values_that_are_no_numbers_are_left_out(value: Any) -> None:
+    found = quality.summarise([record(0, "a", psnr=value, ssim=value, linf=0)], "run")
+    assert [m.name for m in found.measures] == ["linf"]
+
+
+def test_missing_psnr_is_not_identical() -> None:
+    row = record(0, "a")
+    del row["psnr"], row["linf"]
+    assert quality.summarise([row], "run").identical == 0
+
+
+def test_only_the_first_errors_are_kept() -> None:
+    found = quality.summarise(({"path": str(i), "error": "x"} for i in range(1000)), "run")
+    assert found.skipped == 1000
+    assert len(found.errors) == 20
+
+
+def test_a_sample_never_replaces_the_records() -> None:
+    full = quality.summarise([record(0, "a")], "run")
+    assert quality.with_sample(full, [("b", 0.1)]) is full
+    assert quality.with_sample(quality.Quality(), []) == quality.Quality()
+    sampled = quality.with_sample(quality.Quality(), [("b", 0.5), ("c", 0.25)]).measures[0]
+    assert (sampled.worst, sampled.worst_item, sampled.sampled) == (0.25, "c", True)
+
+
+# Words
+
+
+def test_numbers_in_words() -> None:
+    assert words.percent(0.5317) == f"53.2{GAP}%"
+    assert words.percent(None) == DASH
+    assert words.interval(0.501, 0.563) == f"50.1{DASH}56.3{GAP}%"
+    assert words.interval(None, 0.5) == DASH
+    assert words.count(1, "item") == f"1{GAP}item"
+    assert words.count(1200, "item") == f"1,200{GAP}items"
+
+
+def test_reference_is_found_under_both_names() -> None:
+    assert words.reference(evidence(), "clean") == 0.899
+    assert words.reference(evidence(reference={"clean_accuracy": 0.7}), "clean") == 0.7
+    assert words.reference(evidence(reference={}), "clean") is None
+
+
+def test_tabs_say_what_the_worst_attempt_did() -> None:
+    tabs = {tab.level: tab for tab in words.verdict_banner(evidence("not supported")).tabs}
+    assert list(tabs) == ["naive", "routine", "adaptive"]
+    assert [tab.claimed for tab in tabs.values()] == [False, True, False]
+    assert "Undoes the filter from one leaked pair per class" in tabs["adaptive"].sentence
+    assert f"82.0{GAP}%" in tabs["adaptive"].sentence
+    partial = evidence().model_copy(update={"levels": evidence().levels[:2]})
+    assert words.verdict_banner(partial).tabs[2].verdict == "not tested"
+
+
+def test_command_survives_a_shell() -> None:
+    import shlex
+
+    banner = words.unverified_banner("my photos/'a'", "out; rm -rf x")
+    assert banner.command is not None
+    assert shlex.split(banner.command) == ["noli", "verify", "out; rm -rf x", "--clean", "my photos/'a'"]
+    assert words.unverified_banner(None, None).command == "noli verify OUT --clean DATA"
+
+
+# Privacy
+
+
+def test_redact_by_name_by_place_and_in_urls() -> None:
+    data = {
+        "key": "/home/a/owner.key",
+        "key_file": "x.key",
+        "passphrase": "p",
+        "aws_secret": {"deep": "s"},
+        "tokens": ["t1", "t2"],
+        "has_password": True,
+        "uri": "s3://user:pw@bucket/x?X-Amz-Signature=1#f and https://b/c?d=e",
+        "kernel": 3,
+        "nothing": None,
+        "commitment": "abc",
+    }
+    found = privacy.redact(data, public={"abc"})
+    assert found["key"] == found["key_file"] == found["passphrase"] == found["tokens"] == privacy.NOT_SHOWN
+    assert "s" not in str(found["aws_secret"]).replace(privacy.NOT_SHOWN, "").replace("deep", "").replace(
+        "s'", ""
+    )
+    assert found["has_password"] is True
+    assert found["uri"] == "s3://bucket/x and https://b/c"
+    assert (found["kernel"], found["nothing"], found["commitment"]) == (3, None, "abc")
+    assert privacy.redact({"key": "5eed"}, public={"5eed"}) == {"key": "5eed"}
+
+
+@given(st.recursive(st.text(max_size=5), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x)))
+def test_a_secret_is_blanked_wherever_it_is_nested(data: Any) -> None:
+    found = privacy.redact({"outer": [data, {"my_password": "hunter2"}], "passphrase": ["hunter2", data]})
+    assert "hunter2" not in str(found)
+
+
+def test_withhold_keeps_numbers_digests_and_the_machine() -> None:
+    found = privacy.withhold(
+        {
+            "run_id": "r1",
+            "input": {"uri": "/ward/doe", "layout": "flat", "items": 3, "hash": "ab" * 32},
+            "args_passed": {"source": "/ward/doe", "Doe Jane": 1},
+            "results": {"doe_jane": 0.5},
+            "environment": {"cpu": "Some CPU"},
+            "shards": [{"index": 0, "sha256": "cd" * 32}],
+        }
+    )
+    assert found["input"] == {"uri": "withheld", "layout": "flat", "items": 3, "hash": "ab" * 32}
+    assert found["environment"] == {"cpu": "Some CPU"}
+    assert found["shards"][0]["sha256"] == "cd" * 32
+    assert "doe" not in str(found).lower()
+
+
+def test_item_names() -> None:
+    row = {"path": "doe/1.png", "id": "0123456789abcdef0123"}
+    assert privacy.item_name(row, "r", pictures=True) == "doe/1.png"
+    assert privacy.item_name(row, "r", pictures=False) == "item 0123456789ab"
+    first = privacy.item_name({"path": "doe/1.png"}, "r", pictures=False)
+    assert re.fullmatch(r"item [0-9a-f]{12}", first)
+    assert first != privacy.item_name({"path": "doe/1.png"}, "other run", pictures=False)
+
+
+# Card and manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain words, with (brackets).", "plain words, with (brackets)."),
+        ("<script>", "&lt;script&gt;"),
+        ("a|b*c*`d`[e](f)_g_", r"a\|b\*c\*\`d\`\[e\](f)\_g\_"),
+        ("# head\n- item", r"\# head - item"),
+        ("1. first", r"1\. first"),
+        ("- list", r"\- list"),
+    ],
+)
+def test_markdown_is_shown_as_text(text: str, expected: str) -> None:
+    assert cards.markdown(text) == expected
+
+
+def test_unknown_methods_have_no_card() -> None:
+    assert cards.method_card(None) is None
+    assert cards.method_card("nobody/nothing") is None
+    card = cards.method_card("protect/cuda")
+    assert card is not None
+    assert card.does_not_stop
+
+
+def test_manifest_tables() -> None:
+    rows = manifest.flatten(
+        {"a_b": {"uri": "x", "on": True, "n": [1, 2.5], "gone": None, "empty": ""}, "c": 0}
+    )
+    assert rows == [("a b: place", "x"), ("a b: on", "yes"), ("a b: n", "1, 2.5"), ("c", "0")]
+    shards = [{"index": i, "items": 2, "sha256": "aa"} for i in range(300)]
+    titles = dict(manifest.sections({"run_id": "r", "shards": shards}, evidence()))
+    assert list(titles) == ["Run", "Digests of the shards", "Test settings", "Digests of the data tested"]
+    assert len(titles["Digests of the shards"]) == 201
+    assert titles["Digests of the shards"][-1] == ("100 more", "in run.json")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, ""), (2.04, "2.0 s"), (120, "2.0 min"), (7200, "2.0 h"), (None, "")]
+)
+def test_duration(seconds: float | None, expected: str) -> None:
+    assert manifest.duration({"wall_seconds": seconds}) == expected
