@@ -75,6 +75,8 @@ def test_paper_defaults_follow_the_resolution() -> None:
     assert cfg.shape_for(64, 200) == (3, 0.3)
     assert cfg.shape_for(224, 224) == (9, 0.06)
     assert cfg.padding == "zero"
+    assert cuda.Config(kernel=9).shape_for(32, 32) == pytest.approx((9, 0.06))
+    assert cuda.Config(kernel=3).shape_for(224, 224) == pytest.approx((3, 0.3))
 
 
 def test_class_filters_have_one_tap_of_one_and_the_rest_below_the_blur() -> None:

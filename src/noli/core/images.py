@@ -24,7 +24,7 @@ _CACHE_VALUES = 1 << 18
 def cache_sized(count: int, height: int, width: int, channels: int) -> Iterator[slice]:
     """Cut ``count`` equal images into runs whose working arrays fit the processor's cache (about 1 MB).
 
-    Per-image work is limited by memory traffic: at 224 px, runs of one image are twice as fast as batches.
+    Work on large images is limited by memory traffic: one image at a time is faster there than a batch.
     """
     step = max(1, _CACHE_VALUES // max(1, height * width * channels))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))

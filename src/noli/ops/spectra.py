@@ -54,7 +54,7 @@ def attraction_entropy(distances: npt.NDArray[np.float64], temperature: float = 
 
     A network trained on filtered classes sends a clean image to the class whose filter is nearest to
     doing nothing. Shares are ``softmax(-d / (temperature * mean d))``; where one class takes all, clean
-    accuracy collapses (measured over 40 keys; see benchmarks/).
+    accuracy collapses (`benchmarks/keys.py` measures how well this predicts).
 
     Args:
         distances: Distance of each class's filter to the identity, ``[K]``.

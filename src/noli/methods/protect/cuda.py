@@ -26,6 +26,7 @@ are rounded to 8 bits (not truncated), and randomness comes from a 256-bit key i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal
@@ -44,6 +45,7 @@ from noli.ops.spectra import Vectors, attraction_entropy, nearest_distance, sign
 
 LARGE_SIDE = 128
 _ATTEMPTS = 32
+_BLUR_POWER = math.log(5, 3)
 
 
 class Config(MethodConfig):
@@ -80,8 +82,8 @@ class Config(MethodConfig):
         """Kernel side and blur for an image of this size."""
         kernel, blur = (3, 0.3) if min(height, width) < LARGE_SIDE else (9, 0.06)
         if self.kernel is not None:
-            # Keep the expected sum of the random taps when only the size is chosen.
-            kernel, blur = self.kernel, 0.3 * 8 / (self.kernel**2 - 1)
+            # A power law through the paper's two settings, (3, 0.3) and (9, 0.06).
+            kernel, blur = self.kernel, 0.3 * (3 / self.kernel) ** _BLUR_POWER
         return kernel, self.blur if self.blur is not None else blur
 
     @property
@@ -102,7 +104,7 @@ SPEC = Spec(
     config=Config,
     needs=frozenset({"key", "labels"}),
     reversible=True,
-    options=("mode", "kernel", "blur", "border", "jitter", "candidates"),
+    options=("mode", "jitter"),
     module=__name__,
     card=Card(
         title="CUDA: convolution-based unlearnable data",
@@ -300,7 +302,9 @@ def invert(
         return batch
     kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:])
     scale = np.array([extra.get("scale", 1.0) for extra in extras], np.float32)
-    restored = invert_batch(batch * scale[:, None, None, None], kernels, cfg.padding, anchors, damping=1e-4)
+    restored = invert_batch(
+        batch * scale[:, None, None, None], kernels, cfg.padding, anchors, damping=1e-4, steps=100
+    )
     return np.clip(restored, 0.0, 1.0, out=restored)
 
 

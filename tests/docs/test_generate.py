@@ -1,0 +1,126 @@
+"""The generated pages: every registry entry, every option, every measurement, nothing left out silently."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from pages import ROOT, generator
+
+from noli import options, registry
+
+generate = generator()
+
+
+@pytest.mark.parametrize("name", sorted(registry.TABLE))
+def test_a_method_page_holds_card_options_and_citation(name: str) -> None:
+    spec = registry.get(name)
+    page = generate.method_page(name)
+    assert page.startswith(f"# {name}\n")
+    for text in (spec.card.title, spec.card.paper, *spec.card.stops, *spec.card.does_not_stop):
+        assert text in page
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert list(rows) == list(spec.config.model_fields)
+    for field, info in spec.config.model_fields.items():
+        default = options.show(info.get_default(call_default_factory=True, validated_data={}))
+        assert f"| `{default}` |" in rows[field]
+        assert generate._plain(options.meaning(spec.config, field)).replace("|", "\\|") in rows[field]
+    assert ("```bibtex" in page) == bool(spec.card.bibtex)
+    assert "``" not in page.replace("```", ""), "reStructuredText must not show through"
+
+
+def test_ranges_and_flags_are_in_the_table() -> None:
+    page = generate.method_page("protect/cuda")
+    jitter = next(line for line in page.splitlines() if line.startswith("| `jitter`"))
+    assert "| `jitter` | yes |" in jitter
+    assert "| number, ≥ 0, ≤ 4 |" in jitter
+    mode = next(line for line in page.splitlines() if line.startswith("| `mode`"))
+    assert "| keyed or paper |" in mode
+    separation = next(line for line in page.splitlines() if line.startswith("| `separation`"))
+    assert "| `separation` |  |" in separation
+
+
+def test_flags_of_verify_are_those_of_the_command() -> None:
+    flags = generate.own_flags(registry.get("verify/learnability"))
+    assert {"battery", "claim", "seeds"} <= flags
+    assert "epochs" not in flags
+
+
+def test_all_pages_are_written_once_and_stale_ones_go(tmp_path: Path) -> None:
+    made = generate.pages(tmp_path / "no results")
+    assert len(made) == len(registry.TABLE) + 2
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods/gone.md").write_text("a method that is no more")
+    generate.write(tmp_path, made)
+    assert {str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*.md")} == set(made)
+    before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.md")}
+    generate.write(tmp_path, made)
+    assert before == {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.md")}
+    for name in registry.TABLE:
+        assert f"]({generate.page_name(name)})" in made["methods/index.md"]
+
+
+def test_the_navigation_gets_every_method() -> None:
+    class Loader(yaml.SafeLoader):
+        """Knows mkdocs' own tags well enough to read the navigation."""
+
+    nav = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]  # noqa: S506 - a safe loader
+    config = generate.on_config(SimpleNamespace(nav=nav))
+    methods = next(entry["Methods"] for entry in config.nav if "Methods" in entry)
+    assert methods[0] == "methods/index.md"
+    assert [next(iter(entry)) for entry in methods[1:]] == sorted(registry.TABLE)
+
+
+def test_measurements_are_copied_and_missing_ones_named(tmp_path: Path) -> None:
+    machine = {"cpu": "Abacus", "cores": 2}
+    keys = {"clean": 0.6782, "paper": {"mean": 0.31, "worst": 0.38}, "keyed": {"mean": 0.2, "worst": 0.25}}
+    speed = {"rows": [{"size": 32, "images_per_s": 42207.3}, {"size": 224, "images_per_s": 2508.9}]}
+    for name, body in (("keys", keys), ("filter_speed", speed), ("odd", {"answer": 42})):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"machine": machine, **body}))
+    (tmp_path / "leak.json").write_text("{ torn")
+    page = generate.benchmarks_page(tmp_path)
+    sections = {part.split("\n")[0]: part for part in page.split("\n## ")[1:]}
+    assert "| clean | 0.6782 |" in sections["Key lottery"]
+    assert "| paper | 0.31 | 0.38 |" in sections["Key lottery"]
+    assert "| 32 | 42,207 |" in sections["Speed"]
+    assert "cpu: Abacus" in sections["Speed"]
+    assert "| answer | 42 |" in sections["Further measurements"]
+    assert "Unreadable" in sections["Leak frontier"]
+    for missing in ("Effect", "Memory", "Training throughput"):
+        assert "Not measured on this checkout" in sections[missing]
+    assert "Not measured" not in sections["Key lottery"]
+
+
+def test_without_results_everything_is_named_as_missing(tmp_path: Path) -> None:
+    page = generate.benchmarks_page(tmp_path / "none")
+    assert page.count("Not measured on this checkout") == len(generate.MEASUREMENTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.123456, "0.1235"),
+        (42207.3, "42,207"),
+        (100000, "100,000"),
+        (True, "yes"),
+        (None, "-"),
+        (float("nan"), "nan"),
+        ([0.5, "a"], "0.5, a"),
+    ],
+)
+def test_figures_are_short(value: object, text: str) -> None:
+    assert generate.shown(value) == text
+
+
+def test_nested_results_become_headings() -> None:
+    lines = generate.render({"keyed": {"plain": {"mean": 0.2}, "n": 3}, "seeds": 3})
+    assert "#### keyed" in lines
+    assert "##### plain" in lines
+    assert "| mean | 0.2 |" in lines
+
+
+def test_bars_do_not_break_tables() -> None:
+    assert generate.table(("a",), [("x|y\nz",)])[-1] == "| x\\|y z |"
