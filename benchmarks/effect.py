@@ -9,7 +9,8 @@ Resumable: finished cells lie in results/effect_subset.jsonl; delete a line to m
 
 from __future__ import annotations
 
-import sys
+import argparse
+from typing import Any
 
 import numpy as np
 
@@ -56,45 +57,46 @@ def wanted(size: str, cfg: Config) -> list[Measure]:
 
 
 def main() -> None:
-    size = sys.argv[1] if len(sys.argv) > 1 else "subset"
-    seeds = (
-        int(sys.argv[sys.argv.index("--seeds") + 1])
-        if "--seeds" in sys.argv
-        else 3
-        if size == "subset"
-        else 1
-    )
+    parser = argparse.ArgumentParser()
+    parser.add_argument("size", nargs="?", default="subset", choices=["subset", "full"])
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
+    args = parser.parse_args()
+    small = args.size == "subset"
+    seeds, (part, parts) = args.seeds or (3 if small else 1), args.part
     cfg = Config(battery="standard")
-    x, y = cifar10("train", 10_000 if size == "subset" else None)
-    test_x, test_y = cifar10("test", 5_000 if size == "subset" else None)
-    cells, sets = Cells(f"effect_{size}"), variants(x, y)
+    x, y = cifar10("train", 10_000 if small else None)
+    test_x, test_y = cifar10("test", 5_000 if small else None)
+    cells, sets, rows = Cells(f"effect_{args.size}"), variants(x, y), wanted(args.size, cfg)
     trainers = {
         name: Trainer(LearnabilityData(x, data, y, y, test_x, test_y, CLASSES), cfg)
         for name, data in sets.items()
     }
-    summary: dict[str, object] = {}
-    for seed in range(seeds):
-        for row in wanted(size, cfg):
-            for name, trainer in trainers.items():
-                if not (row.leaked and name == "clean"):
-                    cells.get(
-                        f"{name}/{row.name}/{seed}", lambda t=trainer, r=row, s=seed: t.run(r, "protected", s)
-                    )
-    for name, data in sets.items():
-        rows = {}
-        for row in wanted(size, cfg):
-            done = [cells.done[c] for s in range(seeds) if (c := f"{name}/{row.name}/{s}") in cells.done]
-            if done:
-                found = summarise(row, done, 0.95)
-                rows[row.name] = found.model_dump(include={"level", "value", "low", "high", "values"})
-                if "leak_gain_db" in found.detail:
-                    rows[row.name]["leak_gain_db"] = found.detail["leak_gain_db"]
-        worst = max(rows, key=lambda r: rows[r]["value"])
-        summary[name] = {"psnr": None if name == "clean" else psnr(x, data), "rows": rows, "worst": worst}
-    save(
-        f"effect_{size}",
-        {"variants": summary, "training_images": len(x), "test_images": len(test_x), "key": KEY},
-    )
+    jobs = [(s, r, n) for s in range(seeds) for r in rows for n in sets if not (r.leaked and n == "clean")]
+    for seed, row, name in jobs[part::parts]:
+        cells.get(
+            f"{name}/{row.name}/{seed}",
+            lambda t=trainers[name], r=row, s=seed: t.run(r, "protected", s),
+        )
+    if parts == 1:
+        summary = {name: summarised(name, rows, seeds, cells) for name in sets}
+        for name, data in sets.items():
+            summary[name]["psnr"] = None if name == "clean" else psnr(x, data)
+        body = {"variants": summary, "training_images": len(x), "test_images": len(test_x), "key": KEY}
+        save(f"effect_{args.size}", body)
+
+
+def summarised(name: str, rows: list[Measure], seeds: int, cells: Cells) -> dict[str, Any]:
+    """Mean over seeds with interval per row of one variant, and the row with the highest accuracy."""
+    found = {}
+    for row in rows:
+        done = [cells.done[c] for s in range(seeds) if (c := f"{name}/{row.name}/{s}") in cells.done]
+        if done:
+            result = summarise(row, done, 0.95)
+            found[row.name] = result.model_dump(include={"level", "value", "low", "high", "values"})
+            if "leak_gain_db" in result.detail:
+                found[row.name]["leak_gain_db"] = result.detail["leak_gain_db"]
+    return {"rows": found, "worst": max(found, key=lambda r: found[r]["value"])}
 
 
 if __name__ == "__main__":

@@ -1,3 +1,77 @@
-"""noli: look, don't train."""
+"""noli: look, don't train. Protect data sets against unauthorised training, and measure how well it holds.
+
+Everything is loaded on first use; ``import noli`` itself imports no array or imaging library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from noli._lazy import attach
+
+if TYPE_CHECKING:
+    from noli import methods
+    from noli.api import (
+        ProtectRun,
+        demo,
+        diff,
+        doctor,
+        explain,
+        plan,
+        preview,
+        protect,
+        undo,
+        verify,
+        write_report,
+    )
+    from noli.core.errors import NoliError
+    from noli.core.evidence import Evidence
+    from noli.core.key import Key
+    from noli.core.run import Run
+    from noli.data.sources import open_source
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Evidence",
+    "Key",
+    "NoliError",
+    "ProtectRun",
+    "Run",
+    "__version__",
+    "demo",
+    "diff",
+    "doctor",
+    "explain",
+    "methods",
+    "open_source",
+    "plan",
+    "preview",
+    "protect",
+    "undo",
+    "verify",
+    "write_report",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "Evidence": "noli.core.evidence:Evidence",
+        "Key": "noli.core.key:Key",
+        "NoliError": "noli.core.errors:NoliError",
+        "ProtectRun": "noli.api:ProtectRun",
+        "Run": "noli.core.run:Run",
+        "demo": "noli.api:demo",
+        "diff": "noli.api:diff",
+        "doctor": "noli.api:doctor",
+        "explain": "noli.api:explain",
+        "methods": "noli.methods",
+        "open_source": "noli.data.sources:open_source",
+        "plan": "noli.api:plan",
+        "preview": "noli.api:preview",
+        "protect": "noli.api:protect",
+        "undo": "noli.api:undo",
+        "verify": "noli.api:verify",
+        "write_report": "noli.api:write_report",
+    },
+)

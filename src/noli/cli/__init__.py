@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: one file a verb group, nothing heavy imported before a command runs."""

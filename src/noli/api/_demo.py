@@ -1,0 +1,136 @@
+"""The whole story on embedded photographs: key, protect, verify, undo, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from noli.api._protect import ProtectRun, protect
+from noli.api._undo import undo
+from noli.api._verify import verify
+from noli.core.evidence import Evidence, Row
+from noli.core.files import atomic_write
+from noli.core.key import Key
+from noli.data.demo import photo_crops
+from noli.engine.progress import Progress, Quiet
+
+Say = Callable[[str], None]
+# Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.
+SMALL: Mapping[str, object] = {"max_items": 2240, "min_steps": 0, "epochs": 8, "partial": ()}
+PAPER_ROW = "crop+flip"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        folder: Everything it made.
+        report: The page to open.
+        pictures: Where the pictures are.
+        clean: Accuracy on held-out pictures after training on the originals; None when not measurable.
+        chance: Accuracy of guessing.
+        paper: Accuracy after training on data protected as published, or None.
+        keyed: The same for the default mode, or None.
+        evidence: The full verification of the default mode.
+        undo_psnr: Mean PSNR of the restored pictures in dB; None when all are identical.
+        seconds: Duration.
+    """
+
+    folder: Path
+    report: Path
+    pictures: Path
+    clean: float | None
+    chance: float | None
+    paper: float | None
+    keyed: float | None
+    evidence: Evidence
+    undo_psnr: float | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready fields."""
+        plain = {name: value for name, value in asdict(self).items() if name != "evidence"}
+        return {**plain, "evidence": self.evidence.model_dump(mode="json")}
+
+
+def demo(
+    dest: str | Path = "demo-run",
+    data: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    config: Mapping[str, object] | None = None,
+) -> DemoResult:
+    """Run the whole story offline; the same call again goes on where it stopped.
+
+    Args:
+        dest: Folder for everything that is made.
+        data: Labelled pictures of your own; photographs of the installation when None.
+        workers: Processes; all cores when None.
+        progress: Where progress goes; nowhere when None.
+        say: Called with one line before each step.
+        config: Options of the verification; by default shortened to fit five minutes with the embedded
+            pictures, and those of ``noli verify`` with your own.
+
+    Raises:
+        NoliError: Whatever a step raises; the same call goes on.
+    """
+    begun = time.monotonic()
+    folder, bar, tell = Path(dest), progress or Quiet(), say or (lambda _: None)
+    folder.mkdir(parents=True, exist_ok=True)
+    tell("1/6 pictures")
+    pictures = Path(data) if data is not None else photo_crops(folder / "photos")
+    tell("2/6 key")
+    key = _key(folder / "owner.key")
+    tell("3/6 protect, as published (paper mode)")
+    paper = protect(pictures, folder / "safe-paper", key=key, mode="paper", workers=workers, progress=bar)
+    tell("4/6 protect, with secret per-picture filters (default mode)")
+    safe = protect(pictures, folder / "safe", key=key, workers=workers, progress=bar)
+    tell("5/6 verify: train fresh models, as a thief would")
+    settings = dict(SMALL if data is None and config is None else config or {})
+    evidence = verify(folder / "safe", clean=pictures, progress=bar, config=settings)
+    published = _one_row(paper, pictures, evidence.config, bar)
+    tell("6/6 undo with the key")
+    restored = undo(folder / "safe", folder / "back", key=key, workers=workers, progress=bar)
+    return DemoResult(
+        folder=folder,
+        report=safe.report(folder / "report.html"),
+        pictures=pictures,
+        clean=evidence.reference.get("clean"),
+        chance=evidence.reference.get("chance"),
+        paper=published.value if published else None,
+        keyed=next((row.value for row in evidence.rows if row.name == PAPER_ROW), None),
+        evidence=evidence,
+        undo_psnr=restored.psnr_mean,
+        seconds=round(time.monotonic() - begun, 1),
+    )
+
+
+def _key(path: Path) -> Key:
+    return Key.load(path) if path.exists() else Key.new(path, label="demo")
+
+
+def _one_row(paper: ProtectRun, clean: Path, config: Mapping[str, object], bar: Progress) -> Row | None:
+    """Measure one training on the data protected as published, and remember it in its run folder."""
+    from noli.methods.verify.config import Config
+    from noli.methods.verify.learnability import measure_row
+    from noli.methods.verify.load import load
+
+    file = paper.artifact("demo-row.json")
+    if file.is_file():
+        return Row.model_validate_json(file.read_bytes())
+    cfg = Config.model_validate(dict(config))
+    subject = load(paper.output, str(clean), cfg)
+    if len(subject.classes) < 2 or len(subject.test_y) == 0:
+        return None
+    bar.start(1, "train, paper mode")
+    row = measure_row(subject, cfg, PAPER_ROW)
+    bar.advance(1)
+    bar.finish()
+    atomic_write(file, row.model_dump_json(indent=1).encode())
+    return row

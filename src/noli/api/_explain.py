@@ -1,0 +1,64 @@
+"""Facts about a method: its card and its options."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from noli import options, registry
+from noli.core.method import Spec
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a method: name, type with its range, default and meaning, in words."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What there is to know about a method.
+
+    Attributes:
+        spec: Its registry entry.
+        options: Its options, in the order of its Config.
+    """
+
+    spec: Spec
+    options: tuple[Option, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready fields."""
+        return {
+            "name": self.spec.name,
+            "family": self.spec.family,
+            "arrow": self.spec.arrow,
+            "needs": sorted(self.spec.needs),
+            "reversible": self.spec.reversible,
+            "card": asdict(self.spec.card),
+            "options": [asdict(option) for option in self.options],
+        }
+
+
+def explain(method: str) -> Explanation:
+    """Return what a method stops, what it does not stop, and its options.
+
+    Args:
+        method: Registry name, ``protect/cuda`` or a plug-in's ``package/name``.
+
+    Raises:
+        UsageError: Unknown method (with the nearest names).
+        MissingPrerequisite: The method cannot be loaded.
+    """
+    spec = registry.get(method)
+    rows = []
+    for name, field in spec.config.model_fields.items():
+        kind, _, default = options.describe(field).rpartition(", default ")
+        rows.append(
+            Option(name, kind or default, default if kind else "", options.meaning(spec.config, name))
+        )
+    return Explanation(spec, tuple(rows))

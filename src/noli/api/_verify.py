@@ -1,0 +1,207 @@
+"""Verify: train fresh models on protected data as stored, and keep what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from noli import options as option_parser
+from noli import registry
+from noli.api._cache import TrainingCache
+from noli.api._write import write_report
+from noli.core.errors import Interrupted, UsageError
+from noli.core.evidence import Evidence, Level
+from noli.core.files import atomic_write
+from noli.core.manifest import DataInfo
+from noli.core.run import Run
+from noli.engine.lock import locked
+from noli.engine.progress import Progress, Quiet
+from noli.engine.request import is_url, run_folder
+
+METHOD = "verify/learnability"
+EVIDENCE = "evidence.json"
+
+
+def verify(
+    protected: str | Path,
+    *,
+    clean: str | Path,
+    battery: Literal["quick", "standard"] = "quick",
+    claim: Level = "routine",
+    seeds: int | None = None,
+    keys: int = 0,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    config: Mapping[str, object] | None = None,
+    **options: object,
+) -> Evidence:
+    """Train fresh models on protected and on clean data, and say whether the protection holds.
+
+    Trainings are kept in the run folder: the same call after an interruption goes on where it stopped, and
+    a larger battery reuses what a smaller one did. The report of the protecting run is refreshed.
+
+    Args:
+        protected: The protected data as stored, or the run folder of its protection.
+        clean: The originals. Their test split is held out; without one a share of every class is.
+        battery: ``quick`` or ``standard`` (three seeds, more rows).
+        claim: Attacker level at which the claim is made, fixed before anything is trained.
+        seeds: Trainings per row; the battery's default when None.
+        keys: Also protect the clean images in memory with so many fresh keys and report plain training on
+            them: mean and worst. Needs the run folder of the protection.
+        run: Run folder; ``OUT.verify.noli`` beside the protected data when None.
+        progress: Where progress goes; nowhere when None.
+        config: Further options of the battery as a mapping.
+        options: Further options of the battery.
+
+    Returns:
+        The evidence: rows with intervals, the worst row per attacker level, the verdict.
+
+    Raises:
+        DataError: No labels, no common items, one class, unreadable items.
+        UsageError: Unknown option, or ``keys`` without a known protecting run.
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    from noli.methods.verify.config import Config
+    from noli.methods.verify.load import load
+
+    spec = registry.get(METHOD)
+    given = {**(config or {}), **options}
+    cfg = option_parser.resolve(spec, {"battery": battery, "claim": claim, "seeds": seeds, **given})
+    assert isinstance(cfg, Config)  # noqa: S101 - tells the type checker what the registry returned
+    place, before = _subject(protected)
+    if keys and (before is None or before.manifest.method is None):
+        raise UsageError(
+            "Fresh keys need the run that protected this data.",
+            where=place,
+            why="no run folder lies beside it",
+            fix="put OUT.noli back beside OUT, or leave --keys out",
+        )
+    bar = progress if progress is not None else Quiet()
+    watch = _Watch(bar)
+    try:
+        subject = load(place, str(clean), cfg, progress=watch.stage("read"))
+    finally:
+        bar.finish()
+    folder = Path(run) if run is not None else _folder(place)
+    arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
+    with locked(folder):
+        record = _begin(folder, arguments)
+        try:
+            evidence = _measure(record, subject, cfg, before, keys, watch)
+        except BaseException as error:
+            typed = _typed(error)
+            record.fail(typed)
+            if typed is error:
+                raise
+            raise typed from error
+        finally:
+            bar.finish()
+        _keep(record, evidence)
+    write_report(record)
+    if before is not None and before.manifest.verb == "protect" and before.manifest.status == "done":
+        write_report(before)
+    return evidence
+
+
+def _measure(record: Run, subject: Any, cfg: Any, before: Run | None, keys: int, watch: _Watch) -> Evidence:
+    from noli.api._fresh_keys import with_fresh_keys
+    from noli.methods.verify.learnability import judge
+
+    cache = TrainingCache(record.artifact("trainings.jsonl"))
+    evidence = judge(subject, _origin(before), cfg, progress=watch.stage("train"), cache=cache)
+    if keys and before is not None:
+        evidence = with_fresh_keys(
+            evidence, subject, cfg, before.manifest, keys, cache, watch.stage("fresh keys")
+        )
+    return evidence
+
+
+def _subject(protected: str | Path) -> tuple[str, Run | None]:
+    """Return where the protected data lies and, if it is found, the run that made it."""
+    text = str(protected)
+    if not is_url(text) and Run.exists(text):
+        run = Run.open(text)
+        if run.manifest.output is None:
+            raise UsageError("This run made no data.", where=text, fix="name protected data")
+        return run.manifest.output.uri, run
+    beside = run_folder(text)
+    run_beside = Run.open(beside) if Run.exists(beside) else None
+    return text if is_url(text) else str(Path(text).resolve()), run_beside
+
+
+def _folder(place: str) -> Path:
+    beside = run_folder(place)
+    return beside.with_name(beside.name.removesuffix(".noli") + ".verify.noli")
+
+
+def _origin(before: Run | None) -> dict[str, str]:
+    """Return what ties the evidence to the run that protected the data."""
+    if before is None:
+        return {}
+    manifest = before.manifest
+    found = {"protect_run": manifest.run_id}
+    if manifest.output is not None and manifest.output.hash:
+        found["protected_items"] = manifest.output.hash
+    if manifest.key is not None:
+        found["key_commitment"] = manifest.key.commitment
+    return found
+
+
+def _begin(folder: Path, arguments: dict[str, Any]) -> Run:
+    if not Run.exists(folder):
+        data = DataInfo(uri=arguments["protected"])
+        return Run.create(
+            folder, verb="verify", method=METHOD, args_passed=arguments, args_resolved=arguments, input=data
+        )
+    run = Run.open(folder)
+    same_data = run.manifest.input is not None and run.manifest.input.uri == arguments["protected"]
+    if run.manifest.verb != "verify" or not same_data:
+        raise UsageError(
+            "The run folder belongs to something else.", where=str(folder), fix="choose another --run folder"
+        )
+    run.resume(args_passed=arguments, args_resolved=arguments)
+    return run
+
+
+def _keep(run: Run, evidence: Evidence) -> None:
+    """Write the evidence; an earlier, different one is kept beside it, so that no verdict disappears."""
+    file = run.artifact(EVIDENCE)
+    new = evidence.model_dump_json(indent=1).encode()
+    if file.is_file() and file.read_bytes() != new:
+        count = len(list(file.parent.glob("evidence-*.json")))
+        atomic_write(run.artifact(f"evidence-{count + 1:03d}.json"), file.read_bytes())
+    atomic_write(file, new)
+    run.event("verdict", level=evidence.level, verdict=evidence.verdict, value=evidence.value)
+    document = json.loads(new)
+    kept = {name: document[name] for name in ("verdict", "level", "value", "low", "high", "bound", "n")}
+    run.finish({**kept, "reason": evidence.reason, "reference": document["reference"]})
+
+
+def _typed(error: BaseException) -> BaseException:
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("Stopped.", fix="give the same command again: finished trainings are kept")
+    return error
+
+
+class _Watch:
+    """Turns ``(done, all, what)`` into a progress display with one stage for each kind of work."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+
+    def stage(self, label: str) -> Callable[[int, int, str], None]:
+        """Return a callback; the stage begins with its first call."""
+        told = -1
+
+        def tell(done: int, total: int, what: str) -> None:
+            nonlocal told
+            if told < 0:
+                self._bar.start(total, label)
+                told = 0
+            if done > told:
+                self._bar.advance(done - told)
+                told = done
+
+        return tell

@@ -1,0 +1,106 @@
+"""Commands made from a method's Spec: its Config fields become options by themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from noli import registry
+from noli.cli.shared import METHOD
+from noli.core.errors import UsageError
+from noli.core.method import Spec
+
+Body = Callable[..., None]
+
+
+def flag_fields(spec: Spec, body: Body) -> tuple[str, ...]:
+    """Return the Config fields that become flags: those the Spec names and the command does not use."""
+    taken = set(inspect.signature(body).parameters)
+    return tuple(name for name in spec.options if name not in taken)
+
+
+def command(spec: Spec, body: Body, help_text: str) -> typer.Typer:
+    """Make a one-command application for a method.
+
+    Args:
+        spec: The method.
+        body: Function with the options that all methods of the verb share; it is called as
+            ``body(spec, **options, method_options=dict)``.
+        help_text: First paragraph of ``--help``.
+    """
+    signature = inspect.signature(body, eval_str=True)
+    shared = [p for name, p in signature.parameters.items() if name not in ("spec", "method_options")]
+    own = flag_fields(spec, body)
+
+    def run(**values: Any) -> None:
+        picked = {name: values.pop(name) for name in own}
+        body(spec, **values, method_options={n: v for n, v in picked.items() if v is not None})
+
+    added = [_parameter(spec, name) for name in own]
+    run.__signature__ = inspect.Signature([*shared, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in [*shared, *added]}
+    run.__doc__ = help_text
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command(spec.name)(run)
+    return app
+
+
+def _parameter(spec: Spec, name: str) -> inspect.Parameter:
+    from noli import options
+
+    field = spec.config.model_fields[name]
+    default = options.show(field.get_default(call_default_factory=True, validated_data={}))
+    plain = field.annotation is bool
+    flag = "--" + name.replace("_", "-")
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if plain else flag,
+        help=f"{options.meaning(spec.config, name).rstrip('.')}. Default: {default}.",
+        metavar=None if plain else options.type_name(field.annotation),
+        show_default=False,
+        rich_help_panel=METHOD,
+    )
+    kind = (bool if plain else str) | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def method_group(family: str, body: Body) -> type[TyperGroup]:
+    """Make the group class of a verb whose sub-commands are the methods of a family."""
+
+    class MethodGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return [name.split("/")[1] for name in registry.names(family)]
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            # Listing needs one line per method only; importing them all would cost seconds.
+            line = registry.entry(f"{family}/{cmd_name}")
+            stub = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+            stub.command(cmd_name, help=line.summary)(lambda: None)
+            return typer.main.get_command(stub)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args[0].startswith("-"):
+                return super().resolve_command(ctx, args)
+            spec = _find(family, args[0])
+            line = f"{spec.card.title}. {registry.entry(spec.name).summary}."
+            return args[0], typer.main.get_command(command(spec, body, line)), args[1:]
+
+    return MethodGroup
+
+
+def _find(family: str, word: str) -> Spec:
+    """Return the Spec for `cuda`, `protect/cuda` or a plug-in's `package/name`."""
+    spec = registry.get(word if "/" in word else f"{family}/{word}")
+    if spec.family != family:
+        raise UsageError(
+            f"{spec.name} does not belong to this command.",
+            where=f"noli {family}",
+            why=f"it is of the family {spec.family}",
+            fix=f"use `noli {spec.family}`",
+        )
+    return spec

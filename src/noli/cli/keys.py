@@ -1,0 +1,100 @@
+"""``noli key``: make, show, publish and replace the owner's key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noli.cli import console
+from noli.cli.shared import Json, PassFile, load_key, passphrase, phrase_for
+
+if TYPE_CHECKING:
+    from noli.core.key import Key
+
+KeyPath = Annotated[Path, typer.Argument(help="The key file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group of this file."""
+    group = typer.Typer(help="Make, show, publish and replace the owner's key.", no_args_is_help=True)
+    group.command("new")(new)
+    group.command("commit")(commit)
+    group.command("show")(show)
+    group.command("rotate")(rotate)
+    group.command("revoke")(revoke)
+    app.add_typer(group, name="key")
+
+
+def new(
+    path: KeyPath,
+    label: Annotated[str, typer.Option("--label", help="A public note, for example the owner's name.")] = "",
+    protect: Annotated[
+        bool, typer.Option("--passphrase", help="Protect the file with a passphrase (asked for).")
+    ] = False,
+    passphrase_file: PassFile = None,
+    json: Json = False,
+) -> None:
+    """Make a new 256-bit key in a file that only its owner can read."""
+    from noli.core.key import Key
+
+    phrase = passphrase(path, passphrase_file, confirm=True) if protect or passphrase_file else None
+    key = Key.new(path, label=label, passphrase=phrase)
+    out = console.Output(json=json)
+    _public(out, key, path)
+    out.hint("Keep a copy of the file in a safe place: without it nothing can be undone or proven.")
+    out.hint("Publish the commitment (not the file) before you release protected data.")
+
+
+def commit(path: KeyPath, passphrase_file: PassFile = None, json: Json = False) -> None:
+    """Print the commitment to publish before a release; it reveals nothing about the key."""
+    value = load_key(path, passphrase_file).commit()
+    console.Output(json=json).result({"commitment": value}, value)
+
+
+def show(
+    path: KeyPath,
+    public: Annotated[
+        bool, typer.Option("--public", help="Accepted for clarity: only public facts are ever shown.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Show what may be published of every key in the file; needs no passphrase."""
+    from noli.core.key import Key
+
+    ring = Key.keyring(path)
+    rows = [
+        (entry["id"], entry["state"], entry["created"], entry["label"] or "-", entry["commitment"])
+        for entry in ring
+    ]
+    columns = ["id", "state", "created", "label", "commitment"]
+    console.Output(json=json).result(
+        {"file": str(path), "keys": [dict(entry) for entry in ring]}, console.table("", columns, rows)
+    )
+
+
+def rotate(path: KeyPath, passphrase_file: PassFile = None, json: Json = False) -> None:
+    """Add a fresh key to the file; the old one can still undo, but protects nothing new."""
+    from noli.core.key import Key
+
+    key = Key.rotate(path, passphrase=phrase_for(path, passphrase_file))
+    out = console.Output(json=json)
+    _public(out, key, path)
+    out.hint("Data protected with the older key can still be undone with this file.")
+
+
+def revoke(
+    path: KeyPath, key_id: Annotated[str, typer.Argument(help="Id of the key to revoke.")], json: Json = False
+) -> None:
+    """Mark one key of the file as revoked: it stays in the file and is refused from now on."""
+    from noli.core.key import Key
+
+    Key.revoke(path, key_id)
+    console.Output(json=json).result({"revoked": key_id}, f"Revoked {key_id} in {path}.")
+
+
+def _public(out: console.Output, key: Key, path: Path) -> None:
+    facts = key.public()
+    rows = [("key file", str(path)), ("id", facts["id"]), ("commitment", facts["commitment"])]
+    out.result({"file": str(path), **facts}, console.grid(rows))

@@ -1,0 +1,150 @@
+"""What machine and software a run used, and what it cost."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+from noli.core.manifest import Environment, Resources
+
+PACKAGES = (
+    "cryptography",
+    "fsspec",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "scikit-image",
+    "scipy",
+    "torch",
+)
+_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "sha_ni", "asimd", "sve")
+
+
+def capture_environment() -> Environment:
+    """Describe this machine and the installed software; never raises, unknown facts stay empty."""
+    model, features = _cpu()
+    commit, dirty = _checkout()
+    return Environment(
+        noli=package_version("noli") or "",
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        cpu=model,
+        cpu_cores=available_cores(),
+        cpu_features=features,
+        gpu=_gpus(),
+        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def package_version(name: str) -> str | None:
+    """Return an installed distribution's version, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def _cpu() -> tuple[str, tuple[str, ...]]:
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return platform.processor() or platform.machine(), ()
+    model, flags = "", set[str]()
+    for line in info.read_text(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Model") and not model:
+            model = value.strip()
+        if name.strip() in ("flags", "Features"):
+            flags = set(value.split())
+            break  # every core repeats the same block
+    return model or platform.machine(), tuple(feature for feature in _FEATURES if feature in flags)
+
+
+def _gpus() -> tuple[str, ...]:
+    # Read from the driver's files: importing torch only to fill in a manifest would cost seconds.
+    names = []
+    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        text = info.read_text(errors="replace")
+        names += [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Model:")]
+    return tuple(names)
+
+
+def _checkout() -> tuple[str | None, bool | None]:
+    """Return (commit, dirty) of the checkout that noli runs from, (None, None) when installed."""
+    package = Path(__file__).resolve().parents[1]
+    root = package.parents[1]
+    # A user's own repository that merely contains the virtual environment must not be mistaken for ours.
+    if package.parent.name != "src" or not (root / ".git").exists():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain")
+    return commit or None, None if status is None else bool(status)
+
+
+def _git(root: Path, *args: str) -> str | None:
+    command = ["git", "-C", str(root), *args]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def peak_memory_mb() -> float:
+    """Return this process's highest resident memory in MiB (0 where the system does not tell)."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # VmHWM starts afresh at exec; ru_maxrss would inherit the parent's size in spawned workers.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+class Meter:
+    """Measures one session: wall and CPU seconds (reaped children included) and peak memory."""
+
+    def __init__(self) -> None:
+        self._wall = time.perf_counter()
+        self._cpu = _cpu_seconds()
+        self._workers: dict[int, float] = {}
+
+    def worker(self, pid: int, peak_mb: float) -> None:
+        """Record the peak memory that a worker process reported."""
+        self._workers[pid] = max(peak_mb, self._workers.get(pid, 0.0))
+
+    def add_to(self, before: Resources) -> Resources:
+        """Return `before` plus what this session has cost so far."""
+        peak = peak_memory_mb() + sum(self._workers.values())
+        return Resources(
+            wall_seconds=round(before.wall_seconds + time.perf_counter() - self._wall, 3),
+            cpu_seconds=round(before.cpu_seconds + _cpu_seconds() - self._cpu, 3),
+            peak_memory_mb=round(max(before.peak_memory_mb, peak), 1),
+            sessions=before.sessions + 1,
+        )
+
+
+def _cpu_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system

@@ -1,0 +1,56 @@
+"""Durable small files: write all or nothing, and say in plain words why a place cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from noli.core.errors import RunError
+
+TEMP_SUFFIX = ".noli-tmp"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    The parent folder is created. The temporary file lies beside the target and is removed on failure.
+
+    Raises:
+        RunError: The place is full, read-only or otherwise not writable.
+    """
+    # The name depends only on the target: the next try replaces what a kill has left behind.
+    temp = path.with_name(f".{path.name}{TEMP_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temp.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temp.replace(path)
+    except OSError as exc:
+        remove_quietly(temp)
+        raise storage_error(exc, str(path)) from exc
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file if it is there; never raises, because it runs while another error is handled."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def storage_error(exc: OSError, where: str | None = None) -> RunError:
+    """Translate an operating system error into the typed error that names the fix."""
+    place = where or (str(exc.filename) if exc.filename else None)
+    why = exc.strerror or str(exc)
+    if exc.errno in _FULL:
+        fix = "free some space (or choose another place), then run the same command again: it resumes"
+        return RunError("The disk is full.", where=place, why=why, fix=fix)
+    if exc.errno in _CLOSED:
+        fix = "choose a place that can be written, or change its permissions; the same command resumes"
+        return RunError("This place cannot be written.", where=place, why=why, fix=fix)
+    return RunError("Reading or writing failed.", where=place, why=why, fix="run the same command again")

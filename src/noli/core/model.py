@@ -1,0 +1,178 @@
+"""Model: a network that carries its own normalisation, class names and recipe for being rebuilt.
+
+Loaded only by code that needs torch; nothing imports it at package level. Weights are stored as
+safetensors with a JSON description in the header. No pickle is read or written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as safe_torch
+from torch import Tensor, nn
+
+from noli.core.errors import DataError, UsageError
+from noli.core.files import atomic_write
+from noli.core.images import to_float
+
+HEADER = "noli_model"
+SCHEMA = 1
+Build = Callable[[str, Mapping[str, Any]], nn.Module]
+
+
+class Model(nn.Module):
+    """A classifier on working images.
+
+    Args:
+        net: Network on normalised images with ``forward(x) -> logits [N, K]`` and
+            ``features(x) -> [N, D]``.
+        mean: Per-channel mean, one value or one per channel, in [0, 1] units.
+        std: Per-channel standard deviation, greater than 0.
+        class_names: Names of the K classes, or empty.
+        arch: Name under which `net` can be built again.
+        arch_args: JSON-serialisable arguments for that.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.25,),
+        class_names: Sequence[str] = (),
+        arch: str = "",
+        arch_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean or min(std) <= 0:
+            raise UsageError("A model needs as many means as positive standard deviations.")
+        self.net = net
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.class_names = tuple(class_names)
+        self.arch, self.arch_args = arch, dict(arch_args or {})
+        # Not persistent: the header holds them, so that the weights hash covers learned tensors only.
+        self.register_buffer("_mean", torch.tensor(self.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map working images ``float32 [N, C, H, W]`` in [0, 1] to logits ``[N, K]``."""
+        logits: Tensor = self.net((x - self._mean) / self._std)
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map working images ``[N, C, H, W]`` to the penultimate features ``[N, D]``."""
+        features: Tensor = self.net.features((x - self._mean) / self._std)  # type: ignore[operator]
+        return features
+
+    def predict(self, images: npt.NDArray[Any], batch: int = 500) -> npt.NDArray[np.float32]:
+        """Compute logits in float32 without gradients and in evaluation mode; all modes are restored.
+
+        Args:
+            images: Stored images ``uint8 [N, H, W, C]`` or working images ``float32 [N, C, H, W]``.
+            batch: Images per forward pass.
+
+        Returns:
+            ``float32 [N, K]``.
+        """
+        device = self._mean.device
+        parts: list[npt.NDArray[np.float32]] = []
+        with evaluating(self), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            for start in range(0, len(images), batch):
+                chunk = images[start : start + batch]
+                working = chunk if chunk.dtype == np.float32 else to_float(chunk)
+                parts.append(self(torch.from_numpy(working).to(device)).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.class_names)), np.float32)
+
+    def weight_hash(self) -> str:
+        """Return the SHA-256 of all learned tensors (name, dtype, shape, bytes in name order)."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.net.state_dict().items()):
+            array = tensor.detach().cpu().contiguous()
+            digest.update(f"{name}|{array.dtype}|{tuple(array.shape)}|".encode())
+            digest.update(array.view(-1).view(torch.uint8).numpy().data if array.numel() else b"")
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and description to one safetensors file, atomically."""
+        described = {
+            "schema": SCHEMA,
+            "arch": self.arch,
+            "arch_args": self.arch_args,
+            "mean": self.mean,
+            "std": self.std,
+            "class_names": self.class_names,
+        }
+        state = {k: v.detach().cpu().contiguous() for k, v in self.net.state_dict().items()}
+        data = safe_torch.save(state, metadata={HEADER: json.dumps(described)})
+        atomic_write(Path(path), data)
+
+    @classmethod
+    def load(cls, path: str | Path, build: Build) -> Model:
+        """Read a model written by :meth:`save`.
+
+        Args:
+            path: safetensors file.
+            build: Makes an untrained network from ``arch`` and ``arch_args`` (``noli.zoo.build``).
+
+        Raises:
+            DataError: Missing or damaged file, no description, weights that do not fit.
+        """
+        where = str(path)
+        try:
+            with safe_open(where, framework="pt") as opened:
+                text = (opened.metadata() or {}).get(HEADER)
+                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+        except (OSError, SafetensorError) as error:
+            raise DataError(
+                "The model file cannot be read.",
+                where=where,
+                why=str(error),
+                fix="name a file that noli wrote",
+            ) from error
+        if text is None:
+            raise DataError(
+                "The model file lacks noli's description.",
+                where=where,
+                fix="build the network and wrap it in Model",
+            )
+        try:
+            described = json.loads(text)
+            net = build(described["arch"], described["arch_args"])
+            net.load_state_dict(state)
+            kept = {k: described[k] for k in ("mean", "std", "class_names", "arch", "arch_args")}
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise DataError(
+                "The weights do not fit the network they name.", where=where, why=str(error).splitlines()[0]
+            ) from error
+        return cls(net, **kept)
+
+
+@contextmanager
+def keeping_modes(model: nn.Module) -> Iterator[None]:
+    """Give every module its own train/eval mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode and give each its own mode back afterwards."""
+    with keeping_modes(model):
+        model.eval()
+        yield

@@ -1,0 +1,249 @@
+"""A run is a folder: `run.json` (manifest), `events.jsonl`, `shards/`, `artifacts/`, reports."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from noli.core.environment import Meter, capture_environment
+from noli.core.errors import Interrupted, NoliError, OutputExists, RunError
+from noli.core.files import atomic_write, storage_error
+from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, KeyInfo, Manifest, Resources
+
+MANIFEST = "run.json"
+EVENTS = "events.jsonl"
+Record = dict[str, Any]
+_KEPT_ITEMS = 1000
+
+
+class Run:
+    """A run folder. Everything in it is written atomically, so it can be read at any moment.
+
+    Attributes:
+        path: The folder.
+        manifest: What `run.json` holds; change it with :meth:`update`.
+        meter: Cost of this session; added to the manifest when the run ends.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.meter = Meter()
+        self._before = manifest.resources
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        verb: str,
+        method: str | None = None,
+        args_passed: Mapping[str, Any] | None = None,
+        args_resolved: Mapping[str, Any] | None = None,
+        key: KeyInfo | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Create a run folder with status ``running``.
+
+        Args:
+            path: The folder; it may exist, but must not hold a run.
+            verb: ``protect``, ``verify``, ``undo``, ...
+            method: Registry name of the method.
+            args_passed: Arguments as the user gave them.
+            args_resolved: Every argument after defaults.
+            key: Public facts about the key.
+            fields: Further fields of :class:`~noli.core.manifest.Manifest`.
+
+        Raises:
+            OutputExists: The folder already holds a run.
+            RunError: The place cannot be written.
+        """
+        folder = Path(path)
+        if (folder / MANIFEST).exists():
+            fix = "open it, or choose another run folder"
+            raise OutputExists("This folder already holds a run.", where=str(folder), fix=fix)
+        now = datetime.now(UTC)
+        manifest = Manifest(
+            run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            created=now.isoformat(timespec="seconds"),
+            verb=verb,
+            method=method,
+            args_passed=dict(args_passed or {}),
+            args_resolved=dict(args_resolved or {}),
+            key=key,
+            environment=capture_environment(),
+            **fields,
+        )
+        run = cls(folder, manifest)
+        run._make_folders()
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open an existing run folder.
+
+        Raises:
+            RunError: There is no run, or its manifest is damaged or newer than this noli.
+        """
+        folder = Path(path)
+        file = folder / MANIFEST
+        try:
+            raw = json.loads(file.read_bytes())
+            version = int(raw["schema_version"])
+            if version > SCHEMA_VERSION:
+                fix = "install a newer noli"
+                raise RunError(f"The run has schema {version}; this noli reads {SCHEMA_VERSION}.", fix=fix)
+            return cls(folder, Manifest.model_validate(raw))
+        except FileNotFoundError as exc:
+            fix = "name the run folder (it ends in .noli and lies beside the output)"
+            raise RunError("There is no run in this folder.", where=str(folder), fix=fix) from exc
+        except OSError as exc:
+            raise storage_error(exc, str(file)) from exc
+        except (ValueError, KeyError, TypeError, ValidationError) as exc:
+            fix = "restore run.json from a backup, or delete the run folder and its output and start again"
+            raise RunError(
+                "The manifest is damaged.", where=str(file), why=type(exc).__name__, fix=fix
+            ) from exc
+
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Return True when the folder holds a run."""
+        return (Path(path) / MANIFEST).is_file()
+
+    def save(self) -> None:
+        """Write the manifest (atomic)."""
+        atomic_write(self.path / MANIFEST, self.manifest.model_dump_json(indent=1).encode())
+
+    def update(self, **fields: Any) -> None:
+        """Change manifest fields and write the manifest (atomic, all or nothing)."""
+        self.manifest = self.manifest.model_copy(update=fields)
+        self.save()
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Append one line to `events.jsonl`; `data` must be JSON and hold no secret."""
+        line = dump_line({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "kind": kind, **data})
+        try:
+            with (self.path / EVENTS).open("a+b") as handle:
+                # A kill may have torn the last line; the next event must not be glued to it.
+                if handle.tell() and not _ends_with_newline(handle):
+                    line = b"\n" + line
+                handle.write(line)
+        except OSError as exc:
+            raise storage_error(exc, str(self.path / EVENTS)) from exc
+
+    def events(self) -> Iterator[Record]:
+        """Iterate over the events; a torn line left by a kill is passed over."""
+        file = self.path / EVENTS
+        if file.is_file():
+            yield from read_lines(file, torn="skip")
+
+    def shard_record(self, index: int) -> Path:
+        """Return where the record of shard `index` lies."""
+        return self.path / "shards" / f"{index:06d}.jsonl"
+
+    def write_shard_record(self, index: int, records: Iterable[Record]) -> None:
+        """Write the record of a finished shard (atomic); its presence means the shard is done."""
+        atomic_write(self.shard_record(index), b"".join(dump_line(record) for record in records))
+
+    def iter_records(self) -> Iterator[Record]:
+        """Iterate over all item records in shard order, one line in memory at a time."""
+        for file in sorted((self.path / "shards").glob("[0-9]*.jsonl")):
+            yield from read_lines(file)
+
+    def artifact(self, name: str) -> Path:
+        """Return the path of an artifact; its folder exists."""
+        folder = self.path / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    def resume(self, **fields: Any) -> None:
+        """Set the status back to ``running`` for a further session."""
+        self._make_folders()
+        self.update(status="running", finished=None, error=None, **fields)
+
+    def finish(self, results: Mapping[str, Any], **fields: Any) -> None:
+        """Set the status to ``done`` with the run's figures (JSON values)."""
+        self._end("done", results=dict(results), error=None, **fields)
+
+    def fail(self, error: BaseException) -> None:
+        """Record why the run stopped: status ``interrupted`` or ``failed``.
+
+        Never raises: it runs while `error` is handled, possibly because the disk is full.
+        """
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        try:
+            self._end("interrupted" if stopped else "failed", error=describe_error(error))
+        except NoliError:
+            return
+
+    def _end(self, status: str, **fields: Any) -> None:
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        cost: Resources = self.meter.add_to(self._before)
+        self.update(status=status, finished=finished, resources=cost, **fields)
+        self.event(status, **({} if status == "done" else {"error": fields["error"].model_dump()}))
+
+    def _make_folders(self) -> None:
+        try:
+            for name in ("shards", "artifacts"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise storage_error(exc, str(self.path)) from exc
+
+
+def describe_error(error: BaseException) -> ErrorInfo:
+    """Return what the manifest keeps of an error; foreign exceptions give their type and message."""
+    if isinstance(error, NoliError):
+        return ErrorInfo(
+            type=type(error).__name__,
+            what=error.what,
+            where=error.where,
+            why=error.why,
+            fix=error.fix,
+            items=error.items[:_KEPT_ITEMS],
+            items_total=len(error.items),
+        )
+    return ErrorInfo(type=type(error).__name__, what=str(error) or type(error).__name__)
+
+
+def dump_line(record: Mapping[str, Any]) -> bytes:
+    """Return one JSON line; NaN and infinity are refused because they are not JSON."""
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def read_lines(file: Path, *, torn: str = "error") -> Iterator[Record]:
+    """Stream the records of a JSON-lines file.
+
+    Args:
+        file: The file.
+        torn: ``skip`` passes over lines that are not JSON, ``error`` raises.
+
+    Raises:
+        RunError: A line is damaged and `torn` is ``error``, or the file cannot be read.
+    """
+    try:
+        with file.open("rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                try:
+                    yield json.loads(line.decode("utf-8", "surrogatepass"))
+                except ValueError as exc:
+                    if torn == "skip":
+                        continue
+                    fix = "delete this file and run the same command again"
+                    raise RunError(
+                        "A record is damaged.", where=f"{file}:{number}", why=str(exc), fix=fix
+                    ) from exc
+    except OSError as exc:
+        raise storage_error(exc, str(file)) from exc
+
+
+def _ends_with_newline(handle: Any) -> bool:
+    handle.seek(-1, 2)
+    return bool(handle.read(1) == b"\n")

@@ -1,0 +1,159 @@
+"""Undo a protection with the key: the runner with the arrow turned round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noli import registry
+from noli.core.errors import UsageError, WrongKey
+from noli.core.key import Key
+from noli.core.manifest import Manifest
+from noli.core.method import Spec
+from noli.core.run import Run
+from noli.engine.progress import Progress, Quiet
+from noli.engine.request import ErrorPolicy, RunRequest, is_url, run_folder
+from noli.engine.runner import run_data
+
+
+@dataclass(frozen=True)
+class UndoResult:
+    """What came back.
+
+    Attributes:
+        run: The undo's own run.
+        items: Restored items.
+        compared: Items whose original still lies unchanged where the protected run read it.
+        identical: Compared items that came back bit for bit.
+        psnr_mean, psnr_min: PSNR against the originals in dB over the other compared items; None when
+            there are none.
+    """
+
+    run: Run
+    items: int
+    compared: int
+    identical: int
+    psnr_mean: float | None
+    psnr_min: float | None
+
+
+def undo(
+    run_or_output: str | Path,
+    back: str | Path,
+    key: Key | None,
+    *,
+    workers: int = 1,
+    on_error: ErrorPolicy = "fail",
+    run_dir: Path | None = None,
+    spec: Spec | None = None,
+    args_passed: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> UndoResult:
+    """Restore protected data as far as the method allows.
+
+    Restored files keep the names of the protected ones and a lossless format, because a JPEG cannot come
+    back as the same JPEG.
+
+    Args:
+        run_or_output: The protected data (its run folder lies beside it), or the run folder.
+        back: Where the restored data goes.
+        key: The key that protected the data.
+        workers: Worker processes.
+        on_error: As for :class:`~noli.engine.request.RunRequest`.
+        run_dir: Run folder of the undo; None puts it beside `back`.
+        spec: The method, when it is not in the registry.
+        args_passed: Arguments as the user gave them, for the manifest.
+        progress: Where progress goes.
+
+    Raises:
+        UsageError: No finished run is found, or the method cannot be undone.
+        WrongKey: Another key protected this data.
+        DataError, RunError, Interrupted: As for :func:`~noli.engine.runner.run_data`.
+    """
+    before, output = find_run(run_or_output)
+    manifest = before.manifest
+    if manifest.status != "done":
+        fix = "finish it first: run the same protect command again"
+        raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
+    check_key(manifest, key)
+    spec = spec or registry.get(str(manifest.method))
+    done = run_data(
+        RunRequest(
+            source=output,
+            output=str(back),
+            spec=spec,
+            cfg=spec.config.model_validate(manifest.args_resolved["config"]),
+            key=key,
+            workers=workers,
+            format="png",
+            metadata="keep",
+            on_error=on_error,
+            run_dir=run_dir,
+            direction="invert",
+            undo_of=before.path,
+            labels=manifest.args_resolved.get("labels"),
+            max_pixels=manifest.args_resolved["max_pixels"],
+            verb="undo",
+            args_passed=args_passed or {},
+            progress=progress or Quiet(),
+        )
+    )
+    found = done.manifest.results
+    return UndoResult(
+        run=done,
+        items=found["items"],
+        compared=found.get("restored_compared", 0),
+        identical=found.get("restored_identical", 0),
+        psnr_mean=found.get("restored_psnr_mean"),
+        psnr_min=found.get("restored_psnr_min"),
+    )
+
+
+def find_run(run_or_output: str | Path) -> tuple[Run, str]:
+    """Return the run of protected data and where that data lies.
+
+    Raises:
+        UsageError: There is no run, or it did not protect data.
+    """
+    place = str(run_or_output)
+    if not is_url(place) and Run.exists(place):
+        run = Run.open(place)
+        output = run.manifest.output.uri if run.manifest.output else ""
+        folder = Path(place).resolve()
+        if not is_url(output) and not Path(output).exists() and folder.suffix == ".noli":
+            output = str(folder.with_suffix(""))  # both were moved together
+    elif Run.exists(run_folder(place)):
+        run, output = Run.open(run_folder(place)), place
+    else:
+        raise UsageError(
+            "No run belongs to this data.",
+            where=place,
+            why=f"{run_folder(place)} holds no run",
+            fix="name the run folder itself, or put it back beside the data",
+        )
+    if run.manifest.args_resolved.get("direction") != "apply":
+        fix = "name protected data or its run folder"
+        raise UsageError(f"This is a `{run.manifest.verb}` run.", where=str(run.path), fix=fix)
+    return run, output
+
+
+def check_key(manifest: Manifest, key: Key | None) -> None:
+    """Make sure that `key` made this data.
+
+    Raises:
+        UsageError: A key is needed and none was given.
+        WrongKey: It is another key.
+    """
+    if manifest.key is None:
+        return
+    if key is None:
+        fix = f"pass the key file that holds key {manifest.key.id}"
+        raise UsageError("Undoing needs the key.", fix=fix)
+    if not key.opens(manifest.key.commitment):
+        raise WrongKey(
+            "This is not the key that protected the data.",
+            why=f"the data was made with key {manifest.key.id}, this is key {key.id}",
+            fix="pass the right key file; an older key of the same file is chosen by its id",
+        )

@@ -1,0 +1,83 @@
+"""Configuration of `verify/learnability`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from noli.core.evidence import Level
+from noli.core.method import MethodConfig
+from noli.train.recipe import Recipe
+
+
+class Config(MethodConfig):
+    """What is claimed, how hard the claim is tried, and when no answer is given.
+
+    Attributes:
+        battery: ``quick`` tries every kind of countermeasure once; ``standard`` adds JPEG 30 and 75, four
+            shares of partial protection, three seeds and every countermeasure on clean data.
+        claim: Attacker level of the claim, fixed before anything is trained.
+        bound: Share of what clean data teaches beyond chance that protected data may still teach.
+        seeds: Trainings per row; None: 1 (quick), 3 (standard).
+        epochs: Passes over the data per training.
+        min_steps: Optimiser steps per training at least; small data sets get more epochs.
+        network: Network that is trained.
+        size: Side of the training images in pixels; ``auto``: the native short side, 16 to 64.
+        max_items: Training images used at most; None: 5,000 (quick), 20,000 (standard).
+        max_test: Held-out images used at most.
+        holdout: Share of every class held out when the clean set has no test split.
+        min_gain: Clean data must beat chance by this much, or there is nothing to protect.
+        min_test: Fewest held-out images for an answer.
+        min_per_class: Fewest training images per class for an answer.
+        confidence: Two-sided coverage of all intervals.
+        partial: Shares of protected images of the context rows; None: 0.5 (quick), 0.2 to 0.8 (standard).
+        leak_pairs: Clean/protected pairs per class that the thief of the leak row holds.
+        adversarial_eps: Radius of adversarial training in [0, 1] units.
+        adversarial_steps: PGD steps of adversarial training.
+        coin_reach: Largest displacement of COIN in pixels.
+        device: Where to train; ``auto`` takes a GPU when there is one.
+    """
+
+    battery: Literal["quick", "standard"] = "quick"
+    claim: Level = "routine"
+    bound: float = Field(0.5, gt=0, lt=1)
+    seeds: int | None = Field(None, ge=1)
+    epochs: int = Field(8, ge=1)
+    min_steps: int = Field(250, ge=0)
+    network: Literal["small", "resnet9", "resnet18"] = "small"
+    size: Literal["auto"] | Annotated[int, Field(ge=8, le=512)] = "auto"
+    max_items: int | None = Field(None, ge=2)
+    max_test: int = Field(5000, ge=1)
+    holdout: float = Field(0.2, gt=0, lt=1)
+    min_gain: float = Field(0.10, ge=0, lt=1)
+    min_test: int = Field(100, ge=1)
+    min_per_class: int = Field(10, ge=2)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    partial: tuple[float, ...] | None = None
+    leak_pairs: int = Field(1, ge=1)
+    adversarial_eps: float = Field(4 / 255, gt=0, lt=1)
+    adversarial_steps: int = Field(3, ge=1)
+    coin_reach: float = Field(2.0, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def seed_count(self) -> int:
+        """Trainings per row after the battery's default."""
+        return self.seeds or (3 if self.battery == "standard" else 1)
+
+    @property
+    def item_limit(self) -> int:
+        """Training images used at most, after the battery's default."""
+        return self.max_items or (20_000 if self.battery == "standard" else 5_000)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the partial-protection rows, after the battery's default."""
+        if self.partial is not None:
+            return self.partial
+        return (0.2, 0.4, 0.6, 0.8) if self.battery == "standard" else (0.5,)
+
+    def recipe(self, seed: int) -> Recipe:
+        """The training recipe of one seed."""
+        return Recipe(epochs=self.epochs, min_steps=self.min_steps, device=self.device, seed=seed)

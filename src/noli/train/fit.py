@@ -1,0 +1,192 @@
+"""The only training loop of noli."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noli.core.errors import DataError, RunError
+from noli.core.model import Model, keeping_modes
+from noli.train.hardware import fast_bf16, pick_device
+from noli.train.recipe import Recipe
+
+
+class Callback:
+    """The only extension point of :func:`fit`; every hook does nothing unless overridden.
+
+    Hooks draw random numbers from the generator they are given (it lives on the CPU) and from nowhere
+    else, so that a training depends on its recipe alone.
+    """
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Change a batch before the network sees it.
+
+        Args:
+            x: Working images ``float32 [B, C, H, W]`` in [0, 1]; a private copy.
+            y: Labels ``int64 [B]``, or ``float32 [B, K]`` after an earlier callback softened them.
+            generator: Private generator.
+
+        Returns:
+            Images and labels, hard or soft.
+        """
+        return x, y
+
+    def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Change the images with knowledge of the model (adversarial training); inside autocast."""
+        return x
+
+    def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
+        """Look at the model after an epoch (0-based) with its mean loss."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training cost and how it went.
+
+    Attributes:
+        losses: Mean training loss per epoch.
+        steps: Optimiser steps made.
+        seconds: Wall time of the loop.
+        images_per_second: Training images processed per second of wall time.
+        bf16: Whether bf16 autocast was used.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    losses: tuple[float, ...]
+    steps: int
+    seconds: float
+    images_per_second: float
+    bf16: bool
+    device: str
+
+
+def fit(
+    model: Model,
+    x: npt.NDArray[np.uint8],
+    y: npt.NDArray[Any],
+    recipe: Recipe | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitResult:
+    """Train a model in place.
+
+    The same recipe, data and thread count give the same weights. Global generators, the gradient mode
+    and the model's train/eval modes are left as they were.
+
+    Args:
+        model: Model to train; moved to the recipe's device.
+        x: Stored images ``uint8 [N, H, W, C]``, N >= 2.
+        y: Labels ``[N]``, integers from 0.
+        recipe: How to train; None for the default.
+        callbacks: Called in order.
+
+    Raises:
+        DataError: Arrays of the wrong type or shape, fewer than two images.
+        RunError: The loss is no longer finite.
+    """
+    recipe = recipe or Recipe()
+    _check(x, y)
+    device = pick_device(recipe.device)
+    bf16 = recipe.bf16 == "on" or (recipe.bf16 == "auto" and fast_bf16(device.type))
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    images, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64))
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        recipe.lr,
+        recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+    epochs = recipe.epochs_for(len(x))
+    total = epochs * recipe.batches_per_epoch(len(x))
+    losses: list[float] = []
+    step, started = 0, time.perf_counter()
+    with keeping_modes(model), torch.enable_grad():
+        for epoch in range(epochs):
+            model.train()
+            summed = torch.zeros((), device=device)
+            for index in _batches(len(x), recipe, generator):
+                # Indexing the stored layout and transposing afterwards yields channels-last for free.
+                batch = images[index].to(device).permute(0, 3, 1, 2).float().div_(255)
+                target = labels[index].to(device)
+                _set_rates(optimiser, *recipe.rates(step, total))
+                loss = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16)
+                summed += loss * len(index)
+                step += 1
+            losses.append(summed.item() / len(x))
+            _check_loss(losses, recipe)
+            for callback in callbacks:
+                callback.on_epoch_end(model, epoch, losses[-1])
+    seconds = time.perf_counter() - started
+    return FitResult(tuple(losses), step, seconds, epochs * len(x) / seconds, bf16, device.type)
+
+
+def _step(
+    model: Model,
+    optimiser: torch.optim.Optimizer,
+    batch: Tensor,
+    target: Tensor,
+    recipe: Recipe,
+    callbacks: Sequence[Callback],
+    generator: torch.Generator,
+    bf16: bool,
+) -> Tensor:
+    for callback in callbacks:
+        batch, target = callback.prepare_batch(batch, target, generator)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    batch = batch.contiguous(memory_format=layout)
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
+        for callback in callbacks:
+            batch = callback.before_step(model, batch, target, generator)
+        logits = model(batch)
+    # Outside autocast: the loss of soft labels needs float32.
+    loss = F.cross_entropy(logits.float(), target)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if recipe.grad_clip is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+    optimiser.step()
+    return loss.detach()
+
+
+def _batches(items: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    # Equal parts instead of a short remainder: batch normalisation never meets a batch of one.
+    order = torch.randperm(items, generator=generator)
+    return iter(torch.tensor_split(order, recipe.batches_per_epoch(items)))
+
+
+def _set_rates(optimiser: torch.optim.Optimizer, lr: float, momentum: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"], group["momentum"] = lr, momentum
+
+
+def _check(x: npt.NDArray[np.uint8], y: npt.NDArray[Any]) -> None:
+    if x.dtype != np.uint8 or x.ndim != 4 or y.shape != (len(x),) or y.dtype.kind not in "iu":
+        raise DataError(
+            "Training needs images uint8 [N, H, W, C] and integer labels [N].",
+            why=f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}",
+        )
+    if len(x) < 2 or (len(y) and int(y.min()) < 0):
+        raise DataError(
+            "Training needs at least two images and labels from 0.",
+            why=f"got {len(x)} images",
+            fix="add images",
+        )
+
+
+def _check_loss(losses: Sequence[float], recipe: Recipe) -> None:
+    if not np.isfinite(losses[-1]):
+        raise RunError(
+            "Training diverged: the loss is not finite.",
+            where=f"epoch {len(losses)}",
+            fix=f"lower the learning rate (now {recipe.lr}) or set grad_clip",
+        )

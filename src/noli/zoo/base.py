@@ -1,0 +1,57 @@
+"""What the networks of the zoo share: one classifier shape, seeded weights without a global side effect."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """A convolutional body, global average pooling, one linear head.
+
+    Args:
+        body: Maps ``[N, C, H, W]`` to ``[N, width, h, w]``.
+        width: Channels that leave the body.
+        classes: Number of classes K.
+    """
+
+    def __init__(self, body: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(width, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the pooled features ``[N, width]``."""
+        maps: Tensor = self.body(x)
+        return maps.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``[N, K]``."""
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
+def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU; "same" padding for odd kernels, none for even ones."""
+    padding = kernel // 2 if kernel % 2 else 0
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+_GLOBAL_GENERATOR = threading.Lock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw weights from `seed` and leave torch's global generator as it was; one thread at a time."""
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: that would also touch the generators of every GPU.
+        torch.default_generator.manual_seed(seed)
+        yield

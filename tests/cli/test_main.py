@@ -1,0 +1,137 @@
+"""Exit codes, error blocks, JSON errors, and what happens when the unexpected happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from noli.cli import console, main
+from noli.core.errors import DataError, Interrupted, MissingPrerequisite, NoliError, RunError, UsageError
+
+Run = Callable[..., Any]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def list_names(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("noli.registry.names", list_names)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("u"), 2),
+        (MissingPrerequisite("m"), 3),
+        (DataError("d"), 4),
+        (RunError("r"), 1),
+        (Interrupted("i"), 130),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError("z"), 1),
+    ],
+)
+def test_exit_codes(noli: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+    failing(monkeypatch, error)
+    done = noli("list")
+    assert done.code == code
+    assert done.out == ""
+    assert done.err.startswith("noli: ")
+    assert "Traceback" not in done.err
+
+
+def test_the_error_block_says_what_where_why_and_what_to_do(
+    noli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [f"cat/{i}.png" for i in range(25)]
+    failing(
+        monkeypatch,
+        DataError("25 items are broken.", where="photos", why="truncated", fix="repair", items=items),
+    )
+    said = noli("list").err
+    assert said.splitlines()[0] == "noli: 25 items are broken."
+    for head, text in (("where", "photos"), ("why", "truncated"), ("do", "repair")):
+        assert any(line.split() == [head, text] for line in said.splitlines())
+    assert "cat/19.png" in said
+    assert "cat/20.png" not in said
+    assert "... and 5 more" in said
+
+
+def test_errors_are_json_when_json_is_asked_for(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, DataError("Broken.", where="w", items=["a", "b"]))
+    document = json.loads(noli("list", "--json").err)
+    assert document["error"] == {
+        "type": "DataError",
+        "exit_code": 4,
+        "what": "Broken.",
+        "where": "w",
+        "why": None,
+        "do": None,
+        "items": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lsit"], "list"),
+        (["list", "--jsn"], "--json"),
+        (["explain"], "method"),
+        (["protect", "cudda", "x", "-o", "y"], "did you mean protect/cuda?"),
+        (["protect", "verify/learnability", "x", "-o", "y"], "noli verify"),
+        (["verify", "x"], "--clean"),
+        (["verify", "x", "--clean", "y", "--battery", "huge"], "quick"),
+        (["key", "nwe"], "new"),
+        ([], "noli --help"),
+    ],
+)
+def test_usage_errors_end_with_2_and_a_hint(noli: Run, words: list[str], says: str) -> None:
+    done = noli(*words)
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_debug_shows_where_it_happened(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("z"))
+    monkeypatch.setenv("NOLI_DEBUG", "1")
+    with pytest.raises(NoliError) as caught:
+        noli("list")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_closed_pipe_is_no_error(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    kept = sys.stdout
+    failing(monkeypatch, BrokenPipeError())
+    assert noli("list").code == 0
+    monkeypatch.setattr(sys, "stdout", kept)
+
+
+def test_version(noli: Run) -> None:
+    assert noli("--version").out.startswith("noli 0.")
+
+
+def test_every_help_page_exists_and_says_something(noli: Run) -> None:
+    for verb in main.InOrder.ORDER:
+        done = noli(verb, "--help")
+        assert done.code == 0
+        assert len(done.out) > 200, verb
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert [console.size(n) for n in (0, 999, 1000, 2.5e6, 3e9, 4e12)] == [
+        "0 B", "999 B", "1.0 kB", "2.5 MB", "3.0 GB", "4.0 TB"
+    ]  # fmt: skip
+    assert [console.duration(s) for s in (0.26, 9.96, 59.4, 130, 11100)] == [
+        "0.3 s", "10.0 s", "59 s", "2 min 10 s", "3 h 5 min"
+    ]  # fmt: skip
+    assert (console.percent(0.5338), console.percent(None)) == ("53.4 %", "-")
+
+
+def test_quiet_and_json_keep_hints_away(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, shown in (({}, True), ({"quiet": True}, False), ({"json": True}, False)):
+        console.Output(**flags).hint("a hint")
+        assert ("a hint" in capsys.readouterr().err) is shown

@@ -1,0 +1,250 @@
+"""noli protect, undo, diff, report and verify: flags, results on stdout, hints on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from noli import registry
+from noli.cli import dynamic, protect
+from noli.core.key import Key
+from noli.core.method import Card, MethodConfig, Spec
+from noli.core.run import Run as RunFolder
+
+Run = Callable[..., Any]
+SMALL_TEST = ("--set", "min_test=10", "--set", "min_per_class=5")
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Path:
+    Key.new(tmp_path / "owner.key")
+    return tmp_path / "owner.key"
+
+
+@pytest.fixture
+def made(noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path) -> tuple[Path, Path]:
+    photos, safe = class_folders(each=20), tmp_path / "safe"
+    assert noli("protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1).code == 0
+    return photos, safe
+
+
+def test_protect_says_what_was_done_and_what_comes_next(
+    noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    photos, safe = class_folders(), tmp_path / "safe"
+    done = noli("protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1)
+    assert done.code == 0
+    for word in ("12 pictures", str(safe), "PSNR", "GPS", "report.html"):
+        assert word in done.out
+    assert f"noli verify {safe} --clean {photos}" in done.err
+    assert "%" not in done.out.split("quality")[0]
+
+
+def test_protect_json_is_one_document(
+    noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    done = noli(
+        "protect", "cuda", class_folders(), "-o", tmp_path / "safe", "--key", owner, "-j", 1, "--json"
+    )
+    assert done.json["results"]["items"] == 12
+    assert Path(done.json["report"]).is_file()
+    assert done.json["key"]["commitment"] == Key.load(owner).commit()
+    assert done.err == ""
+
+
+def test_options_come_as_flags_settings_and_files(
+    noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "o.yaml"
+    file.write_text("mode: keyed\nkernel: 5\nblur: 1/8\n")
+    words = (
+        "-o",
+        tmp_path / "safe",
+        "--key",
+        owner,
+        "-j",
+        1,
+        "--config",
+        file,
+        "--set",
+        "kernel=7",
+        "--mode",
+        "paper",
+    )
+    assert noli("protect", "cuda", class_folders(), *words).code == 0
+    resolved = RunFolder.open(tmp_path / "safe.noli").manifest.args_resolved["config"]
+    assert (resolved["mode"], resolved["kernel"], resolved["blur"]) == ("paper", 7, 0.125)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--set", "kernal=3"], 2, "did you mean kernel?"),
+        (["--set", "kernel=4"], 2, "kernel must be odd"),
+        (["--set", "blur=9/8"], 2, "blur is number"),
+        (["--set", "workers=3"], 2, "no option of this name"),
+        (["--config", "absent.yaml"], 2, "absent.yaml"),
+        (["--format", "gif"], 2, "webp"),
+        (["--workers", "0"], 2, "workers"),
+        (["--modus", "paper"], 2, "--mode"),
+    ],
+)
+def test_wrong_options_are_usage_errors(
+    noli: Run,
+    class_folders: Callable[..., Path],
+    owner: Path,
+    tmp_path: Path,
+    words: list[str],
+    code: int,
+    says: str,
+) -> None:
+    done = noli("protect", "cuda", class_folders(), "-o", tmp_path / "safe", "--key", owner, *words)
+    assert (done.code, says in done.err) == (code, True), done.err
+    assert not (tmp_path / "safe").exists()
+
+
+def test_a_missing_key_says_how_to_make_one(
+    noli: Run, class_folders: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = noli("protect", "cuda", class_folders(), "-o", tmp_path / "safe")
+    assert done.code == 2
+    assert "noli key new" in done.err
+
+
+def test_dry_run_and_preview_write_nothing_else(
+    noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    photos, safe = class_folders(), tmp_path / "safe"
+    plan = noli("protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1, "--dry-run")
+    assert "Nothing was written" in plan.out
+    assert "12 in 3 classes" in plan.out
+    document = noli(
+        "protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1, "--dry-run", "--json"
+    ).json
+    assert (document["items"], document["fits"]) == (12, True)
+    shown = noli("protect", "cuda", photos, "-o", safe, "--key", owner, "--preview", 2)
+    assert "safe.preview.png" in shown.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["owner.key", "photos", "safe.preview.png"]
+
+
+def test_broken_pictures_are_listed_with_exit_code_4(
+    noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    photos = class_folders(each=30)
+    for number in range(22):
+        (photos / f"class-1/{number}.png").write_bytes(b"no picture")
+    done = noli("protect", "cuda", photos, "-o", tmp_path / "safe", "--key", owner, "-j", 1)
+    assert done.code == 4
+    assert sum(line.lstrip().startswith("- ") for line in done.err.splitlines()) == 20
+    assert "22 of 90" in done.err
+    skipped = noli(
+        "protect", "cuda", photos, "-o", tmp_path / "safe", "--key", owner, "-j", 1, "--on-error", "skip"
+    )
+    assert skipped.code == 0
+    assert "22 unreadable" in skipped.out
+
+
+def test_undo_diff_and_report(noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path) -> None:
+    photos, safe = made
+    back = noli("undo", safe, "-o", tmp_path / "back", "--key", owner, "-j", 1)
+    assert (back.code, "60 pictures" in back.out) == (0, True), back.err
+    found = noli("diff", photos, safe, "-o", tmp_path / "diff.png", "--json").json
+    assert (found["items"], (tmp_path / "diff.png").is_file()) == (60, True)
+    text = noli("diff", photos, safe, "--no-ssim").out
+    assert "60 pictures" in text
+    assert "Most changed" in text
+    page = noli("report", safe, "-o", tmp_path / "page.html", "--json").json["report"]
+    assert Path(page) == tmp_path / "page.html"
+    assert noli("report", photos).code == 1
+    assert noli("diff", photos, tmp_path / "absent").code in (2, 4)
+
+
+def test_undo_finds_a_rotated_key_and_refuses_another(
+    noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path
+) -> None:
+    _, safe = made
+    assert noli("key", "rotate", owner).code == 0
+    assert noli("undo", safe, "-o", tmp_path / "back", "--key", owner, "-j", 1, "--json").json["items"] == 60
+    Key.new(tmp_path / "other.key")
+    refused = noli("undo", safe, "-o", tmp_path / "back2", "--key", tmp_path / "other.key")
+    assert refused.code == 4
+    assert not (tmp_path / "back2").exists()
+
+
+@pytest.mark.parametrize(("accuracy", "code"), [(0.34, 0), (0.9, 1)])
+def test_verify_exits_by_its_verdict(
+    noli: Run,
+    class_folders: Callable[..., Path],
+    training: Any,
+    owner: Path,
+    tmp_path: Path,
+    accuracy: float,
+    code: int,
+) -> None:
+    training.accuracy["protected"] = accuracy
+    photos = class_folders(each=100, size=8)
+    noli("protect", "cuda", photos, "-o", tmp_path / "safe", "--key", owner, "-j", 1)
+    done = noli("verify", tmp_path / "safe", "--clean", photos, *SMALL_TEST, "--keys", 1)
+    assert done.code == code, done.out
+    for word in ("crop+flip", "adaptive", "guessing", "fresh keys", "90.0 %"):
+        assert word in done.out
+    assert ("NOT SUPPORTED" if code else "SUPPORTED") in done.out
+    document = noli("verify", tmp_path / "safe", "--clean", photos, *SMALL_TEST, "--json").json
+    assert document["verdict"] == ("not supported" if code else "supported")
+
+
+def test_verify_passes_its_flags_on(noli: Run, made: tuple[Path, Path], training: Any) -> None:
+    photos, safe = made
+    words = ("--claim", "naive", "--seeds", 2, "--set", "network=resnet9", *SMALL_TEST, "--json")
+    document = noli("verify", safe, "--clean", photos, *words).json
+    assert (document["level"], document["config"]["seeds"], document["config"]["network"]) == (
+        "naive",
+        2,
+        "resnet9",
+    )
+    assert noli("verify", safe, "--clean", photos, "--set", "epoch=3").code == 2
+
+
+# ---------------------------------------------------------------- commands made from a Spec
+
+
+class Greedy(MethodConfig):
+    workers: int = 3
+    level: float = 0.5
+    fast: bool = False
+
+
+CARD = Card("G", "none", (), ())
+GREEDY = Spec("protect/greedy", "protect", "data->data", Greedy, CARD, options=("workers", "level", "fast"))
+
+
+def test_config_fields_never_take_a_flag_of_the_command() -> None:
+    assert dynamic.flag_fields(GREEDY, protect.protect) == ("level", "fast")
+
+
+def test_flags_carry_type_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    got: dict[str, Any] = {}
+
+    def body(spec: Spec, data: str, *, method_options: dict[str, object]) -> None:
+        got.update(method_options, data=data, name=spec.name)
+
+    run = typer.main.get_command(dynamic.command(GREEDY, body, "Help text."))
+    run.main(["in", "--level", "8/255", "--fast"], standalone_mode=False)
+    assert got == {"level": "8/255", "fast": True, "data": "in", "name": "protect/greedy"}
+    got.clear()
+    run.main(["in"], standalone_mode=False)
+    assert got == {"data": "in", "name": "protect/greedy"}
+    run.main(["--help"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "Help text." in said
+    assert "Default: 0.5" in said
+    assert "--no-fast" in said
+
+
+@pytest.mark.parametrize("name", [n for n in registry.TABLE if n.startswith("protect/")])
+def test_no_method_has_more_than_eight_flags(name: str) -> None:
+    assert len(dynamic.flag_fields(registry.get(name), protect.protect)) <= 8

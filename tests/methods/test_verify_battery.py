@@ -1,0 +1,129 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from coloured_shapes import frame, subject
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noli.methods.verify.battery import REFERENCE, Trainer, callbacks, mixture, pack, table, unpack
+from noli.methods.verify.config import Config
+from noli.methods.verify.rows import cache_scope, plan, summarise
+from noli.ops.countermeasures import grayscale
+from noli.ops.stats import wilson
+
+QUICK, STANDARD = Config(), Config(battery="standard")
+
+
+def test_the_batteries_are_the_promised_ones():
+    quick = {m.name: m.level for m in table(QUICK)}
+    assert quick == {
+        "plain": "naive",
+        "crop+flip": "naive",
+        "cutout+mixup": "routine",
+        "grayscale": "routine",
+        "jpeg-10": "routine",
+        "adversarial": "routine",
+        "rsk+ff": "adaptive",
+        "coin": "adaptive",
+        "leak-1-pair": "adaptive",
+        "partial-50": "context",
+    }
+    standard = {m.name for m in table(STANDARD)}
+    more = {"jpeg-30", "jpeg-75", "partial-20", "partial-40", "partial-60", "partial-80"}
+    assert standard == (set(quick) - {"partial-50"}) | more
+    assert (QUICK.seed_count, STANDARD.seed_count, Config(seeds=5).seed_count) == (1, 3, 5)
+
+
+def test_the_claim_cannot_change_the_battery():
+    tables = [
+        [(m.name, m.level) for m in table(Config(claim=claim, bound=bound))]
+        for claim, bound in (("naive", 0.1), ("routine", 0.5), ("adaptive", 0.9))
+    ]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_the_plan_starts_with_the_reference_and_has_no_duplicates():
+    trainings = plan(table(QUICK), QUICK)
+    assert trainings[0].key == f"{REFERENCE}|clean|0"
+    assert len(trainings) == len({t.key for t in trainings}) == 12
+    big = plan(table(STANDARD), STANDARD)
+    assert [t.key for t in big[:3]] == [f"{REFERENCE}|clean|{seed}" for seed in range(3)]
+    parts = {}
+    for training in big:
+        parts.setdefault(training.measure.name, set()).add(training.part)
+    assert parts["coin"] == parts[REFERENCE] == {"protected", "clean"}
+    assert parts["leak-1-pair"] == {"protected"}
+    assert parts["partial-40"] == {"mixed", "clean-part"}
+
+
+def test_every_row_but_plain_crops_and_flips():
+    kinds = {m.name: [type(c).__name__ for c in callbacks(m, 4, QUICK)] for m in table(QUICK)}
+    assert kinds["plain"] == []
+    assert all(made[0] == "CropFlip" for name, made in kinds.items() if name != "plain")
+    assert kinds["adversarial"][1:] == ["Adversarial"]
+    assert kinds["cutout+mixup"][1:] == ["CutoutMixup"]
+    assert kinds["rsk+ff"][1:] == ["SharpenLowpass"]
+    assert kinds["coin"][1:] == ["Displace"]
+    assert kinds["grayscale"] == kinds["jpeg-10"] == kinds["leak-1-pair"] == ["CropFlip"]
+
+
+def test_training_sets_hold_what_their_row_says():
+    data = subject(frame, train=80, test=20)
+    trainer, rows = Trainer(data, QUICK), {m.name: m for m in table(QUICK)}
+    plain, half = rows["plain"], rows["partial-50"]
+    assert np.array_equal(trainer.training_set(plain, "protected")[0], data.protected_x)
+    assert np.array_equal(trainer.training_set(plain, "clean")[0], data.clean_x)
+    chosen = mixture(data.clean_y, 0.5)
+    mixed, labels = trainer.training_set(half, "mixed")
+    assert np.array_equal(mixed[chosen], data.protected_x[chosen])
+    assert np.array_equal(mixed[~chosen], data.clean_x[~chosen])
+    assert np.array_equal(labels, data.clean_y)
+    assert np.array_equal(trainer.training_set(half, "clean-part")[0], data.clean_x[~chosen])
+    assert rows["grayscale"].squeeze is grayscale
+    restored = trainer.training_set(rows["leak-1-pair"], "protected")[0]
+    assert restored.shape == data.protected_x.shape
+    assert restored is trainer.training_set(rows["leak-1-pair"], "protected")[0]
+
+
+@given(share=st.floats(0, 1), counts=st.lists(st.integers(1, 30), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_mixtures_take_the_share_of_every_class(share, counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    chosen = mixture(labels, share)
+    assert np.array_equal(chosen, mixture(labels, share))
+    for label, count in enumerate(counts):
+        assert chosen[labels == label].sum() == int(share * count)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_packing_round_trips(values):
+    correct = np.array(values)
+    assert np.array_equal(unpack(pack(correct), len(values)), correct)
+
+
+def test_the_better_test_form_counts():
+    low, high = np.arange(100) < 20, np.arange(100) < 60
+    result = {
+        "correct": {"untouched": pack(low), "transformed": pack(high)},
+        "n": 100,
+        "detail": {"seconds": 1.0},
+    }
+    row = summarise(table(QUICK)[3], [result], 0.95)
+    assert (row.value, row.low, row.high) == (0.6, *wilson(60, 100))
+    assert row.detail == {"seconds": 1.0, "test_untouched": 0.2, "test_transformed": 0.6}
+
+
+def test_scope_follows_what_decides_a_training():
+    hashes = dict.fromkeys(("clean", "protected", "labels", "test", "test_labels"), "0")
+    same = [cache_scope(hashes, QUICK), cache_scope(hashes, Config(claim="naive", bound=0.2, seeds=3))]
+    assert same[0] == same[1] == cache_scope({**hashes, "run": "x"}, STANDARD)
+    assert cache_scope({**hashes, "protected": "1"}, QUICK) != same[0]
+    assert cache_scope(hashes, Config(epochs=9)) != same[0]
+
+
+@pytest.mark.parametrize("module", ["noli.methods.verify.learnability", "noli.methods.verify.load"])
+def test_the_cards_do_not_need_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
