@@ -56,8 +56,9 @@ $(VENV)/.installed-docs: pyproject.toml $(VENV)/.made
 demo: $(VENV)/.installed
 	@$(BIN)/noli demo $(DEMO_DIR) $(DEMO_ARGS)
 
+# Two workers of one thread each: two of two would wait for each other on two cores.
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -n 2 -m "not slow" $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

@@ -21,11 +21,8 @@ from noli.ops.leak import leak_attack
 KEYS = (0, 1)
 POINTS = {
     "paper": cuda.Config(mode="paper"),
-    **{
-        f"keyed {border} jitter {jitter:g}": cuda.Config(border=border, jitter=jitter)
-        for border in ("reflect", "zero")
-        for jitter in (0.0, 0.5, 1.0, 1.5)
-    },
+    **{f"keyed reflect jitter {j:g}": cuda.Config(jitter=j) for j in (0.0, 0.5, 1.0, 1.5)},
+    "keyed zero jitter 1": cuda.Config(border="zero"),
     "keyed uniform taps": cuda.Config(taps="uniform"),
 }
 

@@ -94,3 +94,25 @@ def test_a_missing_key_file_is_a_data_error(noli: Run, tmp_path: Path) -> None:
     done = noli("key", "commit", tmp_path / "absent.key", "--json")
     assert done.code == 4
     assert '"type": "KeyFileError"' in done.err
+
+
+def test_a_prompt_comes_only_on_a_terminal(
+    noli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def prompt(text: str, *, hide_input: bool, confirmation_prompt: bool, err: bool) -> str:
+        asked.append((text, confirmation_prompt))
+        assert hide_input
+        assert err
+        return "typed"
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    path = tmp_path / "owner.key"
+    assert noli("key", "new", path, "--passphrase").code == 4
+    assert asked == []
+    monkeypatch.setattr("noli.cli.shared._on_a_terminal", lambda: True)
+    assert noli("key", "new", path, "--passphrase").code == 0
+    assert noli("key", "commit", path).code == 0
+    assert asked == [(f"Passphrase for {path}", True), (f"Passphrase for {path}", False)]
+    assert Key.load(path, passphrase="typed")

@@ -248,3 +248,33 @@ def test_flags_carry_type_meaning_and_default(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("name", [n for n in registry.TABLE if n.startswith("protect/")])
 def test_no_method_has_more_than_eight_flags(name: str) -> None:
     assert len(dynamic.flag_fields(registry.get(name), protect.protect)) <= 8
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_gps_and_quality_in_words() -> None:
+    assert protect._gps(0, "keep") == "no picture carries a position"
+    assert "--metadata strip" in protect._gps(3, "keep")
+    assert protect._gps(1200, "strip") == "removed from 1,200 pictures"
+    assert protect._quality({"psnr_mean": None}) == "no picture was changed"
+    found = {"psnr_mean": 30.04, "psnr_min": 20.0, "identical": 2}
+    assert protect._quality(found) == "PSNR 30.0 dB on average, 20.0 dB at worst, 2 unchanged"
+
+
+def test_a_plan_warns_when_it_resumes_or_does_not_fit(
+    noli: Run, made: tuple[Path, Path], owner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, safe = made
+    monkeypatch.setattr("noli.engine.plan._free", lambda output: 10)
+    done = noli("protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1, "--dry-run")
+    assert "only what is missing" in done.out
+    assert "will not fit" in done.err
+
+
+def test_restored_in_words() -> None:
+    from noli.cli.compare import _restored
+
+    assert "not where they were" in _restored(0, 0, None, None)
+    assert _restored(5, 5, None, None) == "5 of 5 are identical to the original"
+    assert _restored(5, 0, 40.26, 31.0) == "PSNR 40.3 dB on average, 31.0 dB at worst, against 5 originals"

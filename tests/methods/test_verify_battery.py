@@ -7,10 +7,12 @@ from coloured_shapes import frame, subject
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noli.methods.verify import battery
 from noli.methods.verify.battery import REFERENCE, Trainer, callbacks, mixture, pack, table, unpack
 from noli.methods.verify.config import Config
 from noli.methods.verify.rows import cache_scope, plan, summarise
 from noli.ops.countermeasures import grayscale
+from noli.ops.leak import Leak
 from noli.ops.stats import wilson
 
 QUICK, STANDARD = Config(), Config(battery="standard")
@@ -85,6 +87,16 @@ def test_training_sets_hold_what_their_row_says():
     restored = trainer.training_set(rows["leak-1-pair"], "protected")[0]
     assert restored.shape == data.protected_x.shape
     assert restored is trainer.training_set(rows["leak-1-pair"], "protected")[0]
+
+
+@pytest.mark.parametrize(("gain", "used"), [(3.0, True), (-1.0, False)])
+def test_a_thief_uses_the_inversion_only_where_it_helps(gain, used, monkeypatch):
+    data = subject(frame, train=80, test=20)
+    restored = np.zeros_like(data.clean_x)
+    monkeypatch.setattr(battery, "leak_attack", lambda *_: Leak(restored, 20.0, 20.0 + gain, 0.1))
+    leak = next(m for m in table(QUICK) if m.leaked)
+    seen = Trainer(data, QUICK).training_set(leak, "protected")[0]
+    assert np.array_equal(seen, restored if used else data.protected_x)
 
 
 @given(share=st.floats(0, 1), counts=st.lists(st.integers(1, 30), min_size=1, max_size=5))

@@ -186,6 +186,32 @@ def test_unreadable_items_are_listed_together(split_folders):
     assert sorted(caught.value.items) == sorted(f"train/disc/{f.name}" for f in broken)
 
 
+def test_items_that_a_source_cannot_read_are_listed_too(split_folders, monkeypatch):
+    root, *_ = split_folders
+    opened = loading.open_source(root / "safe")
+    original = opened.read
+
+    def read(ref):
+        if ref.path.endswith("012.png"):
+            raise DataError("gone")
+        return original(ref)
+
+    monkeypatch.setattr(type(opened), "read", lambda self, ref: read(ref))
+    with pytest.raises(DataError, match="gone") as caught:
+        load(opened, opened, CFG)
+    assert [name.rsplit("/")[-1] for name in caught.value.items] == ["012.png"]
+
+
+def test_protected_labels_are_kept_and_differences_counted(tmp_path):
+    x, y = shapes(40)
+    np.savez(tmp_path / "clean.npz", images=x, labels=y)
+    np.savez(tmp_path / "safe.npz", images=x, labels=np.where(np.arange(40) < 8, (y + 1) % 4, y))
+    data = load(tmp_path / "safe.npz", tmp_path / "clean.npz", CFG)
+    changed = int(np.sum(data.clean_y != data.protected_y))
+    assert 0 < changed == data.counts["changed_labels"] <= 8
+    assert any("another label" in note for note in data.notes)
+
+
 def test_missing_labels_and_foreign_sets_are_refused(tmp_path):
     x, y = shapes(8)
     write(tmp_path / "clean", x, y)

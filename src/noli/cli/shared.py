@@ -87,7 +87,7 @@ def passphrase(path: Path, file: Path | None = None, *, confirm: bool = False) -
         return text
     if os.environ.get(PASSPHRASE):
         return os.environ[PASSPHRASE]
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if _on_a_terminal():
         answer: str = typer.prompt(
             f"Passphrase for {path}", hide_input=True, confirmation_prompt=confirm, err=True
         )
@@ -95,3 +95,7 @@ def passphrase(path: Path, file: Path | None = None, *, confirm: bool = False) -
     raise KeyFileError(
         "The key needs a passphrase.", where=str(path), fix=f"give --passphrase-file FILE or set {PASSPHRASE}"
     )
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -19,6 +19,8 @@ MEASURED_ITEMS = 3
 _COPIES = 6
 _BYTES_PER_PIXEL = 3 * 4
 _LISTED_SHAPES = 8
+# A spawned worker imports Python, NumPy and OpenCV before its first item.
+_WORKER_START_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def _per_pixel(found: Survey, values: list[float]) -> float:
 def _seconds(request: RunRequest, found: Survey) -> float:
     work = _per_pixel(found, [trial.seconds for trial in found.trials]) * found.totals.pixels
     at_once = min(request.at_once, available_cores())
-    return round(found.scan_seconds + found.prepare_seconds + work / at_once, 3)
+    start = 0.0 if request.at_once == 1 else _WORKER_START_S
+    return round(found.scan_seconds + found.prepare_seconds + start + work / at_once, 3)
 
 
 def _memory_mb(request: RunRequest, largest: int) -> float:

@@ -194,7 +194,9 @@ class Trainer:
             if self._restored is None:
                 s = self.subject
                 attack = leak_attack(s.clean_x, s.protected_x, s.protected_y, self.cfg.leak_pairs)
-                self._restored, self._leak_gain = attack.restored, attack.gain
+                # A thief whose inversion makes things worse trains on the images as they are.
+                self._restored = attack.restored if attack.gain > 0 else s.protected_x
+                self._leak_gain = attack.gain
             return self._restored
 
 

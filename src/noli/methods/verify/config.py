@@ -54,7 +54,7 @@ class Config(MethodConfig):
     min_test: int = Field(100, ge=1)
     min_per_class: int = Field(10, ge=2)
     confidence: float = Field(0.95, gt=0, lt=1)
-    partial: tuple[float, ...] | None = None
+    partial: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = None
     leak_pairs: int = Field(1, ge=1)
     adversarial_eps: float = Field(4 / 255, gt=0, lt=1)
     adversarial_steps: int = Field(3, ge=1)

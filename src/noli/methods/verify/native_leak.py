@@ -52,7 +52,7 @@ def restore(
         damping = _best_damping(estimate, [pair for pair in tuning if pair[0].shape == pair[1].shape])
         for row in rows:
             protected = read_protected(train[row][1])
-            out[row] = finish(_invert(protected, estimate, damping) if estimate else protected)
+            out[row] = finish(_invert(protected, estimate, damping) if estimate and damping else protected)
     return np.stack(out)
 
 
@@ -70,12 +70,17 @@ def _invert(protected: Images, estimate: ClassFilter, damping: float) -> Images:
     return restored
 
 
-def _best_damping(estimate: ClassFilter | None, tuning: Sequence[tuple[Images, Images]]) -> float:
-    if estimate is None or not tuning:
+def _best_damping(estimate: ClassFilter | None, tuning: Sequence[tuple[Images, Images]]) -> float | None:
+    """Return the damping that restores the tuning images best, or None where none beats doing nothing."""
+    if estimate is None:
+        return None
+    if not tuning:
         return 1e-2
     margin = estimate.kernel.shape[0] // 2 + 1
-    gains = {
-        d: np.mean([exposure_free_psnr(c[None], _invert(p, estimate, d)[None], margin) for c, p in tuning])
-        for d in DAMPINGS
-    }
-    return max(gains, key=lambda d: gains[d])
+
+    def quality(change: Callable[[Images], Images]) -> float:
+        return float(np.mean([exposure_free_psnr(c[None], change(p)[None], margin) for c, p in tuning]))
+
+    gains = {d: quality(lambda p, d=d: _invert(p, estimate, d)) for d in DAMPINGS}  # type: ignore[misc]
+    best = max(gains, key=lambda d: gains[d])
+    return best if gains[best] > quality(lambda p: p) else None
