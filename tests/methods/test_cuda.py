@@ -97,19 +97,20 @@ def slow_keyed(image: np.ndarray, item: Item, draw: int, cfg: cuda.Config) -> np
     """Keyed mode for one image with a plain padded sum, float64."""
     c, h, w = image.shape
     k, blur = cfg.shape_for(h, w)
-    kernel, (row, col) = cuda.class_filter(KEY, str(item.label), draw, k, blur, True)
-    taps = kernel.astype(np.float64)
-    noise = KEY.stream("protect/cuda/item", item.id).uniform(k * k).reshape(k, k) * cfg.jitter * blur
-    taps = taps + noise
-    taps[row, col] = 1
-    taps /= taps.sum()
+    kernel, spot = cuda.class_filter(KEY, str(item.label), draw, k, blur, True)
+    raw = KEY.stream("protect/cuda/item", item.id).uniform(2 + k * k)
+    moved = (int(raw[0] * k), int(raw[1] * k))
+    noise = raw[2:].reshape(k, k) * cfg.jitter * blur
+    noise[moved] = 0
     mode = "reflect" if cfg.padding == "reflect" else "constant"
-    grown = np.pad(image.astype(np.float64), ((0, 0), (row, k - 1 - row), (col, k - 1 - col)), mode=mode)
+    grown = np.pad(image.astype(np.float64), ((0, 0), (k, k), (k, k)), mode=mode)
     out = np.zeros((c, h, w))
-    for i in range(k):
-        for j in range(k):
-            out += taps[i, j] * grown[:, i : i + h, j : j + w]
-    return out
+    for taps, (row, col) in ((kernel.astype(np.float64), spot), (noise, moved)):
+        for i in range(k):
+            for j in range(k):
+                top, left = k + i - row, k + j - col
+                out += taps[i, j] * grown[:, top : top + h, left : left + w]
+    return out / (kernel.sum(dtype=np.float64) + noise.sum())
 
 
 @pytest.mark.parametrize("border", ["zero", "reflect"])
