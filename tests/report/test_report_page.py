@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from report_making import Page, evidence
 
-from noli.core.errors import DataError
+from noli.core.errors import DataError, OutputExists
 from noli.core.manifest import DataInfo
 from noli.core.run import Run
 from noli.report import build
+from noli.report.build import write_report
 
 
 def test_order_of_the_page(protect_run: Callable[..., Run]) -> None:
@@ -162,3 +163,16 @@ def test_evidence_of_other_kinds_is_shown_too(protect_run: Callable[..., Run]) -
     text = Page(build(protect_run(), found)).text
     assert "The claim is supported" in text
     assert "p-value 0.003" in text
+
+
+def test_a_page_of_ones_own_is_replaced_but_nothing_else(
+    protect_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    page, run_folder = tmp_path / "page.html", protect_run().path
+    write_report(run_folder, page)
+    write_report(run_folder, page)
+    other = tmp_path / "thesis.html"
+    other.write_text("<html>years of work</html>")
+    with pytest.raises(OutputExists):
+        write_report(run_folder, other)
+    assert other.read_text() == "<html>years of work</html>"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from noli.api._undo import undo
 from noli.api._verify import verify
 from noli.core.evidence import Evidence, Row
 from noli.core.files import atomic_write
+from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.data.demo import photo_crops
 from noli.engine.progress import Progress, Quiet
@@ -20,7 +22,7 @@ from noli.engine.progress import Progress, Quiet
 Say = Callable[[str], None]
 # Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.
 SMALL: Mapping[str, object] = {"max_items": 2240, "min_steps": 0, "epochs": 8, "partial": ()}
-PAPER_ROW = "crop+flip"
+ROW = "crop+flip"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,12 @@ class DemoResult:
         chance: Accuracy of guessing.
         paper: Accuracy after training on data protected as published, or None.
         keyed: The same for the default mode, or None.
-        evidence: The full verification of the default mode.
+        brightened: The same for pictures that no filter touched and that were only divided by their
+            largest value, as the published mode does at the end: the control.
+        evidence: The full verification of the published mode.
         undo_psnr: Mean PSNR of the restored pictures in dB; None when all are identical.
         seconds: Duration.
+        embedded: Whether the pictures were the installation's own photographs.
     """
 
     folder: Path
@@ -47,9 +52,11 @@ class DemoResult:
     chance: float | None
     paper: float | None
     keyed: float | None
+    brightened: float | None
     evidence: Evidence
     undo_psnr: float | None
     seconds: float
+    embedded: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields."""
@@ -93,21 +100,24 @@ def demo(
     safe = protect(pictures, folder / "safe", key=key, workers=workers, progress=bar)
     tell("5/6 verify: train fresh models, as a thief would")
     settings = dict(SMALL if data is None and config is None else config or {})
-    evidence = verify(folder / "safe", clean=pictures, progress=bar, config=settings)
-    published = _one_row(paper, pictures, evidence.config, bar)
+    evidence = verify(folder / "safe-paper", clean=pictures, progress=bar, config=settings)
+    keyed = _one_row(safe, pictures, evidence.config, bar)
+    control = _one_row(safe, pictures, evidence.config, bar, brighten=True)
     tell("6/6 undo with the key")
     restored = undo(folder / "safe", folder / "back", key=key, workers=workers, progress=bar)
     return DemoResult(
         folder=folder,
-        report=safe.report(folder / "report.html"),
+        report=paper.report(folder / "report.html"),
         pictures=pictures,
         clean=evidence.reference.get("clean"),
         chance=evidence.reference.get("chance"),
-        paper=published.value if published else None,
-        keyed=next((row.value for row in evidence.rows if row.name == PAPER_ROW), None),
+        paper=next((row.value for row in evidence.rows if row.name == ROW), None),
+        keyed=keyed.value if keyed else None,
+        brightened=control.value if control else None,
         evidence=evidence,
         undo_psnr=restored.psnr_mean,
         seconds=round(time.monotonic() - begun, 1),
+        embedded=data is None,
     )
 
 
@@ -115,21 +125,28 @@ def _key(path: Path) -> Key:
     return Key.load(path) if path.exists() else Key.new(path, label="demo")
 
 
-def _one_row(paper: ProtectRun, clean: Path, config: Mapping[str, object], bar: Progress) -> Row | None:
-    """Measure one training on the data protected as published, and remember it in its run folder."""
+def _one_row(
+    made: ProtectRun, clean: Path, config: Mapping[str, object], bar: Progress, *, brighten: bool = False
+) -> Row | None:
+    """Measure one training and remember it in the run folder; `brighten` replaces the data by the control."""
     from noli.methods.verify.config import Config
     from noli.methods.verify.learnability import measure_row
     from noli.methods.verify.load import load
+    from noli.ops.filters import rescale_to_max
 
-    file = paper.artifact("demo-row.json")
+    cfg = Config.model_validate(dict(config))
+    name = hashlib.sha256(f"{cfg.model_dump_json()} {brighten}".encode()).hexdigest()[:12]
+    file = made.artifact(f"demo-{name}.json")
     if file.is_file():
         return Row.model_validate_json(file.read_bytes())
-    cfg = Config.model_validate(dict(config))
-    subject = load(paper.output, str(clean), cfg)
+    subject = load(made.output, str(clean), cfg)
     if len(subject.classes) < 2 or len(subject.test_y) == 0:
         return None
-    bar.start(1, "train, paper mode")
-    row = measure_row(subject, cfg, PAPER_ROW)
+    if brighten:
+        lifted = to_uint8(rescale_to_max(to_float(subject.clean_x)))
+        subject = replace(subject, protected_x=lifted, protected_y=subject.clean_y, restored_x=None)
+    bar.start(1, "train, control" if brighten else "train, default mode")
+    row = measure_row(subject, cfg, ROW)
     bar.advance(1)
     bar.finish()
     atomic_write(file, row.model_dump_json(indent=1).encode())

@@ -1,4 +1,4 @@
-"""Was this key lucky? Protect the same images with fresh keys and measure plain training on each."""
+"""Was this key lucky? Protect the same images with fresh keys and measure ordinary training on each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.manifest import Manifest
 from noli.core.method import DataSummary, Spec
+from noli.methods.verify.battery import REFERENCE
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import measure_row
 from noli.methods.verify.subject import Images, LearnabilityData
 
-ROW = "plain"
+ROW = REFERENCE
 LIMIT = "Fresh keys were applied to the images at the training size and not stored in files."
 _GROUP = 256
 

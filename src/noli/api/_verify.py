@@ -22,6 +22,7 @@ from noli.engine.request import is_url, run_folder
 
 METHOD = "verify/learnability"
 EVIDENCE = "evidence.json"
+FRESH_KEYS = 3
 
 
 def verify(
@@ -31,7 +32,8 @@ def verify(
     battery: Literal["quick", "standard"] = "quick",
     claim: Level = "routine",
     seeds: int | None = None,
-    keys: int = 0,
+    keys: int | None = None,
+    labels: str | None = None,
     run: str | Path | None = None,
     progress: Progress | None = None,
     config: Mapping[str, object] | None = None,
@@ -48,8 +50,10 @@ def verify(
         battery: ``quick`` or ``standard`` (three seeds, more rows).
         claim: Attacker level at which the claim is made, fixed before anything is trained.
         seeds: Trainings per row; the battery's default when None.
-        keys: Also protect the clean images in memory with so many fresh keys and report plain training on
-            them: mean and worst. Needs the run folder of the protection.
+        keys: Also protect the clean images in memory with so many fresh keys and report ordinary training
+            on them: mean and worst. Needs the run folder of the protection. None: 3 with ``standard`` where
+            that run is known and used a key, else 0.
+        labels: Column with the class, for table layouts.
         run: Run folder; ``OUT.verify.noli`` beside the protected data when None.
         progress: Where progress goes; nowhere when None.
         config: Further options of the battery as a mapping.
@@ -71,6 +75,9 @@ def verify(
     cfg = option_parser.resolve(spec, {"battery": battery, "claim": claim, "seeds": seeds, **given})
     assert isinstance(cfg, Config)  # noqa: S101 - tells the type checker what the registry returned
     place, before = _subject(protected)
+    if keys is None:
+        keyed = before is not None and before.manifest.verb == "protect" and before.manifest.key is not None
+        keys = FRESH_KEYS if keyed and battery == "standard" else 0
     if keys and (before is None or before.manifest.method is None):
         raise UsageError(
             "Fresh keys need the run that protected this data.",
@@ -81,7 +88,7 @@ def verify(
     bar = progress if progress is not None else Quiet()
     watch = _Watch(bar)
     try:
-        subject = load(place, str(clean), cfg, progress=watch.stage("read"))
+        subject = load(place, str(clean), cfg, labels=labels, progress=watch.stage("read"))
     finally:
         bar.finish()
     folder = Path(run) if run is not None else _folder(place)

@@ -21,10 +21,13 @@ def report(
     html: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the page here.", metavar="FILE.html")
     ] = None,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Leave out pictures and item names: safe to pass on.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write report.html, report.json and card.md into the run folder; open the page without any network."""
     from noli import api
 
-    page = api.write_report(run, html)
+    page = api.write_report(run, html, pictures=not no_pictures)
     console.Output(json=json).result({"report": str(page)}, f"Report: {page}")

@@ -34,6 +34,12 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", "-j", min=1, help="Processes; default: all cores.", rich_help_panel=RUN),
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels", metavar="COLUMN", help="Column with the class, for table layouts.", rich_help_panel=OUTPUT
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Any option of the method; may be repeated."),

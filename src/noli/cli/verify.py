@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from noli.cli import console
-from noli.cli.shared import METHOD, Config, Json, Quiet, RunDir, Settings
+from noli.cli.shared import METHOD, Config, Json, Labels, Quiet, RunDir, Settings
 
 if TYPE_CHECKING:
     from noli.core.evidence import Evidence
@@ -40,11 +40,15 @@ def verify(
         ),
     ] = None,
     keys: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--keys", min=0, help="Fresh keys to compare with: mean and worst.", rich_help_panel=METHOD
+            "--keys",
+            min=0,
+            help="Fresh keys to compare with: mean and worst; default: 3 with standard.",
+            rich_help_panel=METHOD,
         ),
-    ] = 0,
+    ] = None,
+    labels: Labels = None,
     settings: Settings = None,
     config: Config = None,
     run: RunDir = None,
@@ -62,6 +66,7 @@ def verify(
         claim=claim,
         seeds=seeds,
         keys=keys,
+        labels=labels,
         run=run,
         progress=for_terminal(quiet=quiet or json),
         config=options.read_settings(settings or (), config),

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from noli.core.errors import RunError
+from noli.core.errors import OutputExists, RunError
 
 TEMP_SUFFIX = ".noli-tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -33,6 +33,20 @@ def atomic_write(path: Path, data: bytes) -> None:
     except OSError as exc:
         remove_quietly(temp)
         raise storage_error(exc, str(path)) from exc
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write `data` to a place that the user named and that must not exist yet.
+
+    Raises:
+        OutputExists: Something is there; it was not touched.
+        RunError: The place cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise OutputExists(
+            "This file exists, and nothing is overwritten.", where=str(path), fix="name another or remove it"
+        )
+    atomic_write(path, data)
 
 
 def remove_quietly(path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from noli.core.dataset import Ref, Source
 from noli.core.errors import DataError, NoliError
-from noli.core.files import atomic_write
+from noli.core.files import write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
 from noli.data.codec import decode, from_array
@@ -88,7 +88,7 @@ class Diff:
     def save_sheet(self, path: str | Path) -> Path:
         """Write the pictures as a contact sheet (PNG)."""
         note = f"{self.a} against {self.b} · {len(self.figures)} of {self.items} items"
-        atomic_write(Path(path), contact_sheet(self.figures, title="Difference", note=note))
+        write_new(Path(path), contact_sheet(self.figures, title="Difference", note=note))
         return Path(path)
 
 

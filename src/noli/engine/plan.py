@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noli.core.environment import available_cores, peak_memory_mb
-from noli.core.files import atomic_write
+from noli.core.files import write_new
 from noli.engine.request import RunRequest, is_url
 from noli.engine.shard import GROUP_PIXELS
 from noli.engine.sheet import contact_sheet
@@ -118,14 +118,17 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
 
     Raises:
         UsageError, DataError: As for :func:`dry_run`.
+        OutputExists: The file exists.
         RunError: The file cannot be written.
     """
+    target = Path(path)
+    if target.exists():  # before the work, not after it
+        write_new(target, b"")
     found = survey(request, n)
     key = f" · key {request.key.id}" if request.key else ""
     title = f"{request.spec.card.title}"
     note = f"{request.spec.name}{key} · {len(found.trials)} of {found.totals.items} items"
-    target = Path(path)
-    atomic_write(target, contact_sheet(found.trials, title=title, note=note))
+    write_new(target, contact_sheet(found.trials, title=title, note=note))
     return target
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from noli.core.errors import OutputExists
 from noli.core.evidence import Evidence
 from noli.core.files import atomic_write
 from noli.report.facts import HasPath, find_evidence, find_protect_run, gather, run_folder_of
@@ -12,6 +13,7 @@ from noli.report.render import render_card, render_html, render_json
 __all__ = ["build", "find_evidence", "find_protect_run", "gather", "write_report"]
 
 HTML, JSON, CARD = "report.html", "report.json", "card.md"
+GENERATOR = b'<meta name="generator" content="noli">'
 
 
 def build(
@@ -61,9 +63,12 @@ def write_report(
         Where the page lies: `html` if given, else ``report.html`` in the run folder.
 
     Raises:
+        OutputExists: `html` is a file that is no earlier report.
         RunError: The folder holds no run, its files are damaged, or a place cannot be written.
     """
     folder = run_folder_of(run)
+    if html is not None:
+        _check_replaceable(Path(html))
     facts = gather(
         folder,
         evidence if evidence is not None else find_evidence(folder),
@@ -78,3 +83,13 @@ def write_report(
         return folder / HTML
     atomic_write(Path(html), page)
     return Path(html)
+
+
+def _check_replaceable(place: Path) -> None:
+    """Only a page of our own may be replaced."""
+    if place.is_dir() or (place.exists() and GENERATOR not in place.read_bytes()[:2000]):
+        raise OutputExists(
+            "The report would replace something that is no report.",
+            where=str(place),
+            fix="name another file",
+        )

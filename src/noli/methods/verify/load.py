@@ -34,6 +34,7 @@ def load(
     clean: Source | str | Path,
     cfg: Config | None = None,
     *,
+    labels: str | None = None,
     progress: LoadProgress | None = None,
 ) -> LearnabilityData:
     """Read, match, sample, hold out and resize.
@@ -46,14 +47,15 @@ def load(
         protected: Protected data: place or opened source.
         clean: The originals, with labels.
         cfg: Sizes and limits; None for the default.
+        labels: Column with the class, for table layouts.
         progress: Called with ``(images read, images in all, what is read)``.
 
     Raises:
         DataError: No labels, no common items, unreadable items (all are listed).
     """
     cfg = cfg or Config()
-    left = clean if isinstance(clean, Source) else open_source(clean)
-    right = protected if isinstance(protected, Source) else open_source(protected)
+    left = clean if isinstance(clean, Source) else open_source(clean, labels=labels)
+    right = protected if isinstance(protected, Source) else open_source(protected, labels=labels)
     chosen = _choose(left, right, cfg)
     train, test = chosen.train, chosen.test
     reader = _Reader(cfg, 2 * len(train) + len(test), progress)
