@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, wilcoxon
 
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
 from noli.core.method import DataSummary
@@ -66,6 +66,16 @@ def main() -> None:
             entry |= {"spearman": found.statistic, "p": found.pvalue}
         summary[name] = {k: float(v) for k, v in entry.items()}
     if parts == 1:
+        before, after = (
+            np.array([cells.done[f"keyed {kind}/{n}"]["accuracy"] for n in range(KEYS)])
+            for kind in ("unselected", "selected")
+        )
+        summary["selection"] = {
+            "keys_improved": int((after < before).sum()),
+            "keys_worse": int((after > before).sum()),
+            "mean_change": float((after - before).mean()),
+            "wilcoxon_p": float(wilcoxon(after, before, alternative="less").pvalue),
+        }
         save("keys", summary)
 
 
