@@ -17,7 +17,7 @@ import numpy as np
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
 from noli.core.images import cache_sized, to_float, to_uint8
 from noli.methods.protect import cuda
-from noli.methods.verify.battery import Measure, Trainer, table
+from noli.methods.verify.battery import REFERENCE, Measure, Trainer, table
 from noli.methods.verify.config import Config
 from noli.methods.verify.rows import summarise
 from noli.methods.verify.subject import LearnabilityData
@@ -25,6 +25,7 @@ from noli.ops.filters import filter_batch
 
 FULL_ROWS = ("crop+flip", "jpeg-10", "rsk+ff", "coin")
 KEY = 0
+CONTROLS = ("random noise 8/255", "one filter for all")  # measured last: one row says most
 
 
 def variants(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,7 +73,8 @@ def main() -> None:
         name: Trainer(LearnabilityData(x, data, y, y, test_x, test_y, CLASSES), cfg)
         for name, data in sets.items()
     }
-    jobs = [(s, r, n) for s in range(seeds) for r in rows for n in sets if not (r.leaked and n == "clean")]
+    jobs = [(s, r, n) for s in range(seeds) for n in sets for r in rows if not (r.leaked and n == "clean")]
+    jobs.sort(key=lambda job: (job[0], job[2] in CONTROLS and job[1].name != REFERENCE))
     for seed, row, name in jobs[part::parts]:
         cells.get(
             f"{name}/{row.name}/{seed}",

@@ -94,8 +94,10 @@ def invert_batch(
 ) -> Working:
     """Find the images that the kernels turn into ``batch``: regularised least squares.
 
-    Solves ``(A'A + damping I) x = A'y`` per image by conjugate gradients, where A is the filter with
-    its exact border handling; the damping keeps quantisation noise from growing (Tikhonov).
+    Starting from the filtered image b, its exposure corrected, solves ``(A'A + damping I) d = A'(y - A b)``
+    per image by conjugate gradients, where A is the filter with its exact border handling, and returns
+    ``b + d``. The damping keeps quantisation noise from growing (Tikhonov); what the filter pushed out of
+    the frame cannot come back and stays as in b.
 
     Args:
         batch: Filtered working images ``[N, C, H, W]``.
@@ -108,9 +110,10 @@ def invert_batch(
     Returns:
         ``float32 [N, C, H, W]``, not clamped.
     """
-    rhs = adjoint_batch(batch, kernels, border, anchors)
-    x = np.zeros_like(rhs)
-    residual, direction = rhs.copy(), rhs.copy()
+    total = kernels.sum(axis=(1, 2))
+    x = batch / np.where(np.abs(total) > 1e-3, total, 1.0).astype(np.float32)[:, None, None, None]
+    residual = adjoint_batch(batch - filter_batch(x, kernels, border, anchors), kernels, border, anchors)
+    residual, direction = residual.copy(), residual.copy()
     energy = _dot(residual, residual)
     floor = 1e-10 * np.maximum(energy, 1e-20)
     for _ in range(steps):

@@ -350,7 +350,7 @@ def invert(
     kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:]).joined()
     scale = np.array([extra.get("scale", 1.0) for extra in extras], np.float32)
     restored = invert_batch(
-        batch * scale[:, None, None, None], kernels, cfg.padding, anchors, damping=1e-4, steps=100
+        batch * scale[:, None, None, None], kernels, cfg.padding, anchors, damping=1e-4, steps=30
     )
     return np.clip(restored, 0.0, 1.0, out=restored)
 
