@@ -1,13 +1,11 @@
-"""The trade-off between effect, quality and what leaked pairs give away, over jitter and border.
+"""The trade-off between effect, quality and what leaked pairs give away, with and without per-image taps.
 
 CIFAR-10 subset, small network with crop and flip, two keys, one seed; leaked pairs on 2,000 images.
 ``gain`` is the thief's gain in dB on images that were not leaked (exposure and border effects removed);
-``after leak`` is the accuracy of a network trained on what the thief restored with one pair per class.
+``accuracy_after_leak`` is that of a network trained on what the thief restored with one pair per class.
 """
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from noli.methods.verify.config import Config
 from noli.methods.verify.subject import LearnabilityData
 from noli.ops.leak import leak_attack
 
-KEYS = (0, 1)
+KEYS, LEAKED = (0, 1), 2000
 POINTS = {
     "paper": cuda.Config(mode="paper"),
     **{f"keyed reflect jitter {j:g}": cuda.Config(jitter=j) for j in (0.0, 1.0)},
@@ -31,28 +29,33 @@ def main() -> None:
     cells, judge = Cells("leak_frontier"), Config()
     rows = {m.name: m for m in table(judge)}
 
-    def measure(number: int, cfg: cuda.Config) -> dict[str, float]:
-        protected = protect_arrays(x, y, bench_key(number), cfg)
-        trainer = Trainer(LearnabilityData(x, protected, y, y, test_x, test_y, CLASSES), judge)
-        found = {}
-        for name, row in (("accuracy", REFERENCE), ("after_leak", "leak-1-pair")):
-            if name == "accuracy" or number == KEYS[0]:
-                result = trainer.run(rows[row], "protected", 0)
-                found[name] = float(unpack(result["correct"]["untouched"], result["n"]).mean())
-        for pairs in (1, 10):
-            found[f"gain_{pairs}"] = leak_attack(x[:2000], protected[:2000], y[:2000], pairs).gain
-        return {**found, "psnr": psnr(x, protected)}
+    def protected(number: int, cfg: cuda.Config) -> np.ndarray:
+        return protect_arrays(x, y, bench_key(number), cfg)
 
-    part, parts = (int(a) for a in sys.argv[1:3]) if len(sys.argv) > 2 else (0, 1)
-    table_rows = {}
-    for place, (name, cfg) in enumerate(POINTS.items()):
-        if place % parts != part:
-            continue
-        found = [cells.get(f"{name}/{n}", lambda n=n, cfg=cfg: measure(n, cfg)) for n in KEYS]
-        columns = [c for c in found[0] if c != "cell"]
-        table_rows[name] = {c: float(np.mean([f[c] for f in found if c in f])) for c in columns}
-    if parts == 1:
-        save("leak_frontier", {"rows": table_rows, "keys": len(KEYS)})
+    def taught(number: int, cfg: cuda.Config, row: str) -> dict[str, float]:
+        made = protected(number, cfg)
+        trainer = Trainer(LearnabilityData(x, made, y, y, test_x, test_y, CLASSES), judge)
+        result = trainer.run(rows[row], "protected", 0)
+        accuracy = float(unpack(result["correct"]["untouched"], result["n"]).mean())
+        return {"accuracy": accuracy, "psnr": psnr(x, made)}
+
+    def gains(number: int, cfg: cuda.Config) -> dict[str, float]:
+        made = protected(number, cfg)
+        return {f"gain_{p}": leak_attack(x[:LEAKED], made[:LEAKED], y[:LEAKED], p).gain for p in (1, 10)}
+
+    summary = {}
+    for name, cfg in POINTS.items():
+        found: dict[str, list[float]] = {}
+        for n in KEYS:
+            parts = [cells.get(f"{name}/{n}/accuracy", lambda n=n, c=cfg: taught(n, c, REFERENCE))]
+            parts.append(cells.get(f"{name}/{n}/gain", lambda n=n, c=cfg: gains(n, c)))
+            if n == KEYS[0]:
+                leak = cells.get(f"{name}/{n}/after", lambda n=n, c=cfg: taught(n, c, "leak-1-pair"))
+                found["accuracy_after_leak"] = [leak["accuracy"]]
+            for column, value in ((k, v) for part in parts for k, v in part.items() if k != "cell"):
+                found.setdefault(column, []).append(value)
+        summary[name] = {column: float(np.mean(values)) for column, values in found.items()}
+    save("leak_frontier", {"rows": summary, "keys": len(KEYS)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 
 import noli
 from noli.api._cache import TrainingCache
-from noli.core.errors import DataError, Interrupted, OutputExists, RunError, UsageError, WrongKey
+from noli.core.errors import DataError, Interrupted, OutputExists, UsageError, WrongKey
 from noli.core.evidence import Evidence
 from noli.core.key import Key
 from noli.core.run import Run
@@ -37,6 +37,7 @@ def test_three_lines_protect_and_report(class_folders: Folders, key: Key, tmp_pa
     assert tree(tmp_path / "safe") != before
     assert (run.path, run.output) == (tmp_path / "safe.noli", str(tmp_path / "safe"))
     assert run.manifest.results["items"] == 12
+    assert repr(run) == f"<ProtectRun {run.output!r}: 12 pictures, done>"
     assert run.manifest.key is not None
     assert run.manifest.key.commitment == key.commit()
     assert {"report.html", "report.json", "card.md", "run.json"} <= {f.name for f in run.path.iterdir()}
@@ -48,6 +49,7 @@ def test_the_same_call_again_changes_nothing(class_folders: Folders, key: Key, t
     made, started = tree(tmp_path / "safe"), first.manifest.run_id
     again = noli.protect(photos, tmp_path / "safe", key=key, workers=1)
     assert (tree(tmp_path / "safe"), again.manifest.run_id) == (made, started)
+    assert (first.worked, first.added, again.worked, again.added) == (True, 12, False, 0)
 
 
 def test_new_pictures_and_classes_leave_the_old_bytes(
@@ -319,7 +321,7 @@ def test_write_report_finds_the_run_of_an_output(class_folders: Folders, key: Ke
     run = noli.protect(class_folders(), tmp_path / "safe", key=key, workers=1)
     assert noli.write_report(tmp_path / "safe") == run.path / "report.html"
     assert noli.write_report(run) == run.path / "report.html"
-    with pytest.raises(RunError, match="no run"):
+    with pytest.raises(UsageError, match="no run"):
         noli.write_report(tmp_path / "photos")
 
 

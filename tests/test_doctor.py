@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,10 +116,22 @@ def test_little_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_extras_name_torch_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, *_doctor.EXTRAS.values())
-    checks = list(_doctor._extras())
-    assert {check.name for check in checks} == {f"extra {name}" for name in _doctor.EXTRAS}
-    assert all("torch==2.13.0" in (check.fix or "") for check in checks)
+    monkeypatch.setattr(_doctor, "EXTRAS", {"one": "a_module", "two": "json"})
+    without(monkeypatch, "a_module")
+    present, missing, reserved = _doctor._extras()
+    assert (present.found, missing.name) == ("installed: two", "extra one")
+    assert "torch==2.13.0" in (missing.fix or "")
+    assert (reserved.status, reserved.fix) == ("ok", None)
+
+
+def test_every_extra_is_in_use_or_reserved() -> None:
+    root = Path(__file__).parents[1]
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {*_doctor.EXTRAS, *_doctor.RESERVED} == set(declared) - {"docs", "dev"}
+    imported = "\n".join(file.read_text("utf-8") for file in (root / "src").rglob("*.py"))
+    for module in ("ray", "pydicom", "datasets", "webdataset", "accelerate", "foolbox", "torchmetrics"):
+        used = re.search(rf"^\s*(import|from) {module}\b", imported, re.MULTILINE) is not None
+        assert used == (module in _doctor.EXTRAS.values())
 
 
 def test_a_fresh_interpreter_answers_or_explains() -> None:

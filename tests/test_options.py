@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -95,6 +95,8 @@ def test_typed_values_pass_through_and_are_checked() -> None:
         (tuple[float, ...], "list of number"),
         (dict, "dict"),
         (Config, "settings"),
+        (Literal["auto"] | Annotated[int, Field(ge=8, le=512)], "auto or integer >= 8 <= 512"),
+        (tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None, "list of number > 0 < 1 or none"),
     ],
 )
 def test_types_are_named_in_plain_words(annotation: object, words: str) -> None:

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -115,6 +115,8 @@ def type_name(annotation: Any) -> str:
     plain = {int: "integer", float: "number", bool: "true|false", str: "text", type(None): "none"}
     if annotation in plain:
         return plain[annotation]
+    if get_origin(annotation) is Annotated:
+        return _bounded(annotation)
     args = get_args(annotation)
     if get_origin(annotation) is Literal:
         return "|".join(str(arg) for arg in args)
@@ -125,6 +127,15 @@ def type_name(annotation: Any) -> str:
     if args:
         return " or ".join(dict.fromkeys(type_name(arg) for arg in args))
     return getattr(annotation, "__name__", str(annotation))
+
+
+def _bounded(annotation: Any) -> str:
+    """Name an ``Annotated`` type with its bounds: ``integer >= 8 <= 512``."""
+    inner, *metadata = get_args(annotation)
+    parts = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    bounds = [f"{sign} {getattr(part, key)}" for part in parts for key, sign in _SIGNS
+              if getattr(part, key, None) is not None]  # fmt: skip
+    return " ".join([type_name(inner), *bounds])
 
 
 def show(value: object) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 
 from noli import registry
 from noli.cli import dynamic, protect
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
 from noli.core.run import Run as RunFolder
+from noli.testing.fixtures import tree
 
 Run = Callable[..., Any]
 SMALL_TEST = ("--set", "min_test=10", "--set", "min_per_class=5")
@@ -159,8 +161,94 @@ def test_undo_diff_and_report(noli: Run, made: tuple[Path, Path], owner: Path, t
     assert "Most changed" in text
     page = noli("report", safe, "-o", tmp_path / "page.html", "--json").json["report"]
     assert Path(page) == tmp_path / "page.html"
-    assert noli("report", photos).code == 1
+    assert noli("report", photos).code == 2
     assert noli("diff", photos, tmp_path / "absent").code in (2, 4)
+
+
+def test_pages_with_originals_stay_out_of_the_data(
+    noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path
+) -> None:
+    photos, safe = made
+    before = tree(tmp_path)
+    for words in (
+        ("report", safe, "-o", safe / "report.html"),
+        ("report", f"{safe}.noli", "-o", photos / "deep/report.html"),
+        ("diff", photos, safe, "-o", safe / "diff.png"),
+        ("diff", photos, safe, "-o", photos / "diff.png"),
+    ):
+        done = noli(*words)
+        assert (done.code, "inside the data" in done.err) == (2, True), done.err
+    assert tree(tmp_path) == before
+
+
+def test_dry_run_with_preview_is_one_document(
+    noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    words = (
+        "protect",
+        "cuda",
+        class_folders(),
+        "-o",
+        tmp_path / "safe",
+        "--key",
+        owner,
+        "-j",
+        1,
+        "--dry-run",
+    )
+    document = noli(*words, "--preview", 2, "--json").json
+    assert (document["items"], document["examples"]) == (12, 2)
+    assert Path(document["preview"]).is_file()
+    Path(document["preview"]).unlink()
+    said = noli(*words, "--preview", 2).out
+    assert "Nothing else was written." in said
+    assert "Nothing was written" not in said
+
+
+def test_a_finished_run_says_so_and_an_extension_counts(
+    noli: Run, made: tuple[Path, Path], owner: Path
+) -> None:
+    photos, safe = made
+    words = ("protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1)
+    assert "already done, nothing new" in noli(*words).out
+    assert noli(*words, "--json").json["worked"] is False
+    Image.new("RGB", (16, 16), (200, 30, 70)).save(photos / "class-0/another.png")
+    extended = noli(*words).out
+    assert "61 pictures with protect/cuda; 1 of them are new" in extended
+
+
+def test_after_a_rotation_the_advice_is_a_new_output(noli: Run, made: tuple[Path, Path], owner: Path) -> None:
+    photos, safe = made
+    assert noli("key", "rotate", owner).code == 0
+    for more in ((), ("--dry-run",)):
+        refused = noli("protect", "cuda", photos, "-o", safe, "--key", owner, *more)
+        assert refused.code == 2
+        assert "protects nothing new" in refused.err
+        assert "new output" in refused.err
+
+
+def test_undo_of_moved_data_names_its_run(
+    noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path
+) -> None:
+    _, safe = made
+    moved = safe.rename(tmp_path / "elsewhere")
+    words = ("undo", moved, "-o", tmp_path / "back", "--key", owner, "-j", 1)
+    assert noli(*words).code == 2
+    assert not (tmp_path / "back").exists()
+    done = noli(*words, "--protected-run", f"{safe}.noli", "--json")
+    assert (done.code, done.json["items"]) == (0, 60), done.err
+
+
+def test_undo_says_that_the_key_was_revoked(
+    noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path
+) -> None:
+    old = Key.load(owner).id
+    Key.rotate(owner)
+    Key.revoke(owner, old)
+    done = noli("undo", made[1], "-o", tmp_path / "back", "--key", owner)
+    assert done.code == 4
+    assert "was revoked" in done.err
+    assert "no other key" in done.err
 
 
 def test_undo_finds_a_rotated_key_and_refuses_another(

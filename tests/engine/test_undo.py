@@ -114,7 +114,7 @@ def test_what_cannot_be_undone(data: Path, ask: Ask, tmp_path: Path) -> None:
     found = back(tmp_path / "out", tmp_path)
     with pytest.raises(UsageError, match="`undo` run"):
         undo(found.run.path, tmp_path / "more", KEY, spec=fake.SPEC)
-    Run.open(run.path).update(status="interrupted")
+    Run.open(run.path).update(status="interrupted", results={})
     with pytest.raises(UsageError, match="not finished"):
         back(tmp_path / "out", tmp_path)
 

@@ -239,6 +239,9 @@ def ref(path, label="a", split=None):
         (["a.jpg", "a.tiff"], ["a.png", "a.tiff"], {"a.jpg": "a.png", "a.tiff": "a.tiff"}),
         (["t.parquet#1", "t.parquet#2"], ["t.parquet#2"], {"t.parquet#2": "t.parquet#2"}),
         (["x/a.v2"], ["x/a.v3"], {}),
+        (["c.parquet#1", "c.parquet#2"], ["s.parquet#2"], {"c.parquet#2": "s.parquet#2"}),
+        (["c.parquet#1", "d.parquet#1"], ["s.parquet#1"], {}),
+        (["x#0", "x#1"], ["images#0", "images#1"], {"x#0": "images#0", "x#1": "images#1"}),
     ],
 )
 def test_matching_by_name(clean, protected, expected):
@@ -246,6 +249,11 @@ def test_matching_by_name(clean, protected, expected):
     assert {c.path: p.path for c, p in found.pairs} == expected
     assert {r.path for r in found.clean_only} == set(clean) - set(expected)
     assert {r.path for r in found.protected_only} == set(protected) - set(expected.values())
+
+
+def test_what_a_run_recorded_goes_before_the_name():
+    found = match([ref("a.png"), ref("b.png")], [ref("x.png"), ref("y.png")], {"x.png": "b.png"})
+    assert [(c.path, p.path) for c, p in found.pairs] == [("b.png", "x.png")]
 
 
 def test_matching_respects_the_split():

@@ -281,3 +281,12 @@ def test_manifest_tables() -> None:
 )
 def test_duration(seconds: float | None, expected: str) -> None:
     assert manifest.duration({"wall_seconds": seconds}) == expected
+
+
+def test_a_reader_sees_only_the_details_that_mean_something() -> None:
+    technical = {"images_per_second": 2075.0, "seconds": 1.08, "test_transformed": 0.325}
+    assert words.row_details(technical) == ""
+    said = words.row_details({**technical, "leak_gain_db": 3.14159, "clean_part_only": 0.61})
+    assert said.replace("\u00a0", " ") == (
+        "the leaked pair brings pictures 3.1 dB closer; the unprotected part alone teaches 61.0 %"
+    )

@@ -276,3 +276,14 @@ def test_rows_with_different_seeds_get_their_own_columns(protect_run: Callable[.
     assert "Tested on" in build(run, found.model_copy(update={"rows": (single, *found.rows[1:])}))
     assert "Tested on" not in build(run, found)
     assert "Every row: 3\u00a0seeds, tested on 1,400\u00a0pictures" in build(run, found)
+
+
+def test_the_card_says_what_was_measured_on_a_sample(protect_run: Callable[..., Run]) -> None:
+    names = [f"cat/{number:04d}.png" for number in range(40)]
+    plain = [{k: v for k, v in record(*x).items() if k != "ssim"} for x in enumerate(names)]
+    run = protect_run(names, plain)
+    write_report(run)
+    card = (run.path / "card.md").read_text("utf-8").replace("\u00a0", " ")
+    assert "## Quality (40 pictures)" in card
+    assert "| SSIM (only the 8 pictures in the report) |" in card
+    assert "| PSNR (dB) |" in card

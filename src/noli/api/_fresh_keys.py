@@ -20,6 +20,7 @@ from noli.core.method import DataSummary, Spec
 from noli.methods.verify.battery import REFERENCE
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import measure_row
+from noli.methods.verify.rows import recipe_scope
 from noli.methods.verify.subject import Images, LearnabilityData
 
 ROW = REFERENCE
@@ -108,7 +109,11 @@ def _renamed(row: Row, number: int) -> Row:
 
 def _scope(subject: LearnabilityData, cfg: Config, manifest: Manifest) -> str:
     hashes = subject.hashes()
-    trained = cfg.model_dump_json(exclude={"claim", "bound", "battery", "min_gain", "partial"})
-    parts = [trained, str(manifest.method), str(manifest.args_resolved.get("config"))]
+    parts = [
+        recipe_scope(cfg),
+        str(cfg.seed_count),
+        str(manifest.method),
+        str(manifest.args_resolved.get("config")),
+    ]
     text = "".join([*parts, *(hashes[name] for name in ("clean", "labels", "test", "test_labels"))])
     return content_id(text.encode())[0]

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from noli.api._request import KeyLike, build
+from noli.api._places import refuse_inside
+from noli.api._request import KeyLike, build, check_same_key
 from noli.core.errors import RunError
+from noli.core.manifest import Manifest
 from noli.core.run import Run
 from noli.engine.plan import Plan, dry_run
 from noli.engine.plan import preview as contact_sheet
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, FormatPolicy, MetadataPolicy
+from noli.engine.request import ErrorPolicy, FormatPolicy, MetadataPolicy, RunRequest
 from noli.engine.runner import run_data
 
 
@@ -22,7 +24,17 @@ class ProtectRun(Run):
     Attributes:
         path: The run folder.
         manifest: What was done, with figures in ``manifest.results``.
+        worked: False when an earlier call had done everything already.
+        added: Pictures that this call found new in the source.
     """
+
+    worked: bool = True
+    added: int = 0
+
+    def __repr__(self) -> str:
+        found = self.manifest.results
+        place = self.manifest.output.uri if self.manifest.output else str(self.path)
+        return f"<ProtectRun {place!r}: {found.get('items', 0)} pictures, {self.manifest.status}>"
 
     @property
     def output(self) -> str:
@@ -86,10 +98,27 @@ def protect(
     request = build(data, output, method, key=key, workers=workers, format=format, metadata=metadata,
                     on_error=on_error, labels=labels, run=run, progress=progress,
                     options={**(config or {}), **options})  # fmt: skip
+    before = _manifest(request.run_folder)
+    check_same_key(request, before)
     done = run_data(request)
     finished = ProtectRun(done.path, done.manifest)
+    finished.worked = before is None or _state(before) != _state(done.manifest)
+    finished.added = _entered(done.manifest) - (_entered(before) if before else 0)
     finished.report()
     return finished
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    return Run.open(folder).manifest if Run.exists(folder) else None
+
+
+def _state(manifest: Manifest) -> tuple[object, ...]:
+    """Return what changes whenever a session worked on pictures."""
+    return manifest.status, manifest.generations, manifest.shards, manifest.resources
+
+
+def _entered(manifest: Manifest) -> int:
+    return sum(generation.items for generation in manifest.generations)
 
 
 def plan(
@@ -105,7 +134,9 @@ def plan(
     Returns:
         Counts, sizes, disk space, memory, and the time as measured on three items.
     """
-    return dry_run(_dry(data, output, method, config, arguments))
+    request = _dry(data, output, method, config, arguments)
+    check_same_key(request, _manifest(request.run_folder))
+    return dry_run(request)
 
 
 def preview(
@@ -124,11 +155,12 @@ def preview(
         data: As for :func:`protect`.
         output: As for :func:`protect`.
         method: As for :func:`protect`.
-        path: The PNG to write.
+        path: The PNG to write: a new file outside the data.
         n: How many examples.
         config: As for :func:`protect`.
         arguments: All other arguments of :func:`protect`.
     """
+    refuse_inside(path, data, output, new=True)
     return contact_sheet(_dry(data, output, method, config, arguments), path, n)
 
 
@@ -144,7 +176,7 @@ def _dry(
     method: str,
     config: Mapping[str, object] | None,
     arguments: Mapping[str, Any],
-) -> Any:
+) -> RunRequest:
     policies = {name: arguments.get(name, default) for name, default in _POLICIES.items()}
     options = {name: value for name, value in arguments.items() if name not in _POLICIES}
     return build(data, output, method, **policies, options={**(config or {}), **options})

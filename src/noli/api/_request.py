@@ -11,6 +11,7 @@ from noli import registry
 from noli.core.environment import available_cores
 from noli.core.errors import UsageError
 from noli.core.key import Key
+from noli.core.manifest import Manifest
 from noli.core.method import Spec
 from noli.engine.progress import Progress, Quiet
 from noli.engine.request import ErrorPolicy, FormatPolicy, MetadataPolicy, RunRequest
@@ -46,7 +47,7 @@ def build(
             "This key is retired: it can undo, but must not protect anything new.",
             where=opened.id,
             why=f"its state is {opened.state}",
-            fix="use the active key of the file, or make one with `noli key new`",
+            fix="use the active key of the file and a new output, or make a key with `noli key new`",
         )
     return RunRequest(
         source=str(data),
@@ -64,6 +65,25 @@ def build(
                             metadata=metadata, on_error=on_error, labels=labels),
         progress=progress if progress is not None else Quiet(),
     )  # fmt: skip
+
+
+def check_same_key(request: RunRequest, before: Manifest | None) -> None:
+    """Refuse to go on with a protection that another key began, and say what can be done.
+
+    Raises:
+        UsageError: The keys differ.
+    """
+    if before is None or before.verb != request.verb or before.key is None or request.key is None:
+        return
+    if before.key.id == request.key.id:
+        return
+    raise UsageError(
+        "This output was begun with another key.",
+        where=str(request.run_folder),
+        why=f"it was made with key {before.key.id}, this is key {request.key.id}; "
+        "after `noli key rotate` the earlier key can only undo and protects nothing new",
+        fix="protect into a new output with this key, or pass the key file in which the other key is active",
+    )
 
 
 def find(method: str, family: str = "protect") -> Spec:

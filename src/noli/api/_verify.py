@@ -10,6 +10,7 @@ from typing import Any, Literal
 from noli import options as option_parser
 from noli import registry
 from noli.api._cache import TrainingCache
+from noli.api._stored import compare, made_by, noted
 from noli.api._write import write_report
 from noli.core.errors import Interrupted, UsageError
 from noli.core.evidence import Evidence, Level
@@ -53,7 +54,7 @@ def verify(
         keys: Also protect the clean images in memory with so many fresh keys and report ordinary training
             on them: mean and worst. Needs the run folder of the protection. None: 3 with ``standard`` where
             that run is known and used a key, else 0.
-        labels: Column with the class, for table layouts.
+        labels: Column with the class, for table layouts; None: the one that the protecting run used.
         run: Run folder; ``OUT.verify.noli`` beside the protected data when None.
         progress: Where progress goes; nowhere when None.
         config: Further options of the battery as a mapping.
@@ -64,9 +65,10 @@ def verify(
 
     Raises:
         DataError: No labels, no common items, one class, unreadable items.
-        UsageError: Unknown option, or ``keys`` without a known protecting run.
+        UsageError: Unknown option, ``keys`` without a known protecting run, or that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
+    from noli.data.sources import open_source
     from noli.methods.verify.config import Config
     from noli.methods.verify.load import load
 
@@ -75,6 +77,9 @@ def verify(
     cfg = option_parser.resolve(spec, {"battery": battery, "claim": claim, "seeds": seeds, **given})
     assert isinstance(cfg, Config)  # noqa: S101 - tells the type checker what the registry returned
     place, before = _subject(protected)
+    made = made_by(before)
+    if labels is None and before is not None and before.manifest.verb == "protect":
+        labels = before.manifest.args_resolved.get("labels")
     if keys is None:
         keyed = before is not None and before.manifest.verb == "protect" and before.manifest.key is not None
         keys = FRESH_KEYS if keyed and battery == "standard" else 0
@@ -88,7 +93,11 @@ def verify(
     bar = progress if progress is not None else Quiet()
     watch = _Watch(bar)
     try:
-        subject = load(place, str(clean), cfg, labels=labels, progress=watch.stage("read"))
+        stored = open_source(place, labels=labels)
+        originals = {out: one.path for out, one in made.items()}
+        read = watch.stage("read")
+        subject = load(stored, str(clean), cfg, labels=labels, made=originals, progress=read)
+        subject = noted(subject, *compare(stored, made))
     finally:
         bar.finish()
     folder = Path(run) if run is not None else _folder(place)
@@ -118,7 +127,8 @@ def _measure(record: Run, subject: Any, cfg: Any, before: Run | None, keys: int,
 
     cache = TrainingCache(record.artifact("trainings.jsonl"))
     evidence = judge(subject, _origin(before), cfg, progress=watch.stage("train"), cache=cache)
-    if keys and before is not None:
+    # Without a verdict on the data as published there is nothing to compare fresh keys with.
+    if keys and before is not None and evidence.value is not None:
         evidence = with_fresh_keys(
             evidence, subject, cfg, before.manifest, keys, cache, watch.stage("fresh keys")
         )
@@ -132,10 +142,21 @@ def _subject(protected: str | Path) -> tuple[str, Run | None]:
         run = Run.open(text)
         if run.manifest.output is None:
             raise UsageError("This run made no data.", where=text, fix="name protected data")
-        return run.manifest.output.uri, run
+        return run.manifest.output.uri, _finished(run)
     beside = run_folder(text)
-    run_beside = Run.open(beside) if Run.exists(beside) else None
+    run_beside = _finished(Run.open(beside)) if Run.exists(beside) else None
     return text if is_url(text) else str(Path(text).resolve()), run_beside
+
+
+def _finished(run: Run) -> Run:
+    if run.manifest.verb == "protect" and run.manifest.status != "done":
+        raise UsageError(
+            "The run that protects this data is not finished, so part of the data is missing.",
+            where=str(run.path),
+            why=f"its status is {run.manifest.status}",
+            fix="give the same noli protect command again; it goes on where it stopped",
+        )
+    return run
 
 
 def _folder(place: str) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from noli.api._places import refuse_inside
+from noli.core.errors import UsageError
 from noli.core.run import Run
 from noli.engine.request import run_folder
 from noli.report.build import write_report as write
@@ -14,7 +16,7 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
 
     Args:
         run: The run, its folder, or the output it belongs to.
-        html: Also write the page here.
+        html: Also write the page here, outside the data: the page shows originals.
         pictures: False leaves out all pictures and item names, for pages that leave the house: beside
             their originals, protected pictures give protection away.
 
@@ -22,10 +24,30 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         Where the page is: ``html`` if given, else inside the run folder.
 
     Raises:
-        RunError: There is no run, or it is damaged.
+        UsageError: There is no run.
+        OutputExists: ``html`` lies inside the data of the run, or is a file that is no earlier report.
+        RunError: The run is damaged, or a place cannot be written.
     """
     folder = run.path if isinstance(run, Run) else find_run(run)
+    if not Run.exists(folder):
+        raise UsageError(
+            "No run belongs to this place.",
+            where=str(folder),
+            why=f"there is no run.json in it or in {run_folder(folder)}",
+            fix="name the run folder (it ends in .noli), or the output that lies beside it",
+        )
+    if html is not None:
+        given = None if isinstance(run, Run) or Path(run) == folder else run
+        refuse_inside(html, given, *_data_of(Run.open(folder)))
     return write(folder, Path(html) if html is not None else None, pictures=pictures)
+
+
+def _data_of(run: Run) -> list[str]:
+    """Return where the data lies that a run read and wrote."""
+    manifest = run.manifest
+    places = [side.uri for side in (manifest.input, manifest.output) if side is not None]
+    clean = manifest.args_resolved.get("clean")
+    return [*places, *([str(clean)] if clean else [])]
 
 
 def find_run(place: str | Path) -> Path:

@@ -25,6 +25,14 @@ def undo(
     passphrase_file: PassFile = None,
     workers: Workers = None,
     run: RunDir = None,
+    protected_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--protected-run",
+            metavar="RUN",
+            help="Run folder of the protection, if not beside the data (moved, or a part).",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -33,10 +41,18 @@ def undo(
     from noli.engine.progress import for_terminal
     from noli.engine.undo import find_run
 
-    made_with = find_run(protected)[0].manifest.key
+    made_with = find_run(protected_run or protected)[0].manifest.key
     opened = load_key(key, passphrase_file, key_id=made_with.id if made_with else None)
     bar = for_terminal(quiet=quiet or json)
-    found = api.undo(protected, output, key=opened, workers=workers, run=run, progress=bar)
+    found = api.undo(
+        protected,
+        output,
+        key=opened,
+        workers=workers,
+        run=run,
+        protected_run=protected_run,
+        progress=bar,
+    )
     rows: list[tuple[str, object]] = [
         ("restored", f"{found.items:,} pictures"),
         ("output", output),
@@ -47,6 +63,7 @@ def undo(
         "output": output,
         "run": str(found.run.path),
         "items": found.items,
+        "missing": found.missing,
         "compared": found.compared,
         "identical": found.identical,
         "psnr_mean": found.psnr_mean,
@@ -80,8 +97,11 @@ def diff(
 ) -> None:
     """Say how far apart two data sets are: PSNR, SSIM and largest difference per picture."""
     from noli import api
+    from noli.api._places import refuse_inside
     from noli.engine.progress import for_terminal
 
+    if sheet is not None:
+        refuse_inside(sheet, first, second, new=True)
     found = api.diff(first, second, labels=labels, ssim=ssim, progress=for_terminal(quiet=quiet or json))
     rows: list[tuple[str, object]] = [
         ("compared", f"{found.items:,} pictures, {found.identical:,} of them identical"),

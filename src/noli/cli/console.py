@@ -94,10 +94,12 @@ def show_error(error: NoliError, *, as_json: bool) -> None:
     lines = [(head, text) for head, text in rows if text]
     if lines:
         console.print(grid([(f"  {head}", text) for head, text in lines]))
-    for item in error.items[:MAX_ITEMS]:
+    # What stands under `where` already is not listed again.
+    items = () if error.items == (error.where,) else error.items
+    for item in items[:MAX_ITEMS]:
         console.print(Text(f"  - {item}"))
-    if len(error.items) > MAX_ITEMS:
-        console.print(Text(f"  ... and {len(error.items) - MAX_ITEMS} more", style="dim"))
+    if len(items) > MAX_ITEMS:
+        console.print(Text(f"  ... and {len(items) - MAX_ITEMS} more", style="dim"))
 
 
 def error_document(error: NoliError) -> dict[str, object]:

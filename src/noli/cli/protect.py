@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import RenderableType
 
 from noli.cli import console
 from noli.cli.shared import (
@@ -26,6 +27,7 @@ from noli.core.method import Spec
 
 if TYPE_CHECKING:
     from noli.api import ProtectRun
+    from noli.engine.plan import Plan
 
 Format = Annotated[
     Literal["png", "webp", "same"],
@@ -97,31 +99,36 @@ def protect(
         "progress": for_terminal(quiet=quiet or json),
     }
     out = console.Output(json=json, quiet=quiet)
-    if preview is not None:
-        _preview(out, data, output, preview, call)
-    if dry_run:
-        _plan(out, data, output, call)
     if preview is None and not dry_run:
         _report(out, api.protect(data, output, **call), data)
+        return
+    page = _preview(data, output, preview, call) if preview is not None else None
+    shown = {} if page is None else {"preview": str(page), "examples": preview}
+    words: list[RenderableType] = []
+    if page is not None:
+        words += [
+            f"Preview: {page}",
+            "From left to right: original, protected, difference times ten. Nothing was protected yet.",
+        ]
+    if not dry_run:
+        out.result(shown, *words)
+        return
+    plan = api.plan(data, output, **call)
+    nothing = "Nothing was written." if page is None else "Nothing else was written."
+    out.result({**plan.to_dict(), **shown}, *words, _plan(plan), nothing)
+    if not plan.fits:
+        out.warn("the output will not fit on the disk")
 
 
-def _preview(out: console.Output, data: str, output: str, n: int, call: dict[str, Any]) -> None:
+def _preview(data: str, output: str, n: int, call: dict[str, Any]) -> Path:
     from noli import api
     from noli.engine.request import run_folder
 
     beside = run_folder(output)
-    page = api.preview(data, output, n=n, path=beside.with_name(beside.stem + ".preview.png"), **call)
-    out.result(
-        {"preview": str(page), "examples": n},
-        f"Preview: {page}",
-        "From left to right: original, protected, difference times ten. Nothing was protected yet.",
-    )
+    return api.preview(data, output, n=n, path=beside.with_name(beside.stem + ".preview.png"), **call)
 
 
-def _plan(out: console.Output, data: str, output: str, call: dict[str, Any]) -> None:
-    from noli import api
-
-    plan = api.plan(data, output, **call)
+def _plan(plan: Plan) -> RenderableType:
     free = "unknown" if plan.disk_free is None else f"{console.size(plan.disk_free)} free"
     classes = f" in {len(plan.classes)} classes" if plan.classes else ", no classes"
     rows: list[tuple[str, object]] = [
@@ -139,24 +146,26 @@ def _plan(out: console.Output, data: str, output: str, call: dict[str, Any]) -> 
     ]
     if plan.resumes:
         rows.append(("note", "a run for this output exists: only what is missing will be done"))
-    out.result(plan.to_dict(), console.grid(rows), "Nothing was written.")
-    if not plan.fits:
-        out.warn("the output will not fit on the disk")
+    return console.grid(rows)
 
 
 def _report(out: console.Output, run: ProtectRun, data: str) -> None:
     manifest, found = run.manifest, run.manifest.results
     page = run.path / "report.html"
+    gone, changed = int(found.get("removed_from_source") or 0), int(found.get("outputs_changed") or 0)
     rows: list[tuple[str, object]] = [
-        ("protected", f"{_count(found['items'])} pictures with {manifest.method}"),
+        ("protected", f"{_count(found['items'])} pictures with {manifest.method}{_news(run)}"),
         ("output", run.output),
         ("left out", f"{_count(found['skipped'])} unreadable, listed in {run.path}/events.jsonl"),
         ("GPS", _gps(found["with_gps"], manifest.args_resolved.get("metadata"))),
         ("quality", _quality(found)),
         ("time", console.duration(manifest.resources.wall_seconds)),
         ("report", str(page)),
+        ("gone", f"{_count(gone)} are no longer in the source; their protected copies stay"),
+        ("changed", f"{_count(changed)} protected files are no longer as noli wrote them"),
     ]
-    skipped = {"left out"} if not found["skipped"] else set()
+    kept = {"left out": found["skipped"], "gone": gone, "changed": changed, "time": run.worked}
+    skipped = {name for name, there in kept.items() if not there}
     out.result(
         {
             "run": str(run.path),
@@ -165,10 +174,19 @@ def _report(out: console.Output, run: ProtectRun, data: str) -> None:
             "method": manifest.method,
             "key": manifest.key.model_dump() if manifest.key else None,
             "results": found,
+            "worked": run.worked,
+            "added": run.added,
         },
         console.grid([row for row in rows if row[0] not in skipped]),
     )
     out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
+
+
+def _news(run: ProtectRun) -> str:
+    if not run.worked:
+        return "; already done, nothing new"
+    older = run.manifest.results["items"] + run.manifest.results["skipped"] - run.added
+    return f"; {_count(run.added)} of them are new" if run.added > 0 and older > 0 else ""
 
 
 def _gps(count: int, metadata: object) -> str:

@@ -63,7 +63,21 @@ def load_key(path: Path, passphrase_file: Path | None = None, key_id: str | None
     """
     from noli.core.key import Key
 
+    _refuse_revoked(path, key_id)
     return Key.load(path, passphrase=phrase_for(path, passphrase_file), key_id=key_id)
+
+
+def _refuse_revoked(path: Path, key_id: str | None) -> None:
+    """Say that a needed key was revoked; the key file itself could only advise to use another."""
+    from noli.core.key import Key
+
+    if key_id and any(e["id"] == key_id and e["state"] == "revoked" for e in Key.keyring(path)):
+        raise KeyFileError(
+            "The key that protected this data was revoked.",
+            where=f"{path}, key {key_id}",
+            why="noli uses a revoked key for nothing, and no other key can undo this data",
+            fix="take a copy of the key file from before `noli key revoke`, or go back to your originals",
+        )
 
 
 def phrase_for(path: Path, file: Path | None = None) -> str | None:

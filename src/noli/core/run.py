@@ -117,6 +117,17 @@ class Run:
         """Return True when the folder holds a run."""
         return (Path(path) / MANIFEST).is_file()
 
+    @property
+    def finished_once(self) -> bool:
+        """Whether the data was finished at least once, whatever happened to later tries."""
+        return bool(self.manifest.results) and bool(self.manifest.generations)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that entered the run was finished."""
+        entered = sum(generation.shards for generation in self.manifest.generations)
+        return self.finished_once and entered == len(self.manifest.shards)
+
     def save(self) -> None:
         """Write the manifest (atomic)."""
         atomic_write(self.path / MANIFEST, self.manifest.model_dump_json(indent=1).encode())
@@ -175,10 +186,16 @@ class Run:
     def fail(self, error: BaseException) -> None:
         """Record why the run stopped: status ``interrupted`` or ``failed``.
 
+        A finished run stays ``done`` when a later try fails before new items entered it; an event says why.
+
         Never raises: it runs while `error` is handled, possibly because the disk is full.
         """
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
         try:
+            if self.complete:
+                self.event("attempt-failed", error=describe_error(error).model_dump())
+                self._end("done", error=None)
+                return
             self._end("interrupted" if stopped else "failed", error=describe_error(error))
         except NoliError:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -14,6 +14,7 @@ from noli.data.parts import Ledger, Parts, RowIndex
 from noli.data.place import Place
 
 Content = bytes | npt.NDArray[Any]
+Stored = Literal["ok", "missing", "changed"]
 
 
 class AssembledWriter:
@@ -31,6 +32,11 @@ class AssembledWriter:
         self._parts = Parts(work)
         self._ledger = Ledger(work)
         self._known: tuple[tuple[str, int, int], list[list[int]]] | None = None
+
+    @property
+    def separate(self) -> bool:
+        """False: items are rows, so whole shards are made again."""
+        return False
 
     @property
     def uri(self) -> str:
@@ -56,6 +62,22 @@ class AssembledWriter:
     def exists(self, out_path: str) -> bool:
         """Tell whether an item is stored, in a part or in the assembled output."""
         return self._parts.locate(out_path) is not None or self._rank(out_path) is not None
+
+    def state(self, out_path: str, size: int | None) -> Stored:
+        """Tell whether an item is stored, and whether its file is as it was written."""
+        if self.exists(out_path):
+            return "ok"
+        return "changed" if self.foreign(out_path) else "missing"
+
+    def foreign(self, out_path: str) -> bool:
+        """Tell whether the output file of an item exists but was not written by this run as it is."""
+        table = self._table(out_path)
+        name = self._file(table)
+        return self.place.exists(name) and not self._ledger.ranges(table, self.place.stat(name)[0])
+
+    def kept(self) -> Sequence[str]:
+        """Return the companions left alone because they were changed in the output."""
+        return ()
 
     def read(self, out_path: str) -> Content:
         """Return the stored bytes or pixels of an item.

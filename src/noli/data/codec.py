@@ -50,6 +50,7 @@ _PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IM
 if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.12 and later
     _PNG_OPTIONS += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FAST_FILTERS]
 _WEBP_SIDE = 16_383
+_COMMENT_BYTES = 65_533  # one JPEG segment
 _WARNINGS = threading.RLock()
 
 
@@ -314,6 +315,9 @@ def _pillow_body(picture: Picture, stacked: Pixels, name: str, quality: int) -> 
     options: dict[str, Any] = {}
     if name == "JPEG":
         options = {"quality": quality, "subsampling": 0}
+        comment = "\n".join(value for key, value in picture.text if key == "Comment")
+        if comment:
+            options["comment"] = comment.encode("utf-8", "replace")[:_COMMENT_BYTES]
     elif name == "WEBP":
         options = {"lossless": True, "exact": True, "quality": 50, "method": 0}
     if name != "BMP":

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
 from noli.data.batch import write_files
+from noli.data.companions import Companions
 from noli.data.folders import FolderSource, TableSource
 from noli.data.formats import SUFFIXES, output_format, suffix_of
 from noli.data.parts import Parts
@@ -22,6 +23,7 @@ from noli.data.place import Place, check_name
 from noli.data.tables import Table
 
 Content = bytes | npt.NDArray[Any]
+Stored = Literal["ok", "missing", "changed"]
 _REMEMBERED = 8
 
 
@@ -45,8 +47,14 @@ class FolderWriter:
         self.strip = strip
         self._tables = source.tables if isinstance(source, TableSource) else ()
         self._parts = Parts(work)
+        self._companions = Companions(work)
         self._stems: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._owners = np.empty((0, 2), np.uint64)
+
+    @property
+    def separate(self) -> bool:
+        """True: every item is a file of its own, so single items can be made again."""
+        return True
 
     @property
     def uri(self) -> str:
@@ -104,6 +112,20 @@ class FolderWriter:
         """Tell whether an item is stored."""
         return self.place.exists(out_path)
 
+    def state(self, out_path: str, size: int | None) -> Stored:
+        """Tell whether a stored item is there and has the size it was written with."""
+        if not self.place.exists(out_path):
+            return "missing"
+        return "ok" if size is None or self.place.stat(out_path)[0] == size else "changed"
+
+    def foreign(self, out_path: str) -> bool:
+        """Tell whether something lies where a new item is to go."""
+        return self.place.exists(out_path)
+
+    def kept(self) -> Sequence[str]:
+        """Return the companions and tables left alone because they were changed in the output."""
+        return self._companions.kept
+
     def read(self, out_path: str) -> bytes:
         """Return the stored bytes of an item.
 
@@ -118,13 +140,18 @@ class FolderWriter:
         Raises:
             RunError: The disk refused.
         """
-        for name in self.source.companions():
-            if not (self.strip and suffix_of(name) == ".xmp"):
-                self.place.copy_from(self.source.place, name)
+        beside = self.source.companions()
+        wanted = (name for name in beside if not (self.strip and suffix_of(name) == ".xmp"))
+        self._companions.copy(self.source.place, self.place, wanted)
         if isinstance(self.source, TableSource):
             names = {path: out for _, path, out, _, _ in self._parts.rows()}
             for table in self.source.tables:
+                known = self.place.exists(table.name)
+                if known and not self._companions.ours(self.place, table.name, unknown=True):
+                    self._companions.keep(table.name)
+                    continue
                 self._rewrite(self.source, table, names)
+                self._companions.note(self.place, table.name)
 
     def final_path(self, out_path: str) -> str:
         """Return the same path: files do not move."""

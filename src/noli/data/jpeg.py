@@ -97,7 +97,19 @@ def _read_segment(header: Header, marker: int, body: bytes, profile: dict[int, b
         header.xmp = body[len(_XMP) :]
     elif marker == 0xE2 and body.startswith(_ICC) and len(body) > 14:
         profile[body[12]] = body[14:]
+    elif marker == 0xFE and body.strip(b"\0 \r\n"):
+        header.text.append(("Comment", _comment(body)))
     elif marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 12:
         unit, x, y = struct.unpack(">BHH", body[7:12])
         scale = {1: 1.0, 2: 2.54}.get(unit)
         header.dpi = (x * scale, y * scale) if scale and x and y else None
+
+
+def _comment(body: bytes) -> str:
+    """Return a comment as text that a PNG can hold: no NUL inside."""
+    raw = body.rstrip(b"\0")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return text.replace("\0", " ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from noli.core.dataset import Ref
 from noli.data.assembled import AssembledWriter
+from noli.data.companions import Companions
 from noli.data.formats import HEAD_BYTES, SUFFIXES, magic, suffix_of
 from noli.data.parquet import BATCH, ParquetSource, Shape
 from noli.data.parts import RowIndex
@@ -30,6 +31,7 @@ class ParquetWriter(AssembledWriter):
     def __init__(self, place: Place, source: ParquetSource, work: Path) -> None:
         super().__init__(place, work)
         self.source = source
+        self._companions = Companions(work)
         self._single = source.files == ("",) and place.root.lower().endswith(".parquet")
         self._done: tuple[str, int, ParquetSource] | None = None
 
@@ -52,8 +54,11 @@ class ParquetWriter(AssembledWriter):
                 if (index.shard >= 0).any() or not self.place.exists(self._file(table)):
                     self._write_file(table, tables[table], index)
             self._parts.clear()
-        for name in self.source.companions():
-            self.place.copy_from(self.source.place, name)
+        self._companions.copy(self.source.place, self.place, self.source.companions())
+
+    def kept(self) -> Sequence[str]:
+        """Return the companions left alone because they were changed in the output."""
+        return self._companions.kept
 
     def _write_file(self, table: str, file: str, index: RowIndex) -> None:
         name = self._file(table)

@@ -56,7 +56,10 @@ class Parts:
                     rows.append([ref.path, out, at, len(raw)])
                     at += len(raw)
         else:
-            rows = [[ref.path, out, 0, 0] for ref, out, _ in items]
+            # Single items of a shard may be made again; the others keep their entries.
+            table = {row[0]: row for row in self._load(index)} if self._has(index) else {}
+            table.update({ref.path: [ref.path, out, 0, 0] for ref, out, _ in items})
+            rows = list(table.values())
         self.place.write(f"{index:06d}.json", json.dumps(rows).encode())
         self._recent = (index, {row[1]: (row[2], row[3]) for row in rows})
 
@@ -117,6 +120,9 @@ class Parts:
             for index in self.indexes():
                 (folder / f"{index:06d}.json").unlink(missing_ok=True)
                 (folder / f"{index:06d}.bin").unlink(missing_ok=True)
+
+    def _has(self, index: int) -> bool:
+        return self.place.exists(f"{index:06d}.json")
 
     def _load(self, index: int) -> list[list[Any]]:
         try:

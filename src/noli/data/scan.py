@@ -47,6 +47,7 @@ class ScanRow:
         reason: The error's class in one sentence, for counting.
         size: Size as the source reports it.
         mtime_ns: Modification time as the source reports it.
+        bytes: Size of the item's own content; 0 where it was not read.
     """
 
     ref: Ref
@@ -59,6 +60,7 @@ class ScanRow:
     reason: str = ""
     size: int = 0
     mtime_ns: int = 0
+    bytes: int = 0
 
 
 def scan(
@@ -177,7 +179,8 @@ class _Job:
         except DataError as error:
             return _bad(ref, error, size, moment)
         item = _item(ref, *content_id(content))
-        return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment)
+        own = content.nbytes if isinstance(content, np.ndarray) else len(content)
+        return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
 
 
 def _check_file(data: bytes, where: str, limit: int) -> tuple[tuple[int, int, int], int, str, bool]:

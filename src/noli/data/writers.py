@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
@@ -27,6 +27,10 @@ class Writer(Protocol):
     def uri(self) -> str:
         """Where the output lies."""
 
+    @property
+    def separate(self) -> bool:
+        """Whether every item is a file of its own."""
+
     def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Keep `target` from giving the out-paths of ``(in-path, out-path)`` pairs to other items."""
 
@@ -42,6 +46,15 @@ class Writer(Protocol):
 
     def exists(self, out_path: str) -> bool:
         """Tell whether an item is stored."""
+
+    def state(self, out_path: str, size: int | None) -> Literal["ok", "missing", "changed"]:
+        """Tell how an item lies in the output; `size` is the recorded one (None: any will do)."""
+
+    def foreign(self, out_path: str) -> bool:
+        """Tell whether something that this run did not write lies where a new item is to go."""
+
+    def kept(self) -> Sequence[str]:
+        """Return the companions that the last `finalise` left alone: they were changed in the output."""
 
     def read(self, out_path: str) -> Content:
         """Return the stored bytes or pixels of an item.

@@ -24,7 +24,8 @@ CREATE TABLE items (
   path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT, label BLOB, failed INTEGER,
   seen INTEGER DEFAULT 0
 ) WITHOUT ROWID;
-CREATE TABLE made (out BLOB PRIMARY KEY, sha256 TEXT, record TEXT) WITHOUT ROWID;
+CREATE TABLE contents (id TEXT PRIMARY KEY, label BLOB, path BLOB) WITHOUT ROWID;
+CREATE TABLE made (out BLOB PRIMARY KEY, sha256 TEXT, record TEXT, used INTEGER DEFAULT 0) WITHOUT ROWID;
 CREATE INDEX made_sha256 ON made (sha256);
 """
 
@@ -71,6 +72,19 @@ class Catalog(Mapping[str, Known]):
             None if row.get("label") is None else _text(row["label"]),
             int("error" in row),
         )
+        if "id" in row and row.get("label") is not None:
+            self.claim(row["id"], row["label"], row["path"])
+
+    def claim(self, identity: str, label: str, path: str) -> tuple[str, str]:
+        """Note under which label a content entered; return ``(label, path)`` of its first appearance."""
+        values = (identity, _text(label), _text(path))
+        self._run("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", *values)
+        found = self._run("SELECT label, path FROM contents WHERE id = ?", identity).fetchone()
+        return _plain(found[0]), _plain(found[1])
+
+    def enters(self, path: str) -> bool:
+        """Tell whether a path is new, or failed last time."""
+        return path not in self
 
     def see(self, path: str) -> Seen | None:
         """Count a path as still present; return what is known of it, or None when it is new."""
@@ -97,8 +111,16 @@ class Catalog(Mapping[str, Known]):
         """Remember a record of the protected run."""
         line = json.dumps(record)
         self._run(
-            "INSERT OR REPLACE INTO made VALUES (?, ?, ?)", _text(record["out"]), record["sha256_out"], line
+            "INSERT OR REPLACE INTO made (out, sha256, record) VALUES (?, ?, ?)",
+            _text(record["out"]),
+            record["sha256_out"],
+            line,
         )
+
+    def unused(self) -> Iterator[str]:
+        """Iterate over the protected items that :meth:`made` never returned: they are missing."""
+        for (out,) in self._run("SELECT out FROM made WHERE used = 0 ORDER BY out"):
+            yield _plain(out)
 
     def made(self, out: str, sha256: str) -> dict[str, Any] | None:
         """Return the record of a protected item: same name and content, else same content, else same name.
@@ -111,7 +133,11 @@ class Catalog(Mapping[str, Known]):
             " ORDER BY (out = ?1 AND sha256 = ?2) DESC, sha256 = ?2 DESC, out LIMIT 1"
         )
         found = self._run(query, _text(out), sha256).fetchone()
-        return json.loads(found[0]) if found else None
+        if found is None:
+            return None
+        record: dict[str, Any] = json.loads(found[0])
+        self._run("UPDATE made SET used = 1 WHERE out = ?", _text(record["out"]))
+        return record
 
     def __getitem__(self, path: str) -> Known:
         query = "SELECT size, mtime_ns, sha256 FROM items WHERE path = ? AND failed = 0"

@@ -12,7 +12,7 @@ from noli.core.errors import DataError, Interrupted, NoliError, OutputExists, Us
 from noli.core.files import storage_error
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, Generation, KeyInfo
-from noli.core.run import Record, Run
+from noli.core.run import Record, Run, read_lines
 from noli.data.sources import open_source
 from noli.data.writers import Writer, check_paths, open_writer
 from noli.engine.catalog import Catalog
@@ -28,6 +28,7 @@ from noli.engine.scanstage import (
     count_shards,
     find_new,
     index_rows,
+    row_ref,
 )
 from noli.engine.shard import Job
 
@@ -49,8 +50,9 @@ def run_data(request: RunRequest) -> Run:
         Interrupted: Ctrl-C; the same request resumes.
     """
     folder = request.run_folder
-    _check_places(request, folder)
     fresh = not Run.exists(folder)
+    check_paths(request.source, request.output, owned=not fresh)
+    _check_places(request, folder)
     made_here = not folder.exists()
     with locked(folder):
         try:
@@ -61,7 +63,7 @@ def run_data(request: RunRequest) -> Run:
             _discard(folder, whole=made_here, started=not fresh)
             raise
         try:
-            _Session(request, run, source).work()
+            _Session(request, run, source, guard=not fresh).work()
         except BaseException as exc:
             error = _typed(exc)
             if fresh and not run.manifest.generations and isinstance(error, DataError | UsageError):
@@ -75,10 +77,32 @@ def run_data(request: RunRequest) -> Run:
     return run
 
 
+class Warnings:
+    """What was found different from what the run left behind: counts, and at most 1,000 names of each kind.
+
+    The counts go into the manifest's ``results``: ``removed_from_source``, ``outputs_changed`` (kept as they
+    are), ``outputs_gone`` (nothing is left to make them from), ``companions_kept`` (changed in the output),
+    and for an undo ``protected_missing``.
+    """
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(("removed_from_source", "outputs_changed", "outputs_gone"), 0)
+        self.names: dict[str, list[str]] = {}
+
+    def add(self, kind: str, name: str) -> None:
+        """Count one item."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        names = self.names.setdefault(kind, [])
+        if len(names) < 1000:
+            names.append(name)
+
+
 class _Session:
     """One start of a run: everything that the stages share."""
 
-    def __init__(self, request: RunRequest, run: Run, source: Source) -> None:
+    def __init__(self, request: RunRequest, run: Run, source: Source, *, guard: bool) -> None:
+        self.guard = guard
+        self.warnings = Warnings()
         self.request = request
         self.run = run
         self.source = source
@@ -96,6 +120,7 @@ class _Session:
         """Run all stages that still have something to do."""
         changes, totals = self._scan()
         todo = dict(self._undone(self.run.manifest.generations))
+        self._warn()
         if not todo and self.run.manifest.status == "done" and not changes.new:
             return
         self.run.resume()
@@ -118,11 +143,17 @@ class _Session:
             for _ in known:  # writers that need not reserve anything leave them unread
                 pass
             target = run.artifact(self._index_name())
-            changes = find_new(self.request, self.source, self.writer, catalog, totals, target)
+            changes = find_new(
+                self.request, self.source, self.writer, catalog, totals, target, guard=self.guard
+            )
+            if self.request.undo_of is not None:
+                for out in catalog.unused():
+                    self.warnings.add("protected_missing", out)
         finally:
             catalog.close()
         if changes.removed_total:
             run.event("items-removed", total=changes.removed_total, items=changes.removed)
+        self.warnings.counts["removed_from_source"] = changes.removed_total
         return changes, totals
 
     def _known(self, catalog: Catalog, totals: Totals) -> Iterator[tuple[str, str]]:
@@ -165,19 +196,61 @@ class _Session:
     def _undone(self, generations: Sequence[Generation]) -> Iterator[tuple[int, int]]:
         """Yield ``(number, items)`` of the shards without a record, or with an output missing."""
         for index, rows in all_shards(self.run, generations):
-            if not self._is_done(index, rows):
-                yield index, len(rows)
+            wanted = self._wanted(index, rows, note=True)
+            if wanted:
+                yield index, len(wanted)
 
     def _pending(self, todo: Mapping[int, int]) -> Generator[tuple[int, list[Record]], None, None]:
         for generation in self.run.manifest.generations:
             numbers = range(generation.first_shard, generation.first_shard + generation.shards)
             if not todo.keys().isdisjoint(numbers):
-                yield from (shard for shard in all_shards(self.run, [generation]) if shard[0] in todo)
+                for index, rows in all_shards(self.run, [generation]):
+                    if index in todo:
+                        yield index, self._wanted(index, rows)
 
-    def _is_done(self, index: int, rows: list[Record]) -> bool:
+    def _wanted(self, index: int, rows: list[Record], *, note: bool = False) -> list[Record]:
+        """Return the rows of a shard that must be made (again).
+
+        Outputs that somebody changed are never replaced; items of which neither original nor output is left
+        are given up. `note` counts both.
+        """
         if not self.run.shard_record(index).is_file():
+            return rows
+        records = read_lines(self.run.shard_record(index))
+        sizes = {record["out"]: record["size_out"] for record in records if "out" in record}
+        missing: list[Record] = []
+        for row in rows:
+            found = self.writer.state(row["out"], sizes.get(row["out"])) if "out" in row else "ok"
+            gone = found == "missing" and self.writer.separate and not self._has_original(row)
+            if found == "missing" and not gone:
+                missing.append(row)
+            elif found != "ok" and note:
+                self.warnings.add("outputs_gone" if gone else "outputs_changed", row["out"])
+        return missing if self.writer.separate or not missing else rows
+
+    def _has_original(self, row: Record) -> bool:
+        try:
+            self.source.stat(row_ref(row))
+        except (NoliError, OSError):
             return False
-        return all(self.writer.exists(row["out"]) for row in rows if "out" in row)
+        return True
+
+    def _warn(self) -> None:
+        """Write down what is not as the run left it; the manifest changes only when the counts do."""
+        results = self.run.manifest.results
+        for kind, names in self.warnings.names.items():
+            self.run.event(kind.replace("_", "-"), total=self.warnings.counts[kind], items=names)
+        counts = self.warnings.counts
+        if results and any(results.get(kind, 0) != count for kind, count in counts.items()):
+            self.run.update(results={**results, **counts})
+
+    def _merged(self, index: int, records: list[Record]) -> list[Record]:
+        """Put the records of items made again between those of the other items of their shard."""
+        if not self.run.shard_record(index).is_file():
+            return records
+        table = {record["path"]: record for record in read_lines(self.run.shard_record(index))}
+        table.update({record["path"]: record for record in records})
+        return list(table.values())
 
     def _process(self, todo: Mapping[int, int]) -> None:
         """Work on shards given as number -> items."""
@@ -205,7 +278,7 @@ class _Session:
             # Closed at once on an error, not when it is collected: workers stop, files are released.
             with closing(pending), closing(finished):
                 for index, records in finished:
-                    run.write_shard_record(index, records)
+                    run.write_shard_record(index, self._merged(index, records))
                     for record in records:
                         if "error" in record:
                             run.event("item-failed", path=record["path"], why=record["error"])
@@ -225,11 +298,15 @@ class _Session:
     def _finish(self) -> None:
         request, run = self.request, self.run
         self.writer.finalise()
+        for name in self.writer.kept():
+            self.warnings.add("companions_kept", name)
+        if self.writer.kept():
+            run.event("companions-kept", items=list(self.writer.kept()))
         found: Tally = tally(run)
         save_preview(run, self.source, self.writer, found.items)
         data = run.manifest.input or DataInfo(uri=request.source)
         run.finish(
-            found.results(),
+            {**found.results(), **self.warnings.counts},
             shards=tuple(found.shards),
             input=data.model_copy(
                 update={

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from noli.core.dataset import Item, Ref, Source
-from noli.core.errors import DataError
+from noli.core.errors import DataError, OutputExists
 from noli.core.files import TEMP_SUFFIX, remove_quietly, storage_error
 from noli.core.manifest import Generation
 from noli.core.method import DataSummary
@@ -23,6 +23,7 @@ from noli.engine.request import RunRequest
 _SHAPES = 64
 _COUNTED_SHAPES = 4096
 _LISTED = 1000
+_TWO_VERSIONS = "two differently protected versions of one picture help an attacker"
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Totals:
             self.failed += 1
             return
         self.items += 1
-        self.bytes += row["size"]
+        self.bytes += row.get("bytes", row["size"])
         height, width, channels = row["shape"]
         self.pixels += height * width
         self.largest = max(self.largest, height * width)
@@ -78,6 +79,8 @@ class Changes:
     changed_total: int = 0
     removed: list[str] = field(default_factory=list)
     removed_total: int = 0
+    foreign: list[str] = field(default_factory=list)
+    foreign_total: int = 0
 
 
 def index_rows(run: Run, totals: Totals | None = None) -> Iterator[Record]:
@@ -96,14 +99,18 @@ def find_new(
     catalog: Catalog,
     totals: Totals,
     target: Path,
+    *,
+    guard: bool = False,
 ) -> Changes:
     """Scan the source and write the rows that the catalog does not know to `target`.
 
-    The file appears whole or not at all (not even empty when nothing is new).
+    The file appears whole or not at all (not even empty when nothing is new). With `guard`, new items whose
+    place in the output is taken by something that the run did not write are refused.
 
     Raises:
         DataError: Broken items under ``on_error="fail"``, items whose content or label changed since they
             were processed, or no usable item at all (raised by the scan).
+        OutputExists: Foreign files lie where new items are to go.
         RunError: The run folder cannot be written.
     """
     changes = Changes()
@@ -113,6 +120,10 @@ def find_new(
         with temp.open("wb") as handle:
             for row in _new_rows(request, source, writer, catalog, changes):
                 totals.add(row)
+                if guard and "out" in row and writer.foreign(row["out"]):
+                    changes.foreign_total += 1
+                    if len(changes.foreign) < _LISTED:
+                        changes.foreign.append(row["out"])
                 changes.new += 1
                 changes.new_good += "error" not in row
                 handle.write(dump_line(row))
@@ -123,6 +134,7 @@ def find_new(
             if len(changes.removed) < _LISTED:
                 changes.removed.append(path)
         _refuse_changes(changes)
+        _refuse_foreign(changes)
         if changes.new:
             temp.replace(target)
     except OSError as exc:
@@ -144,6 +156,8 @@ def scan_rows(request: RunRequest, source: Source, known: Catalog | None) -> Ite
         known=known,
         progress=request.progress,
     )
+    if request.direction == "invert":  # what is gone from the protected data cannot be restored, only listed
+        rows = (row for row in rows if row.reason != "The file is missing.")
     return summarise(_with_needs(rows, request, known), on_error=request.on_error)
 
 
@@ -196,6 +210,8 @@ def make_row(row: ScanRow, item: Item, writer: Writer | None, made: Record | Non
         "format": row.format,
         "out": out,
     }
+    if row.bytes and row.bytes != row.size:  # a row of a table: `size` is that of the whole file
+        line["bytes"] = row.bytes
     if row.has_gps:
         line["gps"] = True
     if made is not None:
@@ -238,8 +254,23 @@ def _with_needs(rows: Iterable[ScanRow], request: RunRequest, known: Catalog | N
             yield _refused(row, "it was not made by the run that is being undone")
         elif "color" in request.spec.needs and row.shape is not None and row.shape[2] == 1:
             yield _refused(row, f"{request.spec.name} needs colour images, this one is grey")
+        elif clash := _other_label(row, request, known):
+            yield _refused(row, clash, "the same picture under two labels: " + _TWO_VERSIONS)
         else:
             yield row
+
+
+def _other_label(row: ScanRow, request: RunRequest, known: Catalog | None) -> str:
+    """Tell that a new item is a picture which is already there under another label."""
+    item = row.item
+    if item is None or item.label is None or known is None or "labels" not in request.spec.needs:
+        return ""
+    if request.direction != "apply" or not known.enters(row.ref.path):
+        return ""
+    label, path = known.claim(item.id, item.label, row.ref.path)
+    if label == item.label:
+        return ""
+    return f"the same picture as {path}, but labelled {item.label!r} instead of {label!r}; {_TWO_VERSIONS}"
 
 
 def _foreign(ref: Ref, item: Item, request: RunRequest, known: Catalog | None) -> bool:
@@ -248,9 +279,9 @@ def _foreign(ref: Ref, item: Item, request: RunRequest, known: Catalog | None) -
     return known.made(ref.path, item.sha256) is None
 
 
-def _refused(row: ScanRow, why: str) -> ScanRow:
+def _refused(row: ScanRow, why: str, reason: str = "") -> ScanRow:
     """Return the row as a bad item."""
-    return ScanRow(row.ref, None, error=why, reason=why, size=row.size, mtime_ns=row.mtime_ns)
+    return ScanRow(row.ref, None, error=why, reason=reason or why, size=row.size, mtime_ns=row.mtime_ns)
 
 
 def _refuse_changes(changes: Changes) -> None:
@@ -261,6 +292,17 @@ def _refuse_changes(changes: Changes) -> None:
             why="the content or the label is not the one the run recorded",
             fix="put the old versions back, or write into a new output folder",
             items=changes.changed,
+        )
+
+
+def _refuse_foreign(changes: Changes) -> None:
+    if changes.foreign:
+        raise OutputExists(
+            f"{changes.foreign_total} file(s) in the output were not made by this run.",
+            where=changes.foreign[0],
+            why="new items would be written over them",
+            fix="move them away, or write into a new output folder; nothing is overwritten",
+            items=changes.foreign,
         )
 
 

@@ -159,7 +159,7 @@ class ShardWork:
             "index": row["index"],
             "sha256_in": row["sha256"],
             "sha256_out": content_id(content)[1],
-            "size": row["size"],
+            "size": row.get("bytes", row["size"]),
             "size_out": content.nbytes if isinstance(content, np.ndarray) else len(content),
             "mtime_ns": row["mtime_ns"],
             "shape": list(picture.pixels.shape),

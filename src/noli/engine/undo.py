@@ -29,6 +29,7 @@ class UndoResult:
         identical: Compared items that came back bit for bit.
         psnr_mean, psnr_min: PSNR against the originals in dB over the other compared items; None when
             there are none.
+        missing: Protected items that are gone and were left out.
     """
 
     run: Run
@@ -37,6 +38,7 @@ class UndoResult:
     identical: int
     psnr_mean: float | None
     psnr_min: float | None
+    missing: int = 0
 
 
 def undo(
@@ -74,7 +76,7 @@ def undo(
     """
     before, output = find_run(run_or_output)
     manifest = before.manifest
-    if manifest.status != "done":
+    if manifest.status != "done" and not before.finished_once:
         fix = "finish it first: run the same protect command again"
         raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
     check_key(manifest, key)
@@ -108,6 +110,7 @@ def undo(
         identical=found.get("restored_identical", 0),
         psnr_mean=found.get("restored_psnr_mean"),
         psnr_min=found.get("restored_psnr_min"),
+        missing=found.get("protected_missing", 0),
     )
 
 

@@ -13,7 +13,7 @@ from noli.report.cards import markdown
 from noli.report.facts import Facts
 from noli.report.figures import battery_chart, grouped, quality_chart, tone
 from noli.report.manifest import duration, sections
-from noli.report.words import ATTACKERS, count, interval, percent, reference
+from noli.report.words import ATTACKERS, count, interval, percent, reference, row_details
 
 SCHEMA_VERSION = 1
 
@@ -89,6 +89,6 @@ def _templates(*, html: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(count=count, percent=percent, md=markdown, db=in_words)
+    environment.filters.update(count=count, percent=percent, md=markdown, db=in_words, details=row_details)
     environment.globals.update(interval=interval, ATTACKERS=ATTACKERS)
     return environment

@@ -91,6 +91,18 @@ def interval(low: float | None, high: float | None) -> str:
     return f"{100 * low:.1f}{_DASH}{100 * high:.1f}{_GAP}%"
 
 
+def row_details(detail: Mapping[str, float]) -> str:
+    """Return what a reader of the page understands of a row's numbers; ``report.json`` has all of them."""
+    found = []
+    if "leak_gain_db" in detail:
+        found.append(f"the leaked pair brings pictures {detail['leak_gain_db']:.1f}{_GAP}dB closer")
+    if "clean_part_only" in detail:
+        found.append(f"the unprotected part alone teaches {percent(detail['clean_part_only'])}")
+    if "clean" in detail:
+        found.append(f"the same training on the originals reaches {percent(detail['clean'])}")
+    return "; ".join(found)
+
+
 def reference(evidence: Evidence, name: str) -> float | None:
     """Return a named reference value (``clean``, ``chance``), under its short or its long name."""
     for candidate in (name, f"{name}_accuracy", f"{name}-accuracy"):

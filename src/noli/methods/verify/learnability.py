@@ -26,6 +26,7 @@ from noli.core.method import Card, Spec
 from noli.methods.verify import verdict
 from noli.methods.verify.battery import REFERENCE, Part, Trainer, table
 from noli.methods.verify.config import Config
+from noli.methods.verify.partners import FEWEST, likeness
 from noli.methods.verify.rows import Cache, Progress, Runner, Training, cache_scope, plan
 from noli.methods.verify.subject import LearnabilityData
 
@@ -53,7 +54,7 @@ SPEC = Spec(
         does_not_stop=LIMITS,
     ),
     needs=frozenset({"labels"}),
-    options=("battery", "claim", "seeds", "network"),
+    options=("battery", "claim", "seeds"),
     module=__name__,
 )
 
@@ -90,6 +91,8 @@ def judge(
     frame = _Frame(subject, cfg, hashes, verdict.chance(subject.test_y, len(subject.classes)))
     if reason := verdict.too_small(subject, cfg.min_test, max(cfg.min_per_class, cfg.leak_pairs + 1)):
         return frame.evidence("inconclusive", reason)
+    if reason := _not_comparable(frame):
+        return frame.evidence("inconclusive", reason)
     measures = table(cfg)
     reference = next(m for m in measures if m.name == REFERENCE)
     trainings = plan(measures, cfg)
@@ -111,6 +114,22 @@ def judge(
         high=at.high,
         bound=at.bound,
     )
+
+
+def _not_comparable(frame: _Frame) -> str | None:
+    """Say why training on the protected images would say nothing about a protection; None when it does."""
+    subject, cfg = frame.subject, frame.cfg
+    if subject.doubt:
+        return subject.doubt
+    relabelled = float(np.mean(subject.clean_y != subject.protected_y))
+    if relabelled > cfg.max_relabelled:
+        return verdict.other_labels(relabelled, cfg.max_relabelled)
+    found = likeness(subject.clean_x, subject.protected_x)
+    if found.comparisons >= FEWEST:
+        frame.reference["likeness"] = found.share
+        if found.share < cfg.min_likeness:
+            return verdict.other_pictures(found.share, cfg.min_likeness)
+    return None
 
 
 def measure_row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ def load(
     cfg: Config | None = None,
     *,
     labels: str | None = None,
+    made: Mapping[str, str] | None = None,
     progress: LoadProgress | None = None,
 ) -> LearnabilityData:
     """Read, match, sample, hold out and resize.
@@ -48,6 +49,7 @@ def load(
         clean: The originals, with labels.
         cfg: Sizes and limits; None for the default.
         labels: Column with the class, for table layouts.
+        made: Protected path -> path of its original, where a run recorded it; tried before the name.
         progress: Called with ``(images read, images in all, what is read)``.
 
     Raises:
@@ -56,7 +58,7 @@ def load(
     cfg = cfg or Config()
     left = clean if isinstance(clean, Source) else open_source(clean, labels=labels)
     right = protected if isinstance(protected, Source) else open_source(protected, labels=labels)
-    chosen = _choose(left, right, cfg)
+    chosen = _choose(left, right, cfg, made or {})
     train, test = chosen.train, chosen.test
     reader = _Reader(cfg, 2 * len(train) + len(test), progress)
     parts = {
@@ -107,10 +109,10 @@ class _Chosen:
     counts: dict[str, float]
 
 
-def _choose(clean: Source, protected: Source, cfg: Config) -> _Chosen:
+def _choose(clean: Source, protected: Source, cfg: Config, made: Mapping[str, str]) -> _Chosen:
     refs = list(clean.refs())
     _check_labels(refs, clean.uri)
-    matched = pairing.match(refs, list(protected.refs()))
+    matched = pairing.match(refs, list(protected.refs()), made)
     split = pairing.held_out_split(refs)
     pool = [pair for pair in matched.pairs if not pairing.is_held_out(pair[0])]
     if not pool:

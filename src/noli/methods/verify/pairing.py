@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -30,18 +30,36 @@ def stem(path: str) -> str:
     return str(pure.with_suffix("")) if pure.suffix.lower() in _SUFFIXES else path
 
 
-def match(clean: Sequence[Ref], protected: Sequence[Ref]) -> Matched:
+def container(refs: Sequence[Ref]) -> str | None:
+    """Return the name of the one file that holds all items (``t.parquet`` of ``t.parquet#17``), or None."""
+    found = {ref.path.rpartition("#")[0] for ref in refs}
+    return (found.pop() or None) if len(found) == 1 else None
+
+
+def match(clean: Sequence[Ref], protected: Sequence[Ref], made: Mapping[str, str] | None = None) -> Matched:
     """Match by path, then by path without the format's suffix, within the same split.
 
     Protecting may change formats (``a.jpg`` becomes ``a.png``) and then keeps names apart by appending
     (``a.jpg`` beside ``a.png`` becomes ``a.jpg.png``), so the second pass also tries the stem against the
-    full clean name. A stem that fits several clean items fits none.
+    full clean name. A stem that fits several clean items fits none. Two single files that hold all items
+    need not have the same name.
+
+    Args:
+        clean: The originals.
+        protected: The protected items.
+        made: Protected path -> path of its original, where that is known; tried first.
     """
+    theirs, ours = container(protected), container(clean)
+    known = dict(made or {})
+    if theirs and ours and theirs != ours:
+        for ref in protected:
+            known.setdefault(ref.path, ours + ref.path.removeprefix(theirs))
     left = {(ref.split, ref.path): ref for ref in clean}
     partner: dict[tuple[str | None, str], Ref] = {}
     rest: list[Ref] = []
     for ref in protected:
-        exact = next((k for k in ((ref.split, ref.path), (ref.split, stem(ref.path))) if k in left), None)
+        names = (known.get(ref.path, ref.path), ref.path, stem(ref.path))
+        exact = next((k for name in names if (k := (ref.split, name)) in left), None)
         if exact is None or exact in partner:
             rest.append(ref)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from noli.methods.verify.workers import workers
 from noli.ops.stats import accuracy_interval
 
 Progress = Callable[[int, int, str], None]
+_VERDICT_ONLY = {
+    "claim", "bound", "seeds", "battery", "min_gain", "partial", "min_likeness", "max_relabelled"
+}  # fmt: skip
 Cache = MutableMapping[str, dict[str, Any]]
 
 
@@ -52,12 +56,17 @@ def _also_clean(measure: Measure, cfg: Config) -> bool:
     return cfg.battery == "standard" and not measure.leaked and measure.name != REFERENCE
 
 
+def recipe_scope(cfg: Config) -> str:
+    """Return everything but data, row and seed that decides a training: configuration and versions."""
+    # What changes the verdict but not a training must not throw finished trainings away.
+    trained = cfg.model_dump_json(exclude=_VERDICT_ONLY)
+    return f"noli {distribution_version('noli')} torch {distribution_version('torch')} {trained}"
+
+
 def cache_scope(hashes: Mapping[str, str], cfg: Config) -> str:
     """Return a short name of everything that decides a training except its row, images and seed."""
-    # What changes the verdict but not a training must not throw finished trainings away.
-    trained = cfg.model_dump_json(exclude={"claim", "bound", "seeds", "battery", "min_gain", "partial"})
-    text = trained + "".join(hashes[name] for name in ("clean", "protected", "labels", "test", "test_labels"))
-    return content_id(text.encode())[0]
+    data = "".join(hashes[name] for name in ("clean", "protected", "labels", "test", "test_labels"))
+    return content_id(f"{recipe_scope(cfg)}{data}".encode())[0]
 
 
 class Runner:

@@ -28,6 +28,7 @@ class LearnabilityData:
             attack on ``protected_x``.
         notes: What the reader must know about how the data was matched and sampled.
         counts: Numbers behind the notes.
+        doubt: Why nothing may be concluded from this data, in a sentence; nothing is trained then.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -43,6 +44,7 @@ class LearnabilityData:
     restored_x: Images | None = None
     notes: tuple[str, ...] = ()
     counts: dict[str, float] = field(default_factory=dict)
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         shapes = {self.clean_x.shape[1:], self.protected_x.shape[1:], self.test_x.shape[1:]}

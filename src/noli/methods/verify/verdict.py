@@ -66,6 +66,11 @@ def explain(levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: floa
     )
     if at.verdict == "inconclusive":
         text += " The interval lies across the bound: use more held-out images or more seeds."
+    if at.high < base:
+        text += (
+            " This is below chance by its whole interval: models learned something that misleads them on "
+            "clean images. Protections can do this, and so do wrong labels: check that they are true."
+        )
     others = [level for level in levels if level.level != claim and level.verdict != at.verdict]
     for level in others:
         text += (
@@ -89,6 +94,24 @@ def too_small(subject: LearnabilityData, min_test: int, min_per_class: int) -> s
             f"classes: {', '.join(poor[:5])}. Add images, or merge or leave out these classes."
         )
     return None
+
+
+def other_pictures(share: float, least: float) -> str:
+    """Say that the protected pictures were not made of the originals they are matched with."""
+    return (
+        "These are not protected versions of these originals: a protected picture resembles its own original "
+        f"more than another one in only {_percent(share)} of comparisons (chance is 50 %, at least "
+        f"{_percent(least)} are needed). Are folders or files mixed up? Nothing was trained."
+    )
+
+
+def other_labels(share: float, most: float) -> str:
+    """Say that the protected items carry other labels than their originals."""
+    return (
+        f"{_percent(share)} of the protected items carry another label than their original (at most "
+        f"{_percent(most)} may): a trainer with the true labels is judged, and wrong labels would pass for "
+        "protection. Correct the labels and verify again. Nothing was trained."
+    )
 
 
 def teaches_nothing(clean: Row, base: float) -> str:
