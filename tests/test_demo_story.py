@@ -25,7 +25,7 @@ def test_the_demo_on_own_pictures(class_folders: Callable[..., Path], training: 
     assert found.report == dest / "report.html"
     assert found.report.is_file()
     assert sorted(path.name for path in dest.iterdir() if path.is_dir()) == [
-        "back", "back.noli", "safe", "safe-paper", "safe-paper.noli", "safe.noli", "safe.verify.noli"
+        "back", "back.noli", "safe", "safe-paper", "safe-paper.noli", "safe-paper.verify.noli", "safe.noli"
     ]  # fmt: skip
     assert Run.open(dest / "safe-paper.noli").manifest.args_resolved["config"]["mode"] == "paper"
     assert Run.open(dest / "safe.noli").manifest.args_resolved["config"]["mode"] == "keyed"
