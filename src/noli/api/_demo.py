@@ -21,7 +21,7 @@ from noli.engine.progress import Progress, Quiet
 
 Say = Callable[[str], None]
 # Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.
-SMALL: Mapping[str, object] = {"max_items": 4200, "min_steps": 0, "epochs": 8, "partial": ()}
+SMALL: Mapping[str, object] = {"max_items": 2240, "min_steps": 0, "epochs": 8, "partial": ()}
 ROW = "crop+flip"
 
 
