@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("size", nargs="?", default="subset", choices=["subset", "full"])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
+    parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
     args = parser.parse_args()
     small = args.size == "subset"
     seeds, (part, parts) = args.seeds or (3 if small else 1), args.part
@@ -84,7 +85,7 @@ def main() -> None:
     }
     jobs = [(s, r, n) for s in range(seeds) for n in sets for r in rows if not (r.leaked and n == "clean")]
     jobs.sort(key=lambda job: (job[0], _urgency(job[2], job[1].name)))
-    for seed, row, name in jobs[part::parts]:
+    for seed, row, name in [] if args.summary else jobs[part::parts]:
         cells.get(
             f"{name}/{row.name}/{seed}",
             lambda t=trainers[name], r=row, s=seed: t.run(r, "protected", s),
