@@ -31,8 +31,13 @@ def main() -> None:
         speed = IMAGES / (time.process_time() - started)
         error = ((back.astype(float) - x) ** 2).reshape(IMAGES, -1).mean(1)
         found = 10 * np.log10(255**2 / np.maximum(error, 1e-3))
-        rows[mode] = {"mean_db": found.mean(), "worst_db": found.min(), "percentile_5_db": np.percentile(found, 5),
-                      "share_above_30_db": (found >= 30).mean(), "images_per_cpu_s": speed}  # fmt: skip
+        rows[mode] = {
+            "mean_db": found.mean(),
+            "worst_db": found.min(),
+            "percentile_5_db": np.percentile(found, 5),
+            "share_above_30_db": (found >= 30).mean(),
+            "images_per_cpu_s": speed,
+        }
     save("undo", {"rows": rows, "images": IMAGES})
 
 
