@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NOTE = (
     "What these photographs show: the published mode works here mostly through its change of brightness "
     "(see the control), which a trainer can undo. Class filters need pictures that are harder to tell apart: "
-    "on CIFAR-10 they do the work, and the default mode is as strong at far better quality "
-    "(docs/benchmarks.md)."
+    "on CIFAR-10 they do the work, and against ordinary training the default mode is as strong at far better "
+    "quality (README.md)."
 )
 
 
