@@ -80,16 +80,7 @@ def verify(
     made = made_by(before)
     if labels is None and before is not None and before.manifest.verb == "protect":
         labels = before.manifest.args_resolved.get("labels")
-    if keys is None:
-        keyed = before is not None and before.manifest.verb == "protect" and before.manifest.key is not None
-        keys = FRESH_KEYS if keyed and battery == "standard" else 0
-    if keys and (before is None or before.manifest.method is None):
-        raise UsageError(
-            "Fresh keys need the run that protected this data.",
-            where=place,
-            why="no run folder lies beside it",
-            fix="put OUT.noli back beside OUT, or leave --keys out",
-        )
+    keys = _fresh_keys(keys, battery, before, place)
     bar = progress if progress is not None else Quiet()
     watch = _Watch(bar)
     try:
@@ -119,6 +110,21 @@ def verify(
     if before is not None and before.manifest.verb == "protect" and before.manifest.status == "done":
         write_report(before)
     return evidence
+
+
+def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str) -> int:
+    """Number of fresh keys to compare with; refused where the run that protected the data is unknown."""
+    if asked is None:
+        keyed = before is not None and before.manifest.verb == "protect" and before.manifest.key is not None
+        return FRESH_KEYS if keyed and battery == "standard" else 0
+    if asked and (before is None or before.manifest.method is None):
+        raise UsageError(
+            "Fresh keys need the run that protected this data.",
+            where=place,
+            why="no run folder lies beside it",
+            fix="put OUT.noli back beside OUT, or leave --keys out",
+        )
+    return asked
 
 
 def _measure(record: Run, subject: Any, cfg: Any, before: Run | None, keys: int, watch: _Watch) -> Evidence:
