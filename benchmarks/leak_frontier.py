@@ -1,11 +1,18 @@
-"""The trade-off between effect, quality and what leaked pairs give away, with and without per-image taps.
+"""The trade-off between effect, quality and what leaked pairs give away: where should keyed mode stand?
 
-CIFAR-10 subset, small network with crop and flip, two keys, one seed; leaked pairs on 2,000 images.
-``gain`` is the thief's gain in dB on images that were not leaked (exposure and border effects removed);
-``accuracy_after_leak`` is that of a network trained on what the thief restored with one pair per class.
+    python benchmarks/leak_frontier.py              measure what is missing, then summarise
+    python benchmarks/leak_frontier.py --part 0 2   one of two processes side by side; summarise afterwards
+
+CIFAR-10 subset, the small network, one seed; filters of two keys, the costlier rows with the first key only.
+``accuracy`` is that of ordinary training (crop and flip), ``jpeg`` and ``adversarial`` that of the two most
+harmful routine countermeasures, ``after_leak`` that of training on what a thief restored with one pair per
+class. ``gain_1`` and ``gain_10`` are the thief's gain in dB, from that many pairs per class, on images that
+were not leaked (2,000 images; exposure and border effects removed).
 """
 
 from __future__ import annotations
+
+import argparse
 
 import numpy as np
 
@@ -19,43 +26,50 @@ from noli.ops.leak import leak_attack
 KEYS, LEAKED = (0, 1), 2000
 POINTS = {
     "paper": cuda.Config(mode="paper"),
-    **{f"keyed reflect jitter {j:g}": cuda.Config(jitter=j) for j in (0.0, 1.0)},
+    **{
+        f"keyed, {border} border, jitter {jitter:g}": cuda.Config(border=border, jitter=jitter)
+        for border in ("zero", "reflect")
+        for jitter in (0, 0.5, 1)
+    },
+    "keyed, zero border, jitter 1, blur 0.45": cuda.Config(blur=0.45),
+    "keyed, reflect border, jitter 1, blur 0.45": cuda.Config(border="reflect", blur=0.45),
 }
+ROWS = {"accuracy": REFERENCE, "jpeg": "jpeg-10", "adversarial": "adversarial", "after_leak": "leak-1-pair"}
+COSTLY = ("adversarial", "after_leak")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--part", type=int, nargs=2, metavar=("I", "N"), help="this process's share")
+    part = parser.parse_args().part
     x, y = cifar10("train", 10_000)
     test_x, test_y = cifar10("test", 5_000)
-    cells, judge = Cells("leak_frontier"), Config()
+    cells, judge = Cells("leak_frontier"), Config(battery="standard")
     rows = {m.name: m for m in table(judge)}
 
-    def protected(number: int, cfg: cuda.Config) -> np.ndarray:
-        return protect_arrays(x, y, bench_key(number), cfg)
-
-    def taught(number: int, cfg: cuda.Config, row: str) -> dict[str, float]:
-        made = protected(number, cfg)
+    def taught(point: str, key: int, column: str) -> dict[str, float]:
+        made = protect_arrays(x, y, bench_key(key), POINTS[point])
         trainer = Trainer(LearnabilityData(x, made, y, y, test_x, test_y, CLASSES), judge)
-        result = trainer.run(rows[row], "protected", 0)
-        accuracy = float(unpack(result["correct"]["untouched"], result["n"]).mean())
-        return {"accuracy": accuracy, "psnr": psnr(x, made)}
+        result = trainer.run(rows[ROWS[column]], "protected", 0)
+        return {column: float(unpack(result["correct"]["untouched"], result["n"]).mean())}
 
-    def gains(number: int, cfg: cuda.Config) -> dict[str, float]:
-        made = protected(number, cfg)
-        return {f"gain_{p}": leak_attack(x[:LEAKED], made[:LEAKED], y[:LEAKED], p).gain for p in (1, 10)}
+    def given_away(point: str, key: int, _: str) -> dict[str, float]:
+        made = protect_arrays(x, y, bench_key(key), POINTS[point])
+        found = {f"gain_{p}": leak_attack(x[:LEAKED], made[:LEAKED], y[:LEAKED], p).gain for p in (1, 10)}
+        return found | {"psnr": psnr(x, made)}
 
-    summary = {}
-    for name, cfg in POINTS.items():
-        found: dict[str, list[float]] = {}
-        for n in KEYS:
-            parts = [cells.get(f"{name}/{n}/accuracy", lambda n=n, c=cfg: taught(n, c, REFERENCE))]
-            parts.append(cells.get(f"{name}/{n}/gain", lambda n=n, c=cfg: gains(n, c)))
-            if n == KEYS[0]:
-                leak = cells.get(f"{name}/{n}/after", lambda n=n, c=cfg: taught(n, c, "leak-1-pair"))
-                found["accuracy_after_leak"] = [leak["accuracy"]]
-            for column, value in ((k, v) for part in parts for k, v in part.items() if k != "cell"):
-                found.setdefault(column, []).append(value)
-        summary[name] = {column: float(np.mean(values)) for column, values in found.items()}
-    save("leak_frontier", {"rows": summary, "keys": len(KEYS)})
+    columns = {"gain": given_away} | dict.fromkeys(ROWS, taught)
+    jobs = [(p, k, c) for k in KEYS for c in columns for p in POINTS if k == KEYS[0] or c not in COSTLY]
+    found: dict[str, dict[str, list[float]]] = {}
+    for point, key, column in jobs[part[0] :: part[1]] if part else jobs:
+        work = columns[column]
+        cell = cells.get(f"{point}/{key}/{column}", lambda w=work, p=point, k=key, c=column: w(p, k, c))
+        for name, value in cell.items():
+            if name != "cell":
+                found.setdefault(point, {}).setdefault(name, []).append(value)
+    if not part:
+        means = {p: {name: float(np.mean(v)) for name, v in row.items()} for p, row in found.items()}
+        save("leak_frontier", {"rows": means, "keys": len(KEYS)})
 
 
 if __name__ == "__main__":

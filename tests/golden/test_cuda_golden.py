@@ -42,7 +42,7 @@ def test_chosen_draws() -> None:
     ("mode", "pixels", "total"),
     [
         ("paper", [[214, 81, 106], [91, 120, 146]], 61259),
-        ("keyed", [[105, 126, 161], [134, 111, 144]], 54903),
+        ("keyed", [[105, 126, 161], [134, 111, 144]], 45847),
     ],
 )
 def test_protected_pixels(mode: str, pixels: list[list[int]], total: int) -> None:

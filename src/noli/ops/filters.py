@@ -70,7 +70,9 @@ def rescale_to_max(batch: Working) -> Working:
     An image whose maximum is 0 (all black) stays as it is: the published formula divides 0 by 0 there.
     """
     peak = image_peaks(batch)
-    batch *= (1.0 / np.where(peak > 0, peak, 1.0)).astype(np.float32)[:, None, None, None]
+    # A product is twice as fast as a division. The reciprocal is rounded down: no value ends above 1.
+    inverse = np.nextafter((1.0 / np.where(peak > 0, peak, 1.0)).astype(np.float32), np.float32(0))
+    batch *= np.where(peak > 0, inverse, np.float32(1))[:, None, None, None]
     return batch
 
 

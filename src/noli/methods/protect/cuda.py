@@ -67,7 +67,9 @@ class Config(MethodConfig):
     blur: float | None = Field(
         None, gt=0, le=1, description="p_b, upper bound of the random taps; by resolution if not given"
     )
-    border: Border | None = Field(None, description="zero or reflect; paper: zero, keyed: reflect")
+    border: Border = Field(
+        "zero", description="zero: pixels outside are black, as published; reflect: no dark edge, protects less"
+    )
     taps: Literal["uniform", "binary"] | None = Field(
         None, description="class taps from U(0, blur) or from {0, blur}; paper: uniform, keyed: binary"
     )
@@ -94,11 +96,6 @@ class Config(MethodConfig):
             # A power law through the paper's two settings, (3, 0.3) and (9, 0.06).
             kernel, blur = self.kernel, 0.3 * (3 / self.kernel) ** _BLUR_POWER
         return kernel, self.blur if self.blur is not None else blur
-
-    @property
-    def padding(self) -> Border:
-        """Border handling in force."""
-        return self.border or ("zero" if self.mode == "paper" else "reflect")
 
     @property
     def binary(self) -> bool:
@@ -317,10 +314,10 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     check_images(batch)
     if len(batch) == 0:
         return batch
-    out = item_filters(state, items, key, cfg, *batch.shape[2:]).apply(batch, cfg.padding)
+    out = item_filters(state, items, key, cfg, *batch.shape[2:]).apply(batch, cfg.border)
     if cfg.mode == "paper":
-        rescale_to_max(out)
-    return np.clip(out, 0.0, 1.0, out=out)
+        return rescale_to_max(out)
+    return np.minimum(out, np.float32(1.0), out=out)  # taps and values are never negative
 
 
 def invert(
@@ -350,7 +347,7 @@ def invert(
     kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:]).joined()
     scale = np.array([extra.get("scale", 1.0) for extra in extras], np.float32)
     restored = invert_batch(
-        batch * scale[:, None, None, None], kernels, cfg.padding, anchors, damping=1e-4, steps=30
+        batch * scale[:, None, None, None], kernels, cfg.border, anchors, damping=1e-4, steps=30
     )
     return np.clip(restored, 0.0, 1.0, out=restored)
 
@@ -361,6 +358,6 @@ def extras(
     """Per item the number :func:`invert` needs: in paper mode the value that was divided by."""
     if cfg.mode != "paper" or len(batch) == 0:
         return [{} for _ in items]
-    filtered = item_filters(state, items, key, cfg, *batch.shape[2:]).apply(batch, cfg.padding)
+    filtered = item_filters(state, items, key, cfg, *batch.shape[2:]).apply(batch, cfg.border)
     peaks: list[float] = image_peaks(filtered).tolist()
     return [{"scale": peak if peak > 0 else 1.0} for peak in peaks]
