@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
-from noli.core.images import cache_sized, to_float, to_uint8
+from common import CLASSES, Cells, bench_key, cache_sized, cifar10, protect_arrays, psnr, save
+from noli.core.images import to_float, to_uint8
 from noli.methods.protect import cuda
 from noli.methods.verify.battery import REFERENCE, Measure, Trainer, table
 from noli.methods.verify.config import Config

@@ -34,7 +34,7 @@ from pydantic import (
 
 from noli.core.errors import KeyFileError, NoliError, OutputExists, UsageError, WrongKey
 
-SCRYPT_N: Final = 2**17
+SCRYPT_N: Final = 131072  # 2^17
 MAX_LABEL: Final = 200
 State = Literal["active", "decrypt-only", "revoked"]
 _Hex8 = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -71,9 +71,7 @@ class Wrapped(_Strict):
         """Encrypt a secret; `header` and the parameters are authenticated with it."""
         if not passphrase.get_secret_value():
             raise UsageError("The passphrase is empty.", fix="give one, or leave it out for a file without")
-        empty = cls.model_validate(
-            {"n": SCRYPT_N, "salt": os.urandom(16).hex(), "nonce": os.urandom(12).hex()}
-        )
+        empty = cls(n=SCRYPT_N, salt=os.urandom(16).hex(), nonce=os.urandom(12).hex())
         nonce, vouched = bytes.fromhex(empty.nonce), empty._vouched(header)
         sealed = empty._aead(passphrase).encrypt(nonce, secret.get_secret_value(), vouched)
         return empty.model_copy(update={"ciphertext": sealed.hex()})
