@@ -124,18 +124,13 @@ class Manifest(_Part):
     """Everything needed to say what a run did, with which inputs, on which machine.
 
     Attributes:
-        schema_version: Version of this file format.
-        run_id: Random name of the run.
         created, finished: UTC times, ISO 8601.
-        status: ``running``, ``done``, ``failed`` or ``interrupted``.
         verb, method: What was run.
-        args_passed: Arguments as the user gave them.
-        args_resolved: Every argument after defaults.
+        args_passed, args_resolved: Arguments as the user gave them, and all of them after defaults.
         key: Public facts about the key, when one was used.
         input, output: The data on both sides.
         state: The method's prepared state (no secrets).
-        shard_size: Most items of one shard.
-        shard_pixels: Most pixels of one shard (a single larger image gets a shard of its own).
+        shard_size, shard_pixels: Most items and pixels of one shard (a larger image gets one of its own).
         generations: Batches of items that entered the run.
         shards: One entry per finished shard.
         model: A model that took part.
