@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -13,19 +14,6 @@ from pathlib import Path
 
 from noli.core.manifest import Environment, Resources
 
-PACKAGES = (
-    "cryptography",
-    "fsspec",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "pyarrow",
-    "pydantic",
-    "safetensors",
-    "scikit-image",
-    "scipy",
-    "torch",
-)
 CPUINFO = Path("/proc/cpuinfo")
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "sha_ni", "asimd", "sve")
 
@@ -42,7 +30,7 @@ def capture_environment() -> Environment:
         cpu_cores=available_cores(),
         cpu_features=tuple(feature for feature in _FEATURES if feature in flags),
         gpu=_gpus(),
-        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        packages=_dependencies(),
         git_commit=commit,
         git_dirty=dirty,
     )
@@ -61,6 +49,12 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)
+
+
+def _dependencies() -> dict[str, str]:
+    lines = metadata.requires("noli") or [] if package_version("noli") else []
+    names = sorted(re.split(r"[^\w.-]", line)[0] for line in lines if "extra ==" not in line)
+    return {name: found for name in names if (found := package_version(name))}
 
 
 @cache

@@ -169,7 +169,6 @@ class Run:
         """Record why the run stopped: status ``interrupted`` or ``failed``.
 
         A finished run stays ``done`` when a later try fails before new items entered it; an event says why.
-
         Never raises: it runs while `error` is handled, possibly because the disk is full.
         """
         found = describe_error(error)
@@ -209,11 +208,7 @@ def dump_line(record: Mapping[str, Any]) -> bytes:
 
 
 def read_lines(file: Path, *, torn: str = "error") -> Iterator[Record]:
-    """Stream the records of a JSON-lines file.
-
-    Args:
-        file: The file.
-        torn: ``skip`` passes over lines that are not JSON, ``error`` raises.
+    """Stream the records of a JSON-lines file; with `torn` ``skip``, lines that are not JSON are passed over.
 
     Raises:
         RunError: A line is damaged and `torn` is ``error``, or the file cannot be read.
