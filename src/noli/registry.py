@@ -142,13 +142,14 @@ def plugins() -> tuple[dict[str, Entry], dict[str, UsageError]]:
 
 
 def _problem(name: str, lines: set[Entry]) -> UsageError | None:
-    where = f"{name} of {', '.join(sorted(line.package for line in lines))}"
+    packages = sorted(line.package for line in lines)
+    where = f"{name} of {', '.join(packages)}"
     family, *rest = name.split("/")
     if len(rest) != 1 or not (family and rest[0]) or name != name.strip():
         fix = f"rename the entry point in group {GROUP} to package/name"
         return UsageError("A plug-in method is badly named.", where=where, fix=fix)
     if family in get_args(Family):
-        fix = f"rename the entry point to {min(lines, key=str).package or 'package'}/{rest[0]}"
+        fix = f"rename the entry point to {packages[0] or 'package'}/{rest[0]}"
         what = "A plug-in method uses a name reserved for noli's own methods."
         return UsageError(what, where=where, fix=fix)
     if len(lines) > 1:

@@ -31,6 +31,7 @@ from pydantic import (
     SerializationInfo,
     ValidationError,
 )
+from pydantic_core import ErrorDetails
 
 from noli.core.errors import KeyFileError, NoliError, OutputExists, UsageError, WrongKey
 
@@ -207,21 +208,22 @@ def read(path: Path) -> Ring:
                 fix=f"chmod 600 {shlex.quote(str(path))}",
             )
         content = SecretBytes(handle.read(2**20))
-    faults: list[str] = []
     try:
         return Ring.model_validate_json(content.get_secret_value())
     except ValidationError as error:
-        for fault in error.errors(include_input=False, include_url=False, include_context=False):
-            # Names of unknown fields come from the file, so they could be anything.
-            known = fault["type"] != "extra_forbidden"
-            faults.append(f"{'.'.join(map(str, fault['loc'])) if known else 'unknown field'}: {fault['msg']}")
-        del fault
+        why = "; ".join(map(_fault, error.errors(include_input=False, include_url=False)[:3]))
     raise KeyFileError(
         "The key file is empty, damaged or no key file.",
         where=str(path),
-        why="; ".join(faults[:3]),
-        fix="update noli" if any(f.startswith("version") for f in faults) else "restore it from a backup",
+        why=why,
+        fix="update noli" if "version: " in why else "restore it from a backup",
     )
+
+
+def _fault(fault: ErrorDetails) -> str:
+    # Names of unknown fields come from the file, so they could be anything, even a secret.
+    place = "unknown field" if fault["type"] == "extra_forbidden" else ".".join(map(str, fault["loc"]))
+    return f"{place or 'file'}: {fault['msg']}"
 
 
 def create(path: Path, ring: Ring) -> None:

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from noli.core.environment import Meter, capture_environment
 from noli.core.errors import Interrupted, NoliError, OutputExists, RunError
 from noli.core.files import atomic_write, storage_error
@@ -89,7 +87,7 @@ class Run:
             raise RunError("There is no run in this folder.", where=str(folder), fix=fix) from exc
         except OSError as exc:
             raise storage_error(exc, str(file)) from exc
-        except (ValueError, KeyError, TypeError, ValidationError) as exc:
+        except (ValueError, KeyError, TypeError) as exc:
             fix = "restore run.json from a backup, or delete the run folder and its output and start again"
             raise RunError(
                 "The manifest is damaged.", where=str(file), why=type(exc).__name__, fix=fix
