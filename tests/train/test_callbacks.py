@@ -10,14 +10,6 @@ from noli.train.recipe import Recipe
 from noli.zoo import network
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 

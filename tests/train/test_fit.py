@@ -12,14 +12,6 @@ from noli.train.recipe import Recipe
 from noli.zoo import network
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def striped(n=96, channels=3, side=8, seed=0):
     """Two classes: horizontal or vertical stripes at a random phase, under noise."""
     generator = np.random.default_rng(seed)
