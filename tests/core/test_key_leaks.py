@@ -40,7 +40,7 @@ def _forms(raw: bytes) -> list[str]:
 
 PRK = hmac.digest(bytes(32), RAW, "sha256")
 SEED = hmac.digest(PRK, b"noli/v1/p/i\x01", "sha256")
-FORBIDDEN = [*_forms(RAW), *_forms(PRK), *_forms(SEED), PHRASE]
+FORBIDDEN = [*_forms(RAW), *_forms(RAW[:31]), *_forms(PRK), *_forms(SEED), PHRASE]
 
 
 def _shown(error: BaseException) -> str:

@@ -92,22 +92,26 @@ class Stream:
 
         n 64-bit words are drawn, all of them again on a tie; the result is their stable argsort.
         """
-        words = self.u64(n)
-        while np.unique(words).size < n:
+        while True:
             words = self.u64(n)
-        return np.argsort(words, kind="stable").astype(np.int64)
+            order = np.argsort(words, kind="stable")
+            if np.diff(words[order]).all():
+                return order.astype(np.int64)
 
     def permutation_fy(self, n: int) -> npt.NDArray[np.int64]:
         """Return a uniform permutation of ``range(n)`` by algorithm FY (Fisher-Yates).
 
-        For i = n-1 ... 1 the places i and ``choice(i + 1)`` are swapped. Far slower than
-        :meth:`permutation`; n at most 2^32.
+        For i = n-1 ... 1 with m = i + 1: 32-bit words are drawn until r < 2^32 - (2^32 mod m), then the
+        places i and r mod m are swapped. Slower than :meth:`permutation`; n at most 2^32.
         """
-        order = np.arange(n, dtype=np.int64)
-        for i in range(n - 1, 0, -1):
-            j = self.choice(i + 1)
-            order[i], order[j] = order[j], order[i]
-        return order
+        order, i = list(range(n)), n - 1
+        while i > 0:
+            for r in self.u32(i).tolist():  # at least one word a place is still needed
+                m = i + 1
+                if r < 2**32 - 2**32 % m:
+                    order[i], order[r % m] = order[r % m], order[i]
+                    i -= 1
+        return np.array(order, dtype=np.int64)
 
     def __repr__(self) -> str:
         return "Stream(<masked>)"
