@@ -72,8 +72,8 @@ def processor() -> tuple[str, frozenset[str]]:
 
 def _gpus() -> tuple[str, ...]:
     # Read from the driver's files: importing torch only to fill in a manifest would cost seconds.
-    texts = [file.read_text() for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
-    lines = (line.partition(":") for text in texts for line in text.splitlines())
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    lines = (line.partition(":") for file in files for line in file.read_text(errors="replace").splitlines())
     return tuple(value.strip() for name, _, value in lines if name == "Model")
 
 
