@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from noli.core.dataset import Item, content_id
-from noli.core.images import cache_sized, to_float, to_uint8
+from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.methods.protect import cuda
@@ -27,6 +27,15 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DATA = Path(os.environ.get("NOLI_BENCH_DATA", HERE.parent.parent / "shared" / "data"))
+
+
+def cache_sized(count: int, height: int, width: int, channels: int) -> Iterator[slice]:
+    """Cut ``count`` equal images into runs whose working arrays fit the processor's cache (about 1 MB).
+
+    Work on large images is limited by memory traffic: one image at a time is faster there than a batch.
+    """
+    step = max(1, (1 << 18) // max(1, height * width * channels))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def machine() -> dict[str, Any]:

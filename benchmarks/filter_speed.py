@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from common import clock, peak_mb, save
+from common import cache_sized, clock, peak_mb, save
 from noli.core.dataset import Item
-from noli.core.images import cache_sized, to_float, to_uint8
+from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.methods.protect import cuda

@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 
-from common import CLASSES, bench_key, cifar10, save
+from common import CLASSES, bench_key, cache_sized, cifar10, save
 from noli.core.dataset import Item, content_id
-from noli.core.images import cache_sized, to_float, to_uint8
+from noli.core.images import to_float, to_uint8
 from noli.core.method import DataSummary
 from noli.methods.protect import cuda
 

@@ -25,7 +25,7 @@ from noli.train.callbacks import Adversarial, CropFlip
 from noli.train.fit import fit
 from noli.train.hardware import fast_bf16
 from noli.train.recipe import Recipe
-from noli.zoo import resnet18_net, small_net
+from noli.zoo import network
 
 CLASSES = 10
 
@@ -42,7 +42,7 @@ def images(count: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
 def plain_resnet18(count: int, batch: int = 128) -> float:
     """Images per second of the loop that most published code runs: float32, default layout, crop and flip."""
     x, y = images(count)
-    model = resnet18_net(CLASSES)
+    model = network("resnet18", CLASSES)
     stored, labels = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     generator = torch.Generator().manual_seed(0)
@@ -65,9 +65,9 @@ def plain_resnet18(count: int, batch: int = 128) -> float:
 
 def ours(count: int, epochs: int, *, adversarial: bool = False) -> float:
     x, y = images(count)
-    fit(small_net(CLASSES), x[:256], y[:256], Recipe(epochs=1))
+    fit(network("small", CLASSES), x[:256], y[:256], Recipe(epochs=1))
     callbacks = [CropFlip(), Adversarial()] if adversarial else [CropFlip()]
-    return fit(small_net(CLASSES), x, y, Recipe(epochs=epochs), callbacks).images_per_second
+    return fit(network("small", CLASSES), x, y, Recipe(epochs=epochs), callbacks).images_per_second
 
 
 def quick_battery() -> dict[str, float]:

@@ -55,23 +55,13 @@ __all__ = [
 
 __getattr__, __dir__ = attach(
     __name__,
-    {
+    {name: f"noli.api:{name}" for name in __all__}
+    | {
         "Evidence": "noli.core.evidence:Evidence",
         "Key": "noli.core.key:Key",
         "NoliError": "noli.core.errors:NoliError",
-        "ProtectRun": "noli.api:ProtectRun",
         "Run": "noli.core.run:Run",
-        "demo": "noli.api:demo",
-        "diff": "noli.api:diff",
-        "doctor": "noli.api:doctor",
-        "explain": "noli.api:explain",
         "methods": "noli.methods",
         "open_source": "noli.data.sources:open_source",
-        "plan": "noli.api:plan",
-        "preview": "noli.api:preview",
-        "protect": "noli.api:protect",
-        "undo": "noli.api:undo",
-        "verify": "noli.api:verify",
-        "write_report": "noli.api:write_report",
     },
 )

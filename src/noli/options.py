@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -77,24 +77,21 @@ def _readings(text: str) -> list[object]:
 
 
 def _invalid(spec: Spec, error: ValidationError) -> UsageError:
-    lines = []
-    for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"]) or "options"
-        lines.append(f"{place}={problem['input']!r}: {problem['msg']}")
-    first = error.errors(include_url=False)[0]["loc"]
-    field = spec.config.model_fields.get(str(first[0])) if first else None
-    fix = f"{first[0]} is {describe(field)}" if field else None
+    problems = error.errors(include_url=False)
+    lines = [f"{'.'.join(map(str, p['loc'])) or 'options'}={p['input']!r}: {p['msg']}" for p in problems]
+    name = str(next(iter(problems[0]["loc"]), ""))
+    field = spec.config.model_fields.get(name)
+    fix = f"{name} is {describe(field)}" if field else None
     return UsageError(f"An option of {spec.name} is not valid.", where=lines[0], fix=fix, items=lines)
 
 
 def describe(field: FieldInfo) -> str:
     """Return type, range and default of a Config field in words, for help texts and errors."""
-    bounds = [f"{sign} {getattr(item, key)}" for item in field.metadata for key, sign in _SIGNS
-              if getattr(item, key, None) is not None]  # fmt: skip
     kind, word, rest = type_name(field.annotation).partition(" or ")
-    parts = [kind, *bounds, *([word.strip(), rest] if rest else [])]
-    default = field.get_default(call_default_factory=True, validated_data={})
-    return f"{' '.join(parts)}, default {show(default)}" if not field.is_required() else " ".join(parts)
+    text = " ".join([kind, *_bounds(field.metadata), *([word.strip(), rest] if rest else [])])
+    if field.is_required():
+        return text
+    return f"{text}, default {show(field.get_default(call_default_factory=True, validated_data={}))}"
 
 
 def meaning(config: type[MethodConfig], name: str) -> str:
@@ -107,19 +104,16 @@ def meaning(config: type[MethodConfig], name: str) -> str:
     return " ".join(found[1].split()) if found else ""
 
 
-_SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
-
-
 def type_name(annotation: Any) -> str:
     """Return a short name of a field's type: ``integer``, ``a|b|c``, ``number or none``."""
     plain = {int: "integer", float: "number", bool: "true|false", str: "text", type(None): "none"}
     if annotation in plain:
         return plain[annotation]
-    if get_origin(annotation) is Annotated:
-        return _bounded(annotation)
     args = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return " ".join([type_name(args[0]), *_bounds(args[1:])])
     if get_origin(annotation) is Literal:
-        return "|".join(str(arg) for arg in args)
+        return "|".join(map(str, args))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "settings"
     if get_origin(annotation) in (tuple, list):
@@ -129,13 +123,12 @@ def type_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _bounded(annotation: Any) -> str:
-    """Name an ``Annotated`` type with its bounds: ``integer >= 8 <= 512``."""
-    inner, *metadata = get_args(annotation)
+def _bounds(metadata: Iterable[Any]) -> list[str]:
+    """Name the bounds among a type's annotations: ``[">= 8", "<= 512"]``."""
     parts = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
-    bounds = [f"{sign} {getattr(part, key)}" for part in parts for key, sign in _SIGNS
-              if getattr(part, key, None) is not None]  # fmt: skip
-    return " ".join([type_name(inner), *bounds])
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = ((sign, getattr(part, key, None)) for part in parts for key, sign in signs.items())
+    return [f"{sign} {bound}" for sign, bound in found if bound is not None]
 
 
 def show(value: object) -> str:
@@ -146,15 +139,12 @@ def show(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return ",".join(show(part) for part in value) or "none"
-    return _show_float(value) if isinstance(value, float) else str(value)
-
-
-def _show_float(value: float) -> str:
-    short = f"{value:g}"
-    if float(short) == value or abs(value) > 1:
-        return short if float(short) == value else repr(value)
-    levels = round(value * 255)
+    if not isinstance(value, float):
+        return str(value)
+    if float(short := f"{value:g}") == value:
+        return short
     # Strengths are thought of in 8-bit levels.
+    levels = round(value * 255) if abs(value) <= 1 else 0
     return f"{levels}/255" if levels / 255 == value else repr(value)
 
 

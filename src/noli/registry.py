@@ -52,10 +52,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     choices = sorted(known)
     # `noli explain cuda`: the last part alone is a natural thing to type.
     close = [choice for choice in choices if choice.rsplit("/", 1)[-1] == name]
-    if not close:
-        by_fold = {choice.lower(): choice for choice in choices}
-        close = [by_fold[hit] for hit in get_close_matches(name.lower(), list(by_fold), n=3)]
-    if close:
+    by_fold = {choice.lower(): choice for choice in choices}
+    if close := close or [by_fold[hit] for hit in get_close_matches(name.lower(), list(by_fold), n=3)]:
         return f"did you mean {' or '.join(close)}?"
     return f"choose from: {', '.join(choices)}" if choices else "there is nothing to choose from"
 
@@ -85,9 +83,9 @@ def entry(name: str) -> Entry:
     """
     if name in TABLE:
         return TABLE[name]
-    good, problems = plugins()
-    if name in problems:
-        raise problems[name]
+    good, bad = plugins()
+    if name in bad:
+        raise bad[name]
     if name not in good:
         raise UsageError("Unknown method.", where=name, fix=did_you_mean(name, {*TABLE, *good}))
     return good[name]
@@ -133,42 +131,27 @@ def get(name: str) -> Spec:
 
 def plugins() -> tuple[dict[str, Entry], dict[str, UsageError]]:
     """Return usable plug-ins, and the refused ones with the reason, without importing any."""
-    found: dict[str, list[Entry]] = {}
+    # A set, because one distribution can be seen twice through two path entries; that is no conflict.
+    found: dict[str, set[Entry]] = {}
     for point in importlib.metadata.entry_points(group=GROUP):
-        package = point.dist.name if point.dist else ""
-        version = point.dist.version if point.dist else ""
+        package, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
         line = Entry(point.value, f"Plug-in of {package} {version}".rstrip(), package)
-        # One distribution can be seen twice through two path entries; that is not a conflict.
-        if line not in found.setdefault(point.name, []):
-            found[point.name].append(line)
-    good: dict[str, Entry] = {}
-    bad: dict[str, UsageError] = {}
-    for name, lines in sorted(found.items()):
-        problem = _problem(name, lines)
-        if problem:
-            bad[name] = problem
-        else:
-            good[name] = lines[0]
-    return good, bad
+        found.setdefault(point.name, set()).add(line)
+    bad = {name: error for name, lines in sorted(found.items()) if (error := _problem(name, lines))}
+    return {name: found[name].pop() for name in sorted(found.keys() - bad)}, bad
 
 
-def _problem(name: str, lines: list[Entry]) -> UsageError | None:
-    packages = ", ".join(sorted(line.package for line in lines))
-    head, _, tail = name.partition("/")
-    if not (head and tail) or "/" in tail or name != name.strip():
-        return UsageError(
-            "A plug-in method is badly named.",
-            where=f"{name} of {packages}",
-            fix=f"rename the entry point in group {GROUP} to package/name",
-        )
-    if head in get_args(Family):
-        return UsageError(
-            "A plug-in method uses a name reserved for noli's own methods.",
-            where=f"{name} of {packages}",
-            fix=f"rename the entry point to {lines[0].package or 'package'}/{tail}",
-        )
+def _problem(name: str, lines: set[Entry]) -> UsageError | None:
+    packages = sorted(line.package for line in lines)
+    where = f"{name} of {', '.join(packages)}"
+    family, *rest = name.split("/")
+    if len(rest) != 1 or not (family and rest[0]) or name != name.strip():
+        fix = f"rename the entry point in group {GROUP} to package/name"
+        return UsageError("A plug-in method is badly named.", where=where, fix=fix)
+    if family in get_args(Family):
+        fix = f"rename the entry point to {packages[0] or 'package'}/{rest[0]}"
+        what = "A plug-in method uses a name reserved for noli's own methods."
+        return UsageError(what, where=where, fix=fix)
     if len(lines) > 1:
-        return UsageError(
-            "Two plug-ins define the same method.", where=f"{name} of {packages}", fix="uninstall one of them"
-        )
+        return UsageError("Two plug-ins define the same method.", where=where, fix="uninstall one of them")
     return None

@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 
+from noli.core import keyfile
 from noli.core.key import Key
-from noli.core.keywrap import SCRYPT_N
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
 def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Key.new.__func__.__kwdefaults__, "_scrypt_n", 2**14)
-    monkeypatch.setitem(Key.rotate.__func__.__kwdefaults__, "_scrypt_n", 2**14)
-    assert SCRYPT_N > 2**14
+    monkeypatch.setattr(keyfile, "SCRYPT_N", 2**14)
 
 
 def test_new_makes_a_private_file_and_prints_public_facts(noli: Run, tmp_path: Path) -> None:

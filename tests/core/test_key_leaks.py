@@ -18,14 +18,13 @@ import pytest
 import rich.console
 import rich.traceback
 
-import noli.core.keystream as keystream_module
-from noli.core import keyfile, keyformat, keysecret, keywrap
+from noli.core import key as key_module
+from noli.core import keyfile, keystream
 from noli.core.errors import NoliError
 from noli.core.key import Key
 
 RAW = bytes(range(100, 132))
 PHRASE = "correct horse battery staple"
-N = 2**14
 HOME = str(Path(keyfile.__file__).parents[1])
 
 
@@ -41,7 +40,7 @@ def _forms(raw: bytes) -> list[str]:
 
 PRK = hmac.digest(bytes(32), RAW, "sha256")
 SEED = hmac.digest(PRK, b"noli/v1/p/i\x01", "sha256")
-FORBIDDEN = [*_forms(RAW), *_forms(PRK), *_forms(SEED), PHRASE]
+FORBIDDEN = [*_forms(RAW), *_forms(RAW[:31]), *_forms(PRK), *_forms(SEED), PHRASE]
 
 
 def _shown(error: BaseException) -> str:
@@ -71,12 +70,17 @@ def _damaged(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyfile, "SCRYPT_N", 2**14)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setattr("os.urandom", lambda n: RAW[:n])
         Key.new(tmp_path / "plain.key")
-        Key.new(tmp_path / "locked.key", passphrase=PHRASE, _scrypt_n=N)
+        Key.new(tmp_path / "locked.key", passphrase=PHRASE)
     return tmp_path
 
 
@@ -110,7 +114,8 @@ def _as_name(document: dict[str, Any]) -> None:
 USER_MISTAKES: dict[str, Callable[[Path], object]] = {
     "short secret": lambda f: Key.from_bytes(RAW[:31]),
     "secret as text": lambda f: Key.from_bytes(RAW.hex()),  # type: ignore[arg-type]
-    "constructor": lambda f: Key(RAW),  # type: ignore[arg-type]
+    "constructor": lambda f: Key(RAW[:31]),  # type: ignore[arg-type]
+    "constructor, bad label": lambda f: Key(RAW, "a\nb"),  # type: ignore[arg-type]
     "bad label": lambda f: Key.from_bytes(RAW, "a\nb"),
     "bad info": lambda f: Key.from_bytes(RAW).subkey(3),  # type: ignore[arg-type]
     "bad stream": lambda f: Key.from_bytes(RAW).stream("p", 3),  # type: ignore[arg-type]
@@ -126,15 +131,15 @@ USER_MISTAKES: dict[str, Callable[[Path], object]] = {
     "unknown id": lambda f: Key.load(f / "plain.key", key_id="0" * 16),
     "superfluous passphrase": lambda f: Key.load(f / "plain.key", passphrase=PHRASE),
     "wrong passphrase": lambda f: Key.load(f / "locked.key", passphrase=PHRASE + "!"),
-    "key exists": lambda f: Key.new(f / "plain.key", passphrase=PHRASE, _scrypt_n=N),
-    "no folder": lambda f: Key.new(f / "none" / "x.key", passphrase=PHRASE, _scrypt_n=N),
-    "rotate, wrong passphrase": lambda f: Key.rotate(f / "locked.key", passphrase=PHRASE + "!", _scrypt_n=N),
+    "key exists": lambda f: Key.new(f / "plain.key", passphrase=PHRASE),
+    "no folder": lambda f: Key.new(f / "none" / "x.key", passphrase=PHRASE),
+    "rotate, wrong passphrase": lambda f: Key.rotate(f / "locked.key", passphrase=PHRASE + "!"),
 }
 
 
 @pytest.mark.parametrize("mistake", USER_MISTAKES)
 def test_mistakes_do_not_show_the_secret(folder: Path, mistake: str) -> None:
-    with pytest.raises((NoliError, TypeError)) as caught:
+    with pytest.raises((NoliError, TypeError, AttributeError, ValueError)) as caught:
         USER_MISTAKES[mistake](folder)
     shown = _shown(caught.value)
     assert not [form for form in FORBIDDEN if form in shown]
@@ -142,20 +147,20 @@ def test_mistakes_do_not_show_the_secret(folder: Path, mistake: str) -> None:
 
 # (module, attribute that fails, call)
 INJECTED: list[tuple[Any, str, Callable[[Path], object]]] = [
-    (keysecret.hashlib, "sha256", lambda f: Key.from_bytes(RAW)),
-    (keysecret.hmac, "digest", lambda f: Key.from_bytes(RAW)),
-    (keysecret.hmac, "new", lambda f: Key.from_bytes(RAW)),
-    (keystream_module, "Cipher", lambda f: Key.from_bytes(RAW).stream("p", "i")),
-    (keystream_module, "ChaCha20", lambda f: Key.from_bytes(RAW).stream("p", "i")),
-    (keyfile.os, "fsync", lambda f: Key.new(f / "new.key", passphrase=PHRASE, _scrypt_n=N)),
+    (keyfile.hashlib, "sha256", lambda f: Key.from_bytes(RAW)),
+    (keyfile.hmac, "digest", lambda f: Key.from_bytes(RAW)),
+    (key_module, "HKDF", lambda f: Key.from_bytes(RAW).stream("p", "i")),
+    (keystream, "Cipher", lambda f: Key.from_bytes(RAW).stream("p", "i")),
+    (keystream, "ChaCha20", lambda f: Key.from_bytes(RAW).stream("p", "i")),
+    (keyfile.os, "fsync", lambda f: Key.new(f / "new.key", passphrase=PHRASE)),
     (keyfile.os, "fsync", lambda f: Key.rotate(f / "plain.key")),
-    (keyfile, "render", lambda f: Key.new(f / "new.key")),
-    (keyfile, "parse", lambda f: Key.load(f / "plain.key")),
-    (keyformat, "unwrap", lambda f: Key.load(f / "locked.key", passphrase=PHRASE)),
-    (keyformat, "commitment", lambda f: Key.load(f / "plain.key")),
-    (keywrap, "AESGCM", lambda f: Key.load(f / "locked.key", passphrase=PHRASE)),
-    (keywrap, "Scrypt", lambda f: Key.load(f / "locked.key", passphrase=PHRASE)),
-    (keywrap.json, "dumps", lambda f: Key.new(f / "new.key", passphrase=PHRASE, _scrypt_n=N)),
+    (keyfile.Ring, "render", lambda f: Key.new(f / "new.key")),
+    (keyfile.Ring, "model_validate_json", lambda f: Key.load(f / "plain.key")),
+    (keyfile.Wrapped, "open", lambda f: Key.load(f / "locked.key", passphrase=PHRASE)),
+    (keyfile, "public_values", lambda f: Key.load(f / "plain.key")),
+    (keyfile, "AESGCM", lambda f: Key.load(f / "locked.key", passphrase=PHRASE)),
+    (keyfile, "Scrypt", lambda f: Key.load(f / "locked.key", passphrase=PHRASE)),
+    (keyfile.json, "dumps", lambda f: Key.new(f / "new.key", passphrase=PHRASE)),
 ]
 
 
@@ -192,7 +197,7 @@ HANDED_OVER = {
     ("new", "passphrase"),
     ("load", "passphrase"),
     ("rotate", "passphrase"),
-    ("__init__", "value"),
+    ("_masked", "passphrase"),
 }
 
 
@@ -217,14 +222,13 @@ def test_no_local_variable_holds_a_secret_at_any_line(folder: Path, monkeypatch:
         key.stream("p", "i").permutation_fy(5)
         key.stream("p", "i").normal(5)
         key.subkey("noli/v1/p/i")
-        key.subkey(b"x", salt=b"y")
         key.public()
-        Key.new(folder / "new.key", passphrase=PHRASE, _scrypt_n=N)
+        Key.new(folder / "new.key", passphrase=PHRASE)
         Key.load(folder / "new.key", passphrase=PHRASE)
         Key.load(folder / "plain.key")
         Key.keyring(folder / "plain.key")
         monkeypatch.undo()
-        Key.rotate(folder / "new.key", passphrase=PHRASE, _scrypt_n=N)
+        Key.rotate(folder / "new.key", passphrase=PHRASE)
         Key.rotate(folder / "plain.key")
         Key.revoke(folder / "plain.key", key.id)
     finally:
@@ -234,10 +238,10 @@ def test_no_local_variable_holds_a_secret_at_any_line(folder: Path, monkeypatch:
 
 
 def test_models_of_the_key_file_mask_their_dumps(folder: Path) -> None:
-    ring = keyformat.parse(keysecret.Secret((folder / "plain.key").read_bytes()), "x")
-    for shown in (repr(ring), str(ring), ring.model_dump_json(), repr(ring.model_dump())):
+    ring = keyfile.read(folder / "plain.key")
+    for shown in (repr(ring), str(ring), repr(ring.render()), repr(ring.model_dump())):
         assert RAW.hex() not in shown
-    assert RAW.hex() in keyformat.render(ring).reveal().decode()
+    assert RAW.hex() in ring.render().get_secret_value().decode()
 
 
 def test_nothing_is_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,3 +1,5 @@
+import hashlib
+import hmac
 import json
 import os
 import stat
@@ -6,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretBytes
 
 from noli.core import keyfile
 from noli.core.errors import KeyFileError, NoliError, OutputExists, UsageError, WrongKey
 from noli.core.key import Key
 
-N = 2**14
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+
+
+@pytest.fixture(autouse=True)
+def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyfile, "SCRYPT_N", 2**14)
 
 
 @pytest.fixture
@@ -114,7 +121,7 @@ def test_failed_write_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_missing_folder_and_missing_file(path: Path) -> None:
-    with pytest.raises(KeyFileError, match="folder does not exist"):
+    with pytest.raises(KeyFileError, match=r"folder, does not exist"):
         Key.new(path.parent / "none" / "x.key")
     with pytest.raises(KeyFileError, match=r"does not exist.*noli key new .*owner\.key"):
         Key.load(path)
@@ -140,12 +147,12 @@ def test_open_mode_is_refused_with_the_exact_command(tmp_path: Path, mode: int) 
 
 def test_odd_files(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(KeyFileError, match="regular"):
+    with pytest.raises(KeyFileError, match="directory"):
         Key.load(path)
     big = path / "big"
     big.write_bytes(b" " * (2**20 + 1))
     big.chmod(0o600)
-    with pytest.raises(KeyFileError, match="small"):
+    with pytest.raises(KeyFileError, match="no key file"):
         Key.load(big)
 
 
@@ -180,10 +187,10 @@ def test_not_utf8(path: Path) -> None:
         ({"check_value": "0" * 16}, "check value does not fit"),
         ({"key_id": "0" * 16}, "check value does not fit"),
         ({"commitment": "0" * 64}, "check value does not fit"),
-        ({"secret": "00" * 31}, "64 hex"),
-        ({"secret": "zz" * 32}, "64 hex"),
+        ({"secret": "00" * 31}, r"secret: .*\{64\}"),
+        ({"secret": "zz" * 32}, r"secret: .*\{64\}"),
         ({"secret": 5}, "secret"),
-        ({"secret": None}, "either a secret"),
+        ({"secret": None}, "needs its passphrase"),
         ({"state": "superb"}, "state"),
         ({"created": "yesterday\n"}, "created"),
         ({"format": "ssh-key"}, "format"),
@@ -205,23 +212,11 @@ def test_later_version(path: Path) -> None:
         Key.load(path)
 
 
-def test_inconsistent_rings(path: Path) -> None:
-    Key.new(path)
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | {"keys": document["keys"] * 2}))
-    with pytest.raises(KeyFileError, match="listed twice"):
-        Key.load(path)
-    other = document["keys"][0] | {"key_id": "0" * 16}
-    path.write_text(json.dumps(document | {"keys": [document["keys"][0], other]}))
-    with pytest.raises(KeyFileError, match="more than one key is active"):
-        Key.load(path)
-
-
 # ---------------------------------------------------------------------- passphrase
 
 
 def test_passphrase(path: Path) -> None:
-    key = Key.new(path, label="ward 3", passphrase="ünï", _scrypt_n=N)
+    key = Key.new(path, label="ward 3", passphrase="ünï")
     assert key.export_secret().hex() not in path.read_text()
     assert Key.load(path, passphrase="ünï") == key
     assert Key.keyring(path)[0]["commitment"] == key.commit()
@@ -241,7 +236,7 @@ def test_passphrase_for_a_plain_file(path: Path) -> None:
 
 def test_empty_passphrase_makes_no_file(path: Path) -> None:
     with pytest.raises(UsageError, match="empty"):
-        Key.new(path, passphrase="", _scrypt_n=N)
+        Key.new(path, passphrase="")
     assert not path.exists()
 
 
@@ -250,7 +245,7 @@ def test_empty_passphrase_makes_no_file(path: Path) -> None:
     [("label", "someone else"), ("created", "2020-01-01"), ("check_value", "0" * 16), ("key_id", "0" * 16)],
 )
 def test_header_is_authenticated(path: Path, field: str, value: str) -> None:
-    Key.new(path, passphrase="p", _scrypt_n=N)
+    Key.new(path, passphrase="p")
     edit(path, **{field: value})
     with pytest.raises(KeyFileError, match="or the file was changed"):
         Key.load(path, passphrase="p")
@@ -258,7 +253,7 @@ def test_header_is_authenticated(path: Path, field: str, value: str) -> None:
 
 @pytest.mark.parametrize("n", [2, 2**13, 2**14 + 1, 2**21, 2**62, -1])
 def test_absurd_scrypt_cost_is_refused_at_once(path: Path, n: int) -> None:
-    Key.new(path, passphrase="p", _scrypt_n=N)
+    Key.new(path, passphrase="p")
     document = json.loads(path.read_text())
     document["keys"][0]["wrapped"]["n"] = n
     path.write_text(json.dumps(document))
@@ -271,9 +266,9 @@ def test_absurd_scrypt_cost_is_refused_at_once(path: Path, n: int) -> None:
 
 @pytest.mark.parametrize("passphrase", [None, "p"])
 def test_rotate_keeps_old_keys_loadable(path: Path, passphrase: str | None) -> None:
-    first = Key.new(path, label="lab", passphrase=passphrase, _scrypt_n=N)
-    second = Key.rotate(path, passphrase=passphrase, _scrypt_n=N)
-    third = Key.rotate(path, passphrase=passphrase, _scrypt_n=N)
+    first = Key.new(path, label="lab", passphrase=passphrase)
+    second = Key.rotate(path, passphrase=passphrase)
+    third = Key.rotate(path, passphrase=passphrase)
     assert len({first, second, third}) == 3
     assert Key.load(path, passphrase=passphrase) == third
     assert third.label == "lab"
@@ -291,11 +286,11 @@ def test_rotate_keeps_old_keys_loadable(path: Path, passphrase: str | None) -> N
 
 
 def test_rotate_with_the_wrong_passphrase_changes_nothing(path: Path) -> None:
-    Key.new(path, passphrase="p", _scrypt_n=N)
+    Key.new(path, passphrase="p")
     before = path.read_bytes()
     for wrong in ("q", None):
         with pytest.raises(KeyFileError, match="passphrase"):
-            Key.rotate(path, passphrase=wrong, _scrypt_n=N)
+            Key.rotate(path, passphrase=wrong)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -376,3 +371,24 @@ def test_keyring_tells_no_secret(path: Path) -> None:
     key = Key.new(path, label="l")
     assert Key.keyring(path) == [{**key.public(), "passphrase": False}]
     assert key.export_secret().hex() not in json.dumps(Key.keyring(path))
+
+
+# ---------------------------------------------------------------------- public values
+
+
+def test_public_values_from_their_definitions() -> None:
+    raw = bytes(range(32))
+    assert keyfile.public_values(SecretBytes(raw)) == {
+        "key_id": hashlib.sha256(b"keyid" + raw).hexdigest()[:16],
+        "check_value": hmac.new(raw, b"kcv", hashlib.sha256).hexdigest()[:16],
+        "commitment": hashlib.sha256(b"noli/v1/key-commitment\0" + raw).hexdigest(),
+    }
+
+
+def test_public_values_golden() -> None:
+    # public_values(SecretBytes(bytes(range(32))))
+    assert keyfile.public_values(SecretBytes(bytes(range(32)))) == {
+        "key_id": "f822866f917fdbc5",
+        "check_value": "a54bef73cda91d90",
+        "commitment": "f2502bc9b79c9048a9232cb5331849f2f258fbcadcfaf26740fd792f2119570f",
+    }

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noli.core import keymath
+from noli.core import keystream as keymath
 
 UNITS = st.integers(1, 2**53).map(lambda k: k * 2.0**-53)
 TURNS = st.integers(0, 2**53 - 1).map(lambda k: k * 2.0**-53)

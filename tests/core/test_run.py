@@ -236,6 +236,18 @@ def test_a_foreign_repository_around_the_package_is_not_ours(
     assert environment._checkout() == (None, None)
 
 
+def test_processor_is_read_from_the_first_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = tmp_path / "cpuinfo"
+    monkeypatch.setattr(environment, "CPUINFO", listing)
+    assert environment.processor.__wrapped__()[1] == frozenset()
+    listing.write_text(
+        "processor\t: 0\nmodel name\t: Fast\nflags\t\t: fpu sse\n\nprocessor : 1\nflags : avx\n"
+    )
+    assert environment.processor.__wrapped__() == ("Fast", {"fpu", "sse"})
+    listing.write_text("processor: 0\n")
+    assert environment.processor.__wrapped__()[1] == frozenset()
+
+
 def test_meter_adds_sessions_and_workers() -> None:
     meter = Meter()
     meter.worker(1, 100.0)

@@ -11,8 +11,7 @@ import yaml
 from pages import DOCS, ROOT, generator
 
 import noli
-from noli.core.keyformat import Entry, Ring
-from noli.core.keywrap import Wrapped
+from noli.core.keyfile import Entry, Ring, Wrapped
 from noli.core.manifest import Manifest
 from noli.methods.protect import cuda
 from noli.methods.verify.battery import table

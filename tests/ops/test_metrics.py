@@ -89,24 +89,6 @@ def test_linf_does_not_wrap_around() -> None:
     assert metrics.psnr(a, b) == pytest.approx(0.0)
 
 
-def test_compare_takes_arrays_and_mixed_sizes() -> None:
-    pairs = [(picture(i, 5 + i, 6), picture(i + 9, 5 + i, 6)) for i in range(3)]
-    got = metrics.compare([a for a, _ in pairs], (b for _, b in pairs))
-    assert got["psnr"].tolist() == [metrics.psnr(a, b) for a, b in pairs]
-    assert got["ssim"].tolist() == [metrics.ssim(a, b) for a, b in pairs]
-    assert got["linf"].tolist() == [metrics.linf(a, b) for a, b in pairs]
-    stack = np.stack([picture(1), picture(2)])
-    same = metrics.compare(stack, stack, with_ssim=False)
-    assert sorted(same) == ["linf", "psnr"]
-    assert np.isinf(same["psnr"]).all()
-    assert metrics.compare([], [])["psnr"].shape == (0,)
-
-
-def test_compare_refuses_batches_of_different_length() -> None:
-    with pytest.raises(DataError, match="differ in length"):
-        metrics.compare([picture(1)], [picture(1), picture(2)], with_ssim=False)
-
-
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

@@ -6,7 +6,7 @@ from torch import nn
 
 from noli.core.model import Model
 from noli.ops.pgd import pgd_linf
-from noli.zoo import small_net
+from noli.zoo import network
 
 
 class Linear(nn.Module):
@@ -52,7 +52,7 @@ def test_equals_numpy_one_sample_at_a_time(steps, step):
 
 
 def test_stays_in_the_ball_and_raises_the_loss():
-    model = small_net(4, size=16)
+    model = network("small", 4, size=16)
     generator = torch.Generator().manual_seed(2)
     x, y = torch.rand((8, 3, 16, 16), generator=generator), torch.arange(8) % 4
     out = pgd_linf(model, x, y, eps=8 / 255, steps=5, generator=generator)
@@ -72,7 +72,7 @@ def test_soft_labels_equal_hard_ones():
 
 
 def test_leaves_the_model_and_its_surroundings_alone():
-    model = small_net(3, size=8)
+    model = network("small", 3, size=8)
     model.train()
     model.net.head.eval()
     before = {k: v.clone() for k, v in model.state_dict().items()}

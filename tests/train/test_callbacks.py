@@ -7,15 +7,7 @@ from noli.ops.countermeasures import displace, sharpen_lowpass
 from noli.train.callbacks import Adversarial, CropFlip, CutoutMixup, Displace, SharpenLowpass
 from noli.train.fit import fit
 from noli.train.recipe import Recipe
-from noli.zoo import small_net
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from noli.zoo import network
 
 
 def seeded(seed=0):
@@ -37,7 +29,7 @@ def test_image_callbacks_apply_their_function_and_keep_labels(callback, by_hand)
     x, y = callback.prepare_batch(X, Y, seeded(4))
     assert torch.equal(x, by_hand(seeded(4)))
     assert y is Y
-    assert callback.before_step(small_net(3, size=16), X, Y, seeded()) is X
+    assert callback.before_step(network("small", 3, size=16), X, Y, seeded()) is X
 
 
 def test_cutout_mixup_blends_first_and_blanks_afterwards():
@@ -50,7 +42,7 @@ def test_cutout_mixup_blends_first_and_blanks_afterwards():
 
 
 def test_adversarial_images_stay_close():
-    out = Adversarial(4 / 255, 3).before_step(small_net(3, size=16), X, Y, seeded())
+    out = Adversarial(4 / 255, 3).before_step(network("small", 3, size=16), X, Y, seeded())
     assert 0 < float((out - X).abs().max()) <= 4 / 255 + 1e-6
 
 
@@ -58,7 +50,7 @@ def test_adversarial_images_stay_close():
 def test_every_callback_trains_on_grey_tiny_images(extra):
     x = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)
     result = fit(
-        small_net(2, 1, size=8),
+        network("small", 2, 1, size=8),
         x,
         np.arange(12) % 2,
         Recipe(epochs=1, batch=8, device="cpu"),

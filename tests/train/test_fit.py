@@ -9,15 +9,7 @@ from noli.core.errors import DataError, RunError
 from noli.train.callbacks import CropFlip
 from noli.train.fit import Callback, _batches, fit
 from noli.train.recipe import Recipe
-from noli.zoo import small_net
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from noli.zoo import network
 
 
 def striped(n=96, channels=3, side=8, seed=0):
@@ -44,7 +36,7 @@ def accuracy(model, x, y):
 @pytest.mark.parametrize("bf16", ["on", "off"])
 def test_learns_what_it_is_shown(bf16):
     x, y = striped()
-    model = small_net(2, size=8)
+    model = network("small", 2, size=8)
     result = fit(model, x, y, QUICK.model_copy(update={"bf16": bf16}))
     assert accuracy(model, *striped(200, seed=1)) > 0.9
     assert result.losses[-1] < 0.5 * result.losses[0]
@@ -55,7 +47,7 @@ def test_learns_what_it_is_shown(bf16):
 
 def test_grey_images_and_other_layouts():
     x, y = striped(channels=1)
-    model = small_net(2, channels=1, size=8)
+    model = network("small", 2, channels=1, size=8)
     fit(model, x, y, QUICK.model_copy(update={"channels_last": False, "schedule": "constant", "lr": 0.05}))
     assert accuracy(model, x, y) > 0.9
 
@@ -65,7 +57,7 @@ def test_same_seed_same_weights_other_seed_other_weights():
     hashes = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(hashes))
-        model = small_net(2, size=8)
+        model = network("small", 2, size=8)
         fit(model, x, y, Recipe(epochs=2, batch=16, seed=seed, device="cpu"), [CropFlip()])
         hashes.append(model.weight_hash())
     assert hashes[0] == hashes[1] != hashes[2]
@@ -73,7 +65,7 @@ def test_same_seed_same_weights_other_seed_other_weights():
 
 def test_nothing_global_is_changed():
     x, y = striped(32)
-    model = small_net(2, size=8).eval()
+    model = network("small", 2, size=8).eval()
     model.net.head.train()
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     threads, before = torch.get_num_threads(), x.copy()
@@ -108,7 +100,7 @@ def test_callbacks_see_every_image_once_per_epoch_and_may_change_everything():
 
     x = np.zeros((33, 8, 8, 3), np.uint8)
     x[:, 0, 0, 0] = np.arange(33)
-    model = small_net(2, size=8)
+    model = network("small", 2, size=8)
     result = fit(model, x, np.arange(33) % 2, Recipe(epochs=2, batch=16, device="cpu"), [Watch(), Callback()])
     assert sorted(seen) == sorted([*range(33), *range(33)])
     assert seen[:33] != sorted(seen[:33])
@@ -132,7 +124,9 @@ def test_no_batch_of_one_and_nothing_lost(items, batch):
 @pytest.mark.parametrize("n", [2, 3, 17])
 def test_fewer_images_than_a_batch_and_awkward_remainders(n):
     x, y = striped(n)
-    assert fit(small_net(2, size=8), x, y, Recipe(epochs=1, batch=16, device="cpu")).steps == -(-n // 16)
+    assert fit(network("small", 2, size=8), x, y, Recipe(epochs=1, batch=16, device="cpu")).steps == -(
+        -n // 16
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +143,7 @@ def test_fewer_images_than_a_batch_and_awkward_remainders(n):
 )
 def test_wrong_arrays_are_refused(x, y):
     with pytest.raises(DataError):
-        fit(small_net(2, size=8), x, y, QUICK)
+        fit(network("small", 2, size=8), x, y, QUICK)
 
 
 def test_divergence_is_an_error_not_a_number():
@@ -159,4 +153,4 @@ def test_divergence_is_an_error_not_a_number():
 
     x, y = striped(32)
     with pytest.raises(RunError, match="diverged"):
-        fit(small_net(2, size=8), x, y, Recipe(epochs=2, batch=16, device="cpu"), [Poison()])
+        fit(network("small", 2, size=8), x, y, Recipe(epochs=2, batch=16, device="cpu"), [Poison()])

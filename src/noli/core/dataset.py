@@ -38,10 +38,7 @@ class Item:
 
     Attributes:
         id: First 20 hex digits of the SHA-256 of the item's content; items with equal content share it.
-        path: Name inside the source.
-        label: Class name, or None.
-        split: Split name, or None.
-        text: Caption, or None.
+        path, label, split, text: As in :class:`Ref`.
         sha256: Digest of the stored content, hex.
     """
 

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from noli.core.manifest import Environment, Resources
 
-PACKAGES = (
-    "cryptography",
-    "fsspec",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "pyarrow",
-    "pydantic",
-    "safetensors",
-    "scikit-image",
-    "scipy",
-    "torch",
-)
+CPUINFO = Path("/proc/cpuinfo")
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "sha_ni", "asimd", "sve")
 
 
 def capture_environment() -> Environment:
     """Describe this machine and the installed software; never raises, unknown facts stay empty."""
-    model, features = _cpu()
+    name, flags = processor()
     commit, dirty = _checkout()
     return Environment(
         noli=package_version("noli") or "",
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        cpu=model,
+        cpu=name,
         cpu_cores=available_cores(),
-        cpu_features=features,
+        cpu_features=tuple(feature for feature in _FEATURES if feature in flags),
         gpu=_gpus(),
-        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        packages=_dependencies(),
         git_commit=commit,
         git_dirty=dirty,
     )
@@ -61,28 +51,30 @@ def available_cores() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-def _cpu() -> tuple[str, tuple[str, ...]]:
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor() or platform.machine(), ()
-    model, flags = "", set[str]()
-    for line in info.read_text(errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("model name", "Model") and not model:
-            model = value.strip()
-        if name.strip() in ("flags", "Features"):
-            flags = set(value.split())
-            break  # every core repeats the same block
-    return model or platform.machine(), tuple(feature for feature in _FEATURES if feature in flags)
+def _dependencies() -> dict[str, str]:
+    lines = metadata.requires("noli") or [] if package_version("noli") else []
+    names = sorted(re.split(r"[^\w.-]", line)[0] for line in lines if "extra ==" not in line)
+    return {name: found for name in names if (found := package_version(name))}
+
+
+@cache
+def processor() -> tuple[str, frozenset[str]]:
+    """Return the first processor's name and feature flags (none where the system does not list them)."""
+    try:
+        block = CPUINFO.read_text(errors="replace").partition("\n\n")[0]
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    pairs = (line.partition(":") for line in block.splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
+    flags = facts.get("flags") or facts.get("Features") or ""
+    return facts.get("model name") or platform.machine(), frozenset(flags.split())
 
 
 def _gpus() -> tuple[str, ...]:
     # Read from the driver's files: importing torch only to fill in a manifest would cost seconds.
-    names = []
-    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        text = info.read_text(errors="replace")
-        names += [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Model:")]
-    return tuple(names)
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    lines = (line.partition(":") for file in files for line in file.read_text(errors="replace").splitlines())
+    return tuple(value.strip() for name, _, value in lines if name == "Model")
 
 
 def _checkout() -> tuple[str | None, bool | None]:
@@ -92,18 +84,16 @@ def _checkout() -> tuple[str | None, bool | None]:
     # A user's own repository that merely contains the virtual environment must not be mistaken for ours.
     if package.parent.name != "src" or not (root / ".git").exists():
         return None, None
-    commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain")
-    return commit or None, None if status is None else bool(status)
+    return _git(root, "rev-parse", "HEAD"), None if status is None else bool(status)
 
 
 def _git(root: Path, *args: str) -> str | None:
     command = ["git", "-C", str(root), *args]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def peak_memory_mb() -> float:
@@ -126,8 +116,7 @@ class Meter:
     """Measures one session: wall and CPU seconds (reaped children included) and peak memory."""
 
     def __init__(self) -> None:
-        self._wall = time.perf_counter()
-        self._cpu = _cpu_seconds()
+        self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
         self._workers: dict[int, float] = {}
 
     def worker(self, pid: int, peak_mb: float) -> None:
@@ -146,5 +135,4 @@ class Meter:
 
 
 def _cpu_seconds() -> float:
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    return sum(os.times()[:4])

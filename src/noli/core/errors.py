@@ -27,34 +27,13 @@ class NoliError(Exception):
         fix: str | None = None,
         items: Iterable[str] = (),
     ) -> None:
-        self.what = what
-        self.where = where
-        self.why = why
-        self.fix = fix
+        self.what, self.where, self.why, self.fix = what, where, why, fix
         self.items = tuple(items)
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        parts = [self.what]
-        for head, text in (("where", self.where), ("why", self.why), ("do", self.fix)):
-            if text:
-                parts.append(f"{head}: {text}")
-        return " | ".join(parts)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Errors cross process borders; the default reduction would drop the keyword arguments.
-        return (_rebuild, (type(self), self.what, self.where, self.why, self.fix, self.items))
-
-
-def _rebuild(
-    cls: type[NoliError],
-    what: str,
-    where: str | None,
-    why: str | None,
-    fix: str | None,
-    items: tuple[str, ...],
-) -> NoliError:
-    return cls(what, where=where, why=why, fix=fix, items=items)
+        details = (("where", self.where), ("why", self.why), ("do", self.fix))
+        return " | ".join([self.what, *(f"{head}: {text}" for head, text in details if text)])
 
 
 class UsageError(NoliError):

@@ -19,12 +19,10 @@ class Row(_Frozen):
     """One measured row of a battery.
 
     Attributes:
-        name: Countermeasure, for example ``jpeg-10``.
-        about: What the trainer does, in plain words.
+        name, about: The countermeasure, for example ``jpeg-10``, and what the trainer does in plain words.
         level: Attacker level; ``context`` rows inform but never decide.
         values: Held-out clean accuracy per seed, each in [0, 1].
-        value: Mean of ``values``.
-        low, high: Interval for the mean.
+        value, low, high: Their mean with its interval.
         n: Held-out items per seed.
         detail: Further numbers (images per second, PSNR gain of a leak, ...).
     """
@@ -44,8 +42,7 @@ class LevelVerdict(_Frozen):
     """Worst case up to and including one attacker level.
 
     Attributes:
-        level: Attacker level.
-        verdict: Whether protection holds there.
+        level, verdict: The attacker level, and whether protection holds there.
         worst: Name of the row with the highest accuracy.
         value, low, high: That row's accuracy and interval.
         bound: Highest accuracy at which the claim would be supported.
@@ -64,17 +61,13 @@ class Evidence(_Frozen):
     """A claim with its test.
 
     Attributes:
-        claim: The claim in words.
-        null: The null hypothesis in words.
-        level: Attacker level at which the claim was made, fixed beforehand (None where levels do not apply).
-        verdict: Outcome at that level.
-        reason: Plain-language reason for the verdict.
-        statistic: Name of the statistic.
-        value, low, high: Statistic and its interval; None when nothing meaningful could be measured.
+        claim, null: The claim and the null hypothesis in words.
+        level: Attacker level of the claim, fixed beforehand (None where levels do not apply).
+        verdict, reason: Outcome at that level, and why, in plain words.
+        statistic, value, low, high: Name, value and interval; None when nothing meaningful could be measured.
         bound: Threshold, fixed in advance.
         n: Number of held-out observations.
-        rows: Everything measured.
-        levels: Verdict per attacker level.
+        rows, levels: Everything measured, and the verdict per attacker level.
         reference: Named reference values (clean accuracy, chance, ...).
         hashes: Digests of the data judged.
         limits: What this evidence does not show.

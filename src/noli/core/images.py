@@ -8,7 +8,6 @@ without a copy; nothing may rely on the memory order, only on the shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,6 @@ from noli.core.errors import DataError
 
 Stored = npt.NDArray[Any]
 Working = npt.NDArray[np.float32]
-_CACHE_VALUES = 1 << 18
-
-
-def cache_sized(count: int, height: int, width: int, channels: int) -> Iterator[slice]:
-    """Cut ``count`` equal images into runs whose working arrays fit the processor's cache (about 1 MB).
-
-    Work on large images is limited by memory traffic: one image at a time is faster there than a batch.
-    """
-    step = max(1, _CACHE_VALUES // max(1, height * width * channels))
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def to_float(stored: Stored) -> Working:

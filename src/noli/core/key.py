@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self, final
 from urllib.parse import quote
 
-from noli.core import keyfile
-from noli.core.errors import UsageError
-from noli.core.keyformat import PublicEntry, State, check_label
-from noli.core.keysecret import SECRET_BYTES, Secret, check_value, commitment, key_id
-from noli.core.keystream import Stream, hkdf_expand, hkdf_extract
-from noli.core.keywrap import SCRYPT_N
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretBytes, SecretStr
 
-_PREFIX: Final = "noli/v1/"
-_NO_PICKLE: Final = (
-    "A key is never pickled: pass key.export_secret() to your own worker and rebuild it there with "
-    "Key.from_bytes(secret, label), or pass the path of the key file and call Key.load."
-)
+from noli.core import keyfile
+from noli.core.errors import KeyFileError, UsageError
+from noli.core.keyfile import MAX_LABEL, Entry, Ring, State, public_values
+from noli.core.keystream import Stream
+
+SECRET_BYTES: Final = 32
 
 
 @final
 class Key:
-    """An immutable 256-bit key with a label. Its secret is never printed, pickled or logged.
+    """A 256-bit key with a label. Its secret is never printed, pickled or logged.
 
     Make one with :meth:`new` (in a file), :meth:`load`, :meth:`generate` (in memory only) or
     :meth:`from_bytes`. Two keys are equal when their secrets are, whatever their labels.
@@ -38,85 +35,63 @@ class Key:
         check_value: 16 hex digits by which a wrong key is noticed before any work starts.
     """
 
-    __slots__ = ("_expander", "_secret", "check_value", "created", "id", "label", "state")
+    __slots__ = ("_secret", "check_value", "created", "id", "label", "state")
 
-    _expander: hmac.HMAC
-    _secret: Secret
-    check_value: str
-    created: str
-    id: str
-    label: str
-    state: State
-
-    def __init__(self, secret: Secret, label: str = "", created: str = "", state: State = "active") -> None:
-        if not isinstance(secret, Secret):
-            del secret  # whatever was passed must not show up among the locals of a traceback
-            raise TypeError("Key(...) is not called directly; use Key.new, Key.load or Key.from_bytes.")
-        check_label(label)
-        # The keyed HMAC is copied for every sub-key: no raw bytes in any frame, half the hashing.
-        prk = hkdf_extract(b"", secret)
-        for name, value in (
-            ("_secret", secret),
-            ("_expander", hmac.new(prk.reveal(), digestmod="sha256")),
-            ("id", key_id(secret)),
-            ("check_value", check_value(secret)),
-            ("label", label),
-            ("created", created),
-            ("state", state),
-        ):
-            object.__setattr__(self, name, value)
-
-    # ------------------------------------------------------------------ making and loading
+    def __init__(self, secret: SecretBytes, label: str = "", created: str = "", state: State = "active"):
+        # Masked before anything can fail: whatever was passed must not show up in a traceback.
+        secret = secret if isinstance(secret, SecretBytes) else SecretBytes(secret)
+        kind = type(secret.get_secret_value()).__name__
+        if kind != "bytes" or len(secret) != SECRET_BYTES:
+            raise UsageError(
+                "A key is made of exactly 32 random bytes.",
+                why=f"got {len(secret)} bytes" if kind == "bytes" else f"got {kind}",
+                fix="use Key.generate() or os.urandom(32)",
+            )
+        if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
+            raise UsageError(f"A key's label must be one line of at most {MAX_LABEL} printable characters.")
+        public = public_values(secret)
+        self._secret: Final = secret
+        self.id: Final = public["key_id"]
+        self.check_value: Final = public["check_value"]
+        self.label: Final = label
+        self.created: Final = created
+        self.state: Final[State] = state
 
     @classmethod
     def generate(cls, label: str = "") -> Self:
         """Return a fresh key from the operating system's generator, kept in memory only."""
-        return cls(Secret(os.urandom(SECRET_BYTES)), label, _now())
+        return cls(SecretBytes(os.urandom(SECRET_BYTES)), label, _now())
 
     @classmethod
     def from_bytes(cls, secret: bytes, label: str = "") -> Self:
         """Return the key with these 32 bytes; they must be uniformly random.
 
         Raises:
-            UsageError: Not exactly 32 bytes.
+            UsageError: Not exactly 32 bytes, or an unusable label.
         """
-        kind, size = type(secret).__name__, len(secret) if isinstance(secret, bytes) else -1
-        masked = Secret(secret) if isinstance(secret, bytes) else None
+        masked = SecretBytes(secret)
         del secret
-        if masked is None or size != SECRET_BYTES:
-            raise UsageError(
-                "A key is made of exactly 32 random bytes.",
-                why=f"got {kind}" + (f" of length {size}" if size >= 0 else ""),
-                fix="use Key.generate() or os.urandom(32)",
-            )
         return cls(masked, label)
 
     @classmethod
-    def new(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        label: str = "",
-        passphrase: str | None = None,
-        _scrypt_n: int = SCRYPT_N,
-    ) -> Self:
+    def new(cls, path: str | os.PathLike[str], *, label: str = "", passphrase: str | None = None) -> Self:
         """Generate a key and write it to a new file, readable by its owner only (mode 0600).
 
         Args:
             path: The file to make; it must not exist, its folder must.
             label: Public note, at most 200 printable characters.
             passphrase: If given, the file is useless without it (scrypt and AES-256-GCM, about 0.5 s).
-            _scrypt_n: For tests only.
 
         Raises:
             OutputExists: The file exists; nothing was changed.
             KeyFileError: It cannot be written.
             UsageError: Empty passphrase or unusable label.
         """
-        phrase = None if passphrase is None else Secret(passphrase)
+        phrase = _masked(passphrase)
         del passphrase
         key = cls.generate(label)
-        keyfile.create(Path(path), key._secret, label, key.created, phrase, _scrypt_n)
+        entry = Entry.make(key._secret, label, key.created, phrase)
+        keyfile.create(Path(path), Ring(label=label, keys=(entry,)))
         return key
 
     @classmethod
@@ -134,19 +109,18 @@ class Key:
             KeyFileError: Missing, readable by others, damaged, revoked key, missing or wrong passphrase.
             WrongKey: The file holds no key with this id.
         """
-        phrase = None if passphrase is None else Secret(passphrase)
+        phrase = _masked(passphrase)
         del passphrase
-        loaded = keyfile.load(Path(path), phrase, key_id)
-        return cls(loaded.secret, loaded.label, loaded.created, loaded.state)
+        ring = keyfile.read(Path(path))
+        entry = keyfile.find(ring, Path(path), key_id)
+        where = f"{path}, key {entry.key_id}"
+        if entry.state == "revoked":
+            fix = "use the active key by leaving the key id out"
+            raise KeyFileError("This key was revoked.", where=where, fix=fix)
+        return cls(entry.open(ring.label, phrase, where), ring.label, entry.created, entry.state)
 
     @classmethod
-    def rotate(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        passphrase: str | None = None,
-        _scrypt_n: int = SCRYPT_N,
-    ) -> Self:
+    def rotate(cls, path: str | os.PathLike[str], *, passphrase: str | None = None) -> Self:
         """Add a fresh key to a key file and return it; the previous one becomes ``decrypt-only``.
 
         Runs made with older keys stay undoable: ``Key.load(path, key_id=...)``.
@@ -154,11 +128,18 @@ class Key:
         Raises:
             KeyFileError: As for :meth:`load`, or another rotation is under way.
         """
-        phrase = None if passphrase is None else Secret(passphrase)
+        phrase = _masked(passphrase)
         del passphrase
-        secret, created = Secret(os.urandom(SECRET_BYTES)), _now()
-        label = keyfile.rotate(Path(path), secret, created, phrase, _scrypt_n)
-        return cls(secret, label, created)
+        key = cls.generate(keyfile.read(Path(path)).label)
+
+        def add(ring: Ring) -> tuple[Entry, ...]:
+            # Only somebody who can open the ring may add to it, and only with the same passphrase.
+            ring.keys[-1].open(ring.label, phrase, str(path))
+            older = (e.with_state("decrypt-only") if e.state == "active" else e for e in ring.keys)
+            return *older, Entry.make(key._secret, ring.label, key.created, phrase)
+
+        keyfile.change(Path(path), add)
+        return key
 
     @staticmethod
     def revoke(path: str | os.PathLike[str], key_id: str) -> None:
@@ -168,22 +149,33 @@ class Key:
             KeyFileError: The file cannot be read or written.
             WrongKey: The file holds no key with this id.
         """
-        keyfile.revoke(Path(path), key_id)
+
+        def mark(ring: Ring) -> tuple[Entry, ...]:
+            found = keyfile.find(ring, Path(path), key_id)
+            return tuple(e.with_state("revoked") if e is found else e for e in ring.keys)
+
+        keyfile.change(Path(path), mark)
 
     @staticmethod
-    def keyring(path: str | os.PathLike[str]) -> list[PublicEntry]:
-        """List the keys of a file, oldest first, without their secrets and without a passphrase."""
-        return keyfile.public_entries(Path(path))
+    def keyring(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+        """List the keys of a file, oldest first, without their secrets and without a passphrase.
 
-    # ------------------------------------------------------------------ what may be published
+        Returns:
+            For each key what :meth:`public` gives, and ``passphrase``: whether the file needs one.
+        """
+        ring = keyfile.read(Path(path))
+        return [
+            {"label": ring.label, "id": e.key_id, **e.published(), "passphrase": e.wrapped is not None}
+            for e in ring.keys
+        ]
 
     def commit(self) -> str:
         """Return the commitment to publish before a release, 64 hex digits (hiding and binding)."""
-        return commitment(self._secret)
+        return public_values(self._secret)["commitment"]
 
     def opens(self, published: str) -> bool:
-        """Whether `published` is this key's commitment; compared in constant time."""
-        return hmac.compare_digest(self.commit().encode(), published.strip().lower().encode())
+        """Whether `published` is this key's commitment."""
+        return published.strip().lower() == self.commit()
 
     def public(self) -> dict[str, str]:
         """Return what may be published: label, id, commitment, check value, time and state."""
@@ -196,30 +188,10 @@ class Key:
             "state": self.state,
         }
 
-    # ------------------------------------------------------------------ derivation
-
-    def subkey(self, info: str | bytes, *, salt: bytes = b"") -> bytes:
-        """Return 32 bytes of HKDF-SHA256(key, salt, info).
-
-        Args:
-            info: What the sub-key is for; text is encoded as UTF-8.
-            salt: A data set's public salt, or nothing.
-
-        Raises:
-            UsageError: `info` or `salt` has another type.
-        """
-        if isinstance(info, str):
-            info = info.encode("utf-8", "surrogatepass")
-        if not (isinstance(info, bytes) and isinstance(salt, bytes)):
-            raise UsageError(
-                "Sub-keys are derived for text or bytes.",
-                why=f"got info {type(info).__name__} and salt {type(salt).__name__}",
-            )
-        if salt:
-            return hkdf_expand(hkdf_extract(salt, self._secret), info).reveal()
-        expander = self._expander.copy()
-        expander.update(info + b"\x01")
-        return expander.digest()
+    def subkey(self, info: str) -> bytes:
+        """Return 32 bytes of HKDF-SHA256 (RFC 5869) of the key, with empty salt and `info` in UTF-8."""
+        hkdf = HKDF(SHA256(), length=32, salt=None, info=info.encode("utf-8", "surrogatepass"))
+        return hkdf.derive(self._secret.get_secret_value())
 
     def stream(self, purpose: str, item: str = "") -> Stream:
         """Return the random stream of one purpose and one item.
@@ -236,18 +208,14 @@ class Key:
             UsageError: Not text, or an empty purpose.
         """
         if not (isinstance(purpose, str) and isinstance(item, str) and purpose):
-            raise UsageError(
-                "A key stream needs a purpose and an item, both text.", why=f"got {purpose!r} and {item!r}"
-            )
-        if not (item.isascii() and item.isalnum()):
-            item = quote(item, safe="", errors="surrogatepass")
-        return Stream(Secret(self.subkey(f"{_PREFIX}{purpose}/{item}")))
+            why = f"got {purpose!r} and {item!r}"
+            raise UsageError("A key stream needs a purpose and an item, both text.", why=why)
+        name = quote(item, safe="", errors="surrogatepass")
+        return Stream(SecretBytes(self.subkey(f"noli/v1/{purpose}/{name}")))
 
     def export_secret(self) -> bytes:
         """Return the 32 secret bytes, for your own worker processes. Never write them anywhere."""
-        return self._secret.reveal()
-
-    # ------------------------------------------------------------------ an immutable value that never prints
+        return self._secret.get_secret_value()
 
     def __repr__(self) -> str:
         # A traceback may show a key whose construction failed half-way.
@@ -255,27 +223,20 @@ class Key:
         return f"Key({', '.join(facts)}, secret=<masked>)"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Key):
-            return NotImplemented
-        return self._secret == other._secret
+        return isinstance(other, Key) and self._secret == other._secret
 
     def __hash__(self) -> int:
         return hash(self.id)
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"A key is immutable; cannot set {name!r}.")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"A key is immutable; cannot delete {name!r}.")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(_NO_PICKLE)
+        raise TypeError(
+            "A key is never pickled or copied: pass key.export_secret() to your own worker and rebuild it "
+            "there with Key.from_bytes(secret, label), or pass the path of the key file and call Key.load."
+        )
+
+
+def _masked(passphrase: str | None) -> SecretStr | None:
+    return None if passphrase is None else SecretStr(passphrase)
 
 
 def _now() -> str:

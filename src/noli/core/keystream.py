@@ -1,4 +1,4 @@
-"""Keyed randomness: HKDF-SHA256 (RFC 5869) and ChaCha20 streams (RFC 8439).
+"""Keyed randomness: ChaCha20 streams (RFC 8439) and draws from them that are the same on every machine.
 
 No NumPy, torch or Python generator takes part: their streams may change between versions, builds and
 machines, and a torch CPU seed has only 32 effective bits.
@@ -6,41 +6,19 @@ machines, and a torch CPU seed has only 32 effective bits.
 
 from __future__ import annotations
 
-import hmac
-from typing import Final, NoReturn
+import math
+from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from pydantic import SecretBytes
 
 from noli.core.errors import UsageError
-from noli.core.keymath import box_muller
-from noli.core.keysecret import Secret
 
-_NONCE: Final = bytes(16)  # block counter 0 and nonce 0: every stream has a key of its own
-_TO_UNIT: Final = 2.0**-53
-_HASH_BYTES: Final = 32
-
-
-def hkdf_extract(salt: bytes, secret: Secret) -> Secret:
-    """Return HKDF-Extract(salt, secret), 32 bytes; an empty salt stands for 32 zero bytes."""
-    return Secret(hmac.digest(salt, secret.reveal(), "sha256"))
-
-
-def hkdf_expand(prk: Secret, info: bytes, length: int = _HASH_BYTES) -> Secret:
-    """Return HKDF-Expand(prk, info, length).
-
-    Raises:
-        UsageError: `length` is outside 0..8160.
-    """
-    if not 0 <= length <= 255 * _HASH_BYTES:
-        raise UsageError("HKDF-SHA256 gives at most 8160 bytes.", why=f"asked for {length}")
-    block, output = Secret(b""), Secret(b"")
-    for counter in range(1, -(-length // _HASH_BYTES) + 1):
-        block = Secret(hmac.digest(prk.reveal(), block.reveal() + info + bytes([counter]), "sha256"))
-        output = Secret(output.reveal() + block.reveal())
-    return Secret(output.reveal()[:length])
+Floats = npt.NDArray[np.float64]
 
 
 class Stream:
@@ -53,13 +31,12 @@ class Stream:
 
     __slots__ = ("_cipher",)
 
-    def __init__(self, seed: Secret) -> None:
-        self._cipher = Cipher(ChaCha20(seed.reveal(), _NONCE), mode=None).encryptor()
+    def __init__(self, seed: SecretBytes) -> None:
+        # Block counter 0 and nonce 0: every stream has a key of its own.
+        self._cipher = Cipher(ChaCha20(seed.get_secret_value(), bytes(16)), mode=None).encryptor()
 
     def bytes(self, n: int) -> bytes:
         """Return the next `n` keystream bytes."""
-        if n < 0:
-            _refuse_count(n)
         return self._cipher.update(bytes(n))
 
     def u32(self, n: int) -> npt.NDArray[np.uint32]:
@@ -70,18 +47,14 @@ class Stream:
         """Return `n` uniform 64-bit words, 8 bytes each."""
         return np.frombuffer(self.bytes(8 * n), dtype="<u8").astype(np.uint64)
 
-    def uniform(self, n: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
+    def uniform(self, n: int, low: float = 0.0, high: float = 1.0) -> Floats:
         """Return `n` float64 values ``low + (high - low) * (u64 >> 11) / 2^53``, 8 bytes each.
 
         They lie in [low, high); rounding can reach `high` itself unless the range is [0, 1).
         """
-        unit = (self.u64(n) >> np.uint64(11)).astype(np.float64)
-        unit *= _TO_UNIT
-        if low == 0.0 and high == 1.0:
-            return unit
-        unit *= high - low
-        unit += low
-        return unit
+        unit = (self.u64(n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        values: Floats = unit * (high - low) + low
+        return values
 
     def integers(self, n: int, bound: int) -> npt.NDArray[np.int64]:
         """Return `n` unbiased integers in [0, bound), 1 <= bound <= 2^63, by rejection.
@@ -93,8 +66,7 @@ class Stream:
             raise UsageError("The bound of random integers must be from 1 to 2^63.", why=f"got {bound}")
         draw, words = (self.u32, 2**32) if bound <= 2**32 else (self.u64, 2**64)
         last = np.uint64(words - words % bound - 1)
-        kept = draw(n).astype(np.uint64)
-        kept = kept[kept <= last]
+        kept = np.zeros(0, np.uint64)
         # As many words as are missing: never one more than a word-by-word loop would take.
         while kept.size < n:
             more = draw(n - kept.size).astype(np.uint64)
@@ -105,18 +77,15 @@ class Stream:
         """Return one unbiased integer in [0, k)."""
         return int(self.integers(1, k)[0])
 
-    def normal(self, n: int) -> npt.NDArray[np.float64]:
+    def normal(self, n: int) -> Floats:
         """Return `n` standard normal float64 values, the same bits on every machine.
 
         Box-Muller on ``ceil(n / 2)`` pairs of words (16 bytes a pair): u = ((first >> 11) + 1) / 2^53,
         v = (second >> 11) / 2^53, giving sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v), in that
-        order; for odd n the last sine is dropped. Logarithm, cosine and sine are those of
-        :mod:`noli.core.keymath`. No magnitude exceeds 8.572.
+        order; for odd n the last sine is dropped. No magnitude exceeds 8.572.
         """
-        if n < 0:
-            _refuse_count(n)
-        pairs = (self.u64(n + n % 2) >> np.uint64(11)).astype(np.float64).reshape(-1, 2)
-        return box_muller((pairs[:, 0] + 1.0) * _TO_UNIT, pairs[:, 1] * _TO_UNIT)[:n]
+        units = self.uniform(n + n % 2).reshape(-1, 2)
+        return box_muller(units[:, 0] + 2.0**-53, units[:, 1])[:n]
 
     def permutation(self, n: int) -> npt.NDArray[np.int64]:
         """Return a uniform permutation of ``range(n)`` by algorithm SORT.
@@ -126,8 +95,7 @@ class Stream:
         while True:
             words = self.u64(n)
             order = np.argsort(words, kind="stable")
-            ranked = words[order]
-            if not np.any(ranked[1:] == ranked[:-1]):
+            if np.diff(words[order]).all():
                 return order.astype(np.int64)
 
     def permutation_fy(self, n: int) -> npt.NDArray[np.int64]:
@@ -136,16 +104,12 @@ class Stream:
         For i = n-1 ... 1 with m = i + 1: 32-bit words are drawn until r < 2^32 - (2^32 mod m), then the
         places i and r mod m are swapped. Slower than :meth:`permutation`; n at most 2^32.
         """
-        if n < 0:
-            _refuse_count(n)
-        order = list(range(n))
-        i = n - 1
-        while i >= 1:
-            for r in self.u32(i).tolist():  # at most one word a place is still needed
+        order, i = list(range(n)), n - 1
+        while i > 0:
+            for r in self.u32(i).tolist():  # at least one word a place is still needed
                 m = i + 1
                 if r < 2**32 - 2**32 % m:
-                    j = r % m
-                    order[i], order[j] = order[j], order[i]
+                    order[i], order[r % m] = order[r % m], order[i]
                     i -= 1
         return np.array(order, dtype=np.int64)
 
@@ -156,5 +120,48 @@ class Stream:
         raise TypeError("A key stream cannot be pickled or copied; make it again with key.stream(...).")
 
 
-def _refuse_count(n: int) -> NoReturn:
-    raise UsageError("A stream cannot give a negative number of values.", why=f"asked for {n}")
+# ``np.log`` and ``np.cos`` differ in the last bit between CPUs and NumPy builds. The functions below use only
+# operations that IEEE 754 rounds exactly (+, -, *, /, sqrt, frexp, rint), in a fixed order.
+
+_LOG_SERIES = tuple(1.0 / (2 * k + 1) for k in range(11))
+_SIN_SERIES = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(9))
+_COS_SERIES = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(10))
+_LN2 = 0.6931471805599453
+_SQRT_HALF = 0.7071067811865476
+_HALF_PI = 1.5707963267948966
+
+
+def exact_log(x: Floats) -> Floats:
+    """Natural logarithm of positive normal float64 values; within 4e-16 relative of the true value."""
+    mantissa, exponent = np.frexp(x)
+    small = mantissa < _SQRT_HALF
+    mantissa = np.where(small, mantissa * 2.0, mantissa)
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    return (exponent - small) * _LN2 + (2.0 * s) * _horner(_LOG_SERIES, s * s)
+
+
+def exact_cos_sin_turns(v: Floats) -> tuple[Floats, Floats]:
+    """Cosine and sine of ``2 pi v`` for v in [0, 1]; within 3e-16 absolute of the true value."""
+    nearest = np.rint(4.0 * v)
+    angle = (4.0 * v - nearest) * _HALF_PI  # the difference is exact, |angle| <= pi / 4
+    square = angle * angle
+    cos, sin = _horner(_COS_SERIES, square), angle * _horner(_SIN_SERIES, square)
+    quadrant = nearest.astype(np.int64) & 3
+    return np.choose(quadrant, [cos, -sin, -cos, sin]), np.choose(quadrant, [sin, cos, -sin, -cos])
+
+
+def box_muller(u: Floats, v: Floats) -> Floats:
+    """Turn uniform pairs, u in (0, 1] and v in [0, 1), both ``[n]``, into ``2 n`` standard normals.
+
+    Output ``2 i`` is ``sqrt(-2 ln u_i) cos(2 pi v_i)``, output ``2 i + 1`` the same with the sine.
+    """
+    radius = np.sqrt(-2.0 * exact_log(u))
+    cos, sin = exact_cos_sin_turns(v)
+    return np.stack([radius * cos, radius * sin], axis=1).reshape(-1)
+
+
+def _horner(coefficients: Sequence[float], x: Floats) -> Floats:
+    total = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        total = total * x + coefficient
+    return total

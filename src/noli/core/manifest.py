@@ -26,14 +26,11 @@ class DataInfo(_Part):
     """One side of a data arrow.
 
     Attributes:
-        uri: Where the data lies.
-        layout: Layout name of the source (``class-folders``, ``parquet``, ...).
-        items: Number of items processed.
-        skipped: Number of items left out by the error policy.
+        uri, layout: Where the data lies, and how (``class-folders``, ``parquet``, ...).
+        items, skipped: Items processed, and left out by the error policy.
         bytes: Sum of stored bytes (encoded files, or arrays for array sources).
         hash: SHA-256 over names and content digests in run order, hex.
-        format: Format policy of the output (``png``, ``webp``, ``same``), or an empty string.
-        metadata: Metadata policy of the output (``keep``, ``strip``), or an empty string.
+        format, metadata: Policies of the output, such as ``png`` and ``keep``; empty for an input.
     """
 
     uri: str
@@ -62,14 +59,7 @@ class ShardInfo(_Part):
 
 
 class Generation(_Part):
-    """One batch of items that entered the run: the first scan, then one per extension.
-
-    Attributes:
-        index: File under ``artifacts`` that lists the items.
-        first_shard: Number of its first shard.
-        shards: Number of shards.
-        items: Number of items.
-    """
+    """Items that entered together, at the first scan or as an extension; file `index` lists them."""
 
     index: str
     first_shard: int
@@ -93,13 +83,9 @@ class Environment(_Part):
 
 
 class Resources(_Part):
-    """What a run cost, summed over all its sessions (peak memory: the maximum).
+    """What a run cost, summed over its sessions (starts, resumes and extensions).
 
-    Attributes:
-        wall_seconds: Elapsed time.
-        cpu_seconds: User and system time, worker processes included.
-        peak_memory_mb: Highest resident memory of the main process plus that of its workers, MiB.
-        sessions: How often the run was started (1 + number of resumes and extensions).
+    CPU seconds are user and system time with workers; the peak is the main process plus its workers, in MiB.
     """
 
     wall_seconds: float = 0.0
@@ -124,18 +110,13 @@ class Manifest(_Part):
     """Everything needed to say what a run did, with which inputs, on which machine.
 
     Attributes:
-        schema_version: Version of this file format.
-        run_id: Random name of the run.
         created, finished: UTC times, ISO 8601.
-        status: ``running``, ``done``, ``failed`` or ``interrupted``.
         verb, method: What was run.
-        args_passed: Arguments as the user gave them.
-        args_resolved: Every argument after defaults.
+        args_passed, args_resolved: Arguments as the user gave them, and all of them after defaults.
         key: Public facts about the key, when one was used.
         input, output: The data on both sides.
         state: The method's prepared state (no secrets).
-        shard_size: Most items of one shard.
-        shard_pixels: Most pixels of one shard (a single larger image gets a shard of its own).
+        shard_size, shard_pixels: Most items and pixels of one shard (a larger image gets one of its own).
         generations: Batches of items that entered the run.
         shards: One entry per finished shard.
         model: A model that took part.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -66,7 +66,7 @@ class Spec:
     needs: frozenset[str] = frozenset()
     reversible: bool = False
     options: tuple[str, ...] = ()
-    module: str = field(default="")
+    module: str = ""
 
 
 class DataMethod(Protocol):

@@ -25,7 +25,7 @@ from noli.core.files import atomic_write
 from noli.core.images import to_float
 
 HEADER = "noli_model"
-SCHEMA = 1
+DESCRIBED = ("arch", "arch_args", "mean", "std", "class_names")
 Build = Callable[[str, Mapping[str, Any]], nn.Module]
 
 
@@ -77,14 +77,11 @@ class Model(nn.Module):
         return features
 
     def predict(self, images: npt.NDArray[Any], batch: int = 500) -> npt.NDArray[np.float32]:
-        """Compute logits in float32 without gradients and in evaluation mode; all modes are restored.
+        """Compute logits ``float32 [N, K]`` without gradients and in evaluation mode; all modes are restored.
 
         Args:
             images: Stored images ``uint8 [N, H, W, C]`` or working images ``float32 [N, C, H, W]``.
             batch: Images per forward pass.
-
-        Returns:
-            ``float32 [N, K]``.
         """
         device = self._mean.device
         parts: list[npt.NDArray[np.float32]] = []
@@ -106,14 +103,7 @@ class Model(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write weights and description to one safetensors file, atomically."""
-        described = {
-            "schema": SCHEMA,
-            "arch": self.arch,
-            "arch_args": self.arch_args,
-            "mean": self.mean,
-            "std": self.std,
-            "class_names": self.class_names,
-        }
+        described = {"schema": 1} | {name: getattr(self, name) for name in DESCRIBED}
         state = {k: v.detach().cpu().contiguous() for k, v in self.net.state_dict().items()}
         data = safe_torch.save(state, metadata={HEADER: json.dumps(described)})
         atomic_write(Path(path), data)
@@ -135,23 +125,16 @@ class Model(nn.Module):
                 text = (opened.metadata() or {}).get(HEADER)
                 state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, SafetensorError) as error:
-            raise DataError(
-                "The model file cannot be read.",
-                where=where,
-                why=str(error),
-                fix="name a file that noli wrote",
-            ) from error
+            fix = "name a file that noli wrote"
+            raise DataError("The model file cannot be read.", where=where, why=str(error), fix=fix) from error
         if text is None:
-            raise DataError(
-                "The model file lacks noli's description.",
-                where=where,
-                fix="build the network and wrap it in Model",
-            )
+            fix = "build the network and wrap it in Model"
+            raise DataError("The model file lacks noli's description.", where=where, fix=fix)
         try:
             described = json.loads(text)
             net = build(described["arch"], described["arch_args"])
             net.load_state_dict(state)
-            kept = {k: described[k] for k in ("mean", "std", "class_names", "arch", "arch_args")}
+            kept = {name: described[name] for name in DESCRIBED}
         except (RuntimeError, KeyError, ValueError) as error:
             raise DataError(
                 "The weights do not fit the network they name.", where=where, why=str(error).splitlines()[0]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from noli.core.environment import Meter, capture_environment
 from noli.core.errors import Interrupted, NoliError, OutputExists, RunError
 from noli.core.files import atomic_write, storage_error
-from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, KeyInfo, Manifest, Resources
+from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, Manifest
 
 MANIFEST = "run.json"
 EVENTS = "events.jsonl"
@@ -38,26 +38,12 @@ class Run:
         self._before = manifest.resources
 
     @classmethod
-    def create(
-        cls,
-        path: str | Path,
-        *,
-        verb: str,
-        method: str | None = None,
-        args_passed: Mapping[str, Any] | None = None,
-        args_resolved: Mapping[str, Any] | None = None,
-        key: KeyInfo | None = None,
-        **fields: Any,
-    ) -> Self:
+    def create(cls, path: str | Path, *, verb: str, **fields: Any) -> Self:
         """Create a run folder with status ``running``.
 
         Args:
             path: The folder; it may exist, but must not hold a run.
             verb: ``protect``, ``verify``, ``undo``, ...
-            method: Registry name of the method.
-            args_passed: Arguments as the user gave them.
-            args_resolved: Every argument after defaults.
-            key: Public facts about the key.
             fields: Further fields of :class:`~noli.core.manifest.Manifest`.
 
         Raises:
@@ -65,7 +51,7 @@ class Run:
             RunError: The place cannot be written.
         """
         folder = Path(path)
-        if (folder / MANIFEST).exists():
+        if cls.exists(folder):
             fix = "open it, or choose another run folder"
             raise OutputExists("This folder already holds a run.", where=str(folder), fix=fix)
         now = datetime.now(UTC)
@@ -73,15 +59,10 @@ class Run:
             run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
             created=now.isoformat(timespec="seconds"),
             verb=verb,
-            method=method,
-            args_passed=dict(args_passed or {}),
-            args_resolved=dict(args_resolved or {}),
-            key=key,
             environment=capture_environment(),
             **fields,
         )
         run = cls(folder, manifest)
-        run._make_folders()
         run.save()
         return run
 
@@ -106,7 +87,7 @@ class Run:
             raise RunError("There is no run in this folder.", where=str(folder), fix=fix) from exc
         except OSError as exc:
             raise storage_error(exc, str(file)) from exc
-        except (ValueError, KeyError, TypeError, ValidationError) as exc:
+        except (ValueError, KeyError, TypeError) as exc:
             fix = "restore run.json from a backup, or delete the run folder and its output and start again"
             raise RunError(
                 "The manifest is damaged.", where=str(file), why=type(exc).__name__, fix=fix
@@ -120,7 +101,7 @@ class Run:
     @property
     def finished_once(self) -> bool:
         """Whether the data was finished at least once, whatever happened to later tries."""
-        return bool(self.manifest.results) and bool(self.manifest.generations)
+        return bool(self.manifest.results and self.manifest.generations)
 
     @property
     def complete(self) -> bool:
@@ -143,17 +124,17 @@ class Run:
         try:
             with (self.path / EVENTS).open("a+b") as handle:
                 # A kill may have torn the last line; the next event must not be glued to it.
-                if handle.tell() and not _ends_with_newline(handle):
-                    line = b"\n" + line
+                if handle.tell():
+                    handle.seek(-1, os.SEEK_END)
+                    line = line if handle.read(1) == b"\n" else b"\n" + line
                 handle.write(line)
         except OSError as exc:
             raise storage_error(exc, str(self.path / EVENTS)) from exc
 
     def events(self) -> Iterator[Record]:
         """Iterate over the events; a torn line left by a kill is passed over."""
-        file = self.path / EVENTS
-        if file.is_file():
-            yield from read_lines(file, torn="skip")
+        if (self.path / EVENTS).is_file():
+            yield from read_lines(self.path / EVENTS, torn="skip")
 
     def shard_record(self, index: int) -> Path:
         """Return where the record of shard `index` lies."""
@@ -176,7 +157,6 @@ class Run:
 
     def resume(self, **fields: Any) -> None:
         """Set the status back to ``running`` for a further session."""
-        self._make_folders()
         self.update(status="running", finished=None, error=None, **fields)
 
     def finish(self, results: Mapping[str, Any], **fields: Any) -> None:
@@ -187,31 +167,21 @@ class Run:
         """Record why the run stopped: status ``interrupted`` or ``failed``.
 
         A finished run stays ``done`` when a later try fails before new items entered it; an event says why.
-
         Never raises: it runs while `error` is handled, possibly because the disk is full.
         """
+        found = describe_error(error)
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        try:
+        with suppress(NoliError):
             if self.complete:
-                self.event("attempt-failed", error=describe_error(error).model_dump())
+                self.event("attempt-failed", error=found.model_dump())
                 self._end("done", error=None)
-                return
-            self._end("interrupted" if stopped else "failed", error=describe_error(error))
-        except NoliError:
-            return
+            else:
+                self._end("interrupted" if stopped else "failed", error=found)
 
     def _end(self, status: str, **fields: Any) -> None:
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        cost: Resources = self.meter.add_to(self._before)
-        self.update(status=status, finished=finished, resources=cost, **fields)
+        self.update(status=status, finished=finished, resources=self.meter.add_to(self._before), **fields)
         self.event(status, **({} if status == "done" else {"error": fields["error"].model_dump()}))
-
-    def _make_folders(self) -> None:
-        try:
-            for name in ("shards", "artifacts"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise storage_error(exc, str(self.path)) from exc
 
 
 def describe_error(error: BaseException) -> ErrorInfo:
@@ -236,11 +206,7 @@ def dump_line(record: Mapping[str, Any]) -> bytes:
 
 
 def read_lines(file: Path, *, torn: str = "error") -> Iterator[Record]:
-    """Stream the records of a JSON-lines file.
-
-    Args:
-        file: The file.
-        torn: ``skip`` passes over lines that are not JSON, ``error`` raises.
+    """Stream the records of a JSON-lines file; with `torn` ``skip``, lines that are not JSON are passed over.
 
     Raises:
         RunError: A line is damaged and `torn` is ``error``, or the file cannot be read.
@@ -259,8 +225,3 @@ def read_lines(file: Path, *, torn: str = "error") -> Iterator[Record]:
                     ) from exc
     except OSError as exc:
         raise storage_error(exc, str(file)) from exc
-
-
-def _ends_with_newline(handle: Any) -> bool:
-    handle.seek(-1, 2)
-    return bool(handle.read(1) == b"\n")

@@ -7,7 +7,6 @@ saved is what a trainer gets; nothing here looks at unrounded working images.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -88,38 +87,6 @@ def linf(a: Stored, b: Stored) -> int:
     """
     _check(a, b)
     return int(np.max(np.maximum(a, b) - np.minimum(a, b)))
-
-
-def compare(
-    first: Iterable[Stored], second: Iterable[Stored], *, with_ssim: bool = True
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Compare two batches pair by pair.
-
-    Args:
-        first: Stored images; an array ``[N, H, W, C]`` or any iterable of ``[H, W, C]`` of mixed sizes.
-        second: As many images, each of the shape and dtype of its partner.
-        with_ssim: Also compute SSIM, by far the slowest of the three.
-
-    Returns:
-        ``{"psnr", "linf"}`` and ``"ssim"`` when asked for, each ``float64 [N]``.
-
-    Raises:
-        DataError: A pair differs in shape or dtype, or the batches differ in length.
-    """
-    names = ["psnr", "linf", *(["ssim"] if with_ssim else [])]
-    measures = [{"psnr": psnr, "linf": linf, "ssim": ssim}[name] for name in names]
-    rows: list[list[float]] = []
-    try:
-        for a, b in zip(first, second, strict=True):
-            rows.append([float(measure(a, b)) for measure in measures])
-    except ValueError as error:  # zip's only complaint; the measures raise DataError
-        raise DataError(
-            "The two batches differ in length.",
-            why=f"one of them ends after {len(rows)} images",
-            fix="compare the same items on both sides",
-        ) from error
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
-    return {name: table[:, column].copy() for column, name in enumerate(names)}
 
 
 def finite(value: float) -> float | None:

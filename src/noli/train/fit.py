@@ -118,12 +118,17 @@ def fit(
                 # Indexing the stored layout and transposing afterwards yields channels-last for free.
                 batch = images[index].to(device).permute(0, 3, 1, 2).float().div_(255)
                 target = labels[index].to(device)
-                _set_rates(optimiser, *recipe.rates(step, total))
+                lr, momentum = recipe.rates(step, total)
+                optimiser.param_groups[0].update(lr=lr, momentum=momentum)
                 loss = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16)
                 summed += loss * len(index)
                 step += 1
             losses.append(summed.item() / len(x))
-            _check_loss(losses, recipe)
+            if not np.isfinite(losses[-1]):
+                fix = f"lower the learning rate (now {recipe.lr}) or set grad_clip"
+                raise RunError(
+                    "Training diverged: the loss is not finite.", where=f"epoch {epoch + 1}", fix=fix
+                )
             for callback in callbacks:
                 callback.on_epoch_end(model, epoch, losses[-1])
     seconds = time.perf_counter() - started
@@ -164,29 +169,11 @@ def _batches(items: int, recipe: Recipe, generator: torch.Generator) -> Iterator
     return iter(torch.tensor_split(order, recipe.batches_per_epoch(items)))
 
 
-def _set_rates(optimiser: torch.optim.Optimizer, lr: float, momentum: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"], group["momentum"] = lr, momentum
-
-
 def _check(x: npt.NDArray[np.uint8], y: npt.NDArray[Any]) -> None:
-    if x.dtype != np.uint8 or x.ndim != 4 or y.shape != (len(x),) or y.dtype.kind not in "iu":
+    wrong = x.dtype != np.uint8 or x.ndim != 4 or y.shape != (len(x),) or y.dtype.kind not in "iu"
+    if wrong or len(x) < 2 or int(y.min()) < 0:
         raise DataError(
-            "Training needs images uint8 [N, H, W, C] and integer labels [N].",
+            "Training needs two or more images uint8 [N, H, W, C] and as many integer labels from 0.",
             why=f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}",
-        )
-    if len(x) < 2 or (len(y) and int(y.min()) < 0):
-        raise DataError(
-            "Training needs at least two images and labels from 0.",
-            why=f"got {len(x)} images",
-            fix="add images",
-        )
-
-
-def _check_loss(losses: Sequence[float], recipe: Recipe) -> None:
-    if not np.isfinite(losses[-1]):
-        raise RunError(
-            "Training diverged: the loss is not finite.",
-            where=f"epoch {len(losses)}",
-            fix=f"lower the learning rate (now {recipe.lr}) or set grad_clip",
+            fix="add images, or convert the arrays",
         )

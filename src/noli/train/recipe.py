@@ -11,7 +11,7 @@ Switch = Literal["auto", "on", "off"]
 
 
 class Recipe(BaseModel):
-    """A training recipe; the defaults train `noli.zoo.small_net` well in seconds.
+    """A training recipe; the defaults train the ``small`` network of `noli.zoo` in seconds.
 
     Attributes:
         epochs: Passes over the data.

@@ -14,7 +14,7 @@ from noli.zoo.base import Classifier, seeded
 from noli.zoo.resnet import resnet18
 from noli.zoo.small import resnet9, small
 
-__all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network", "resnet9_net", "resnet18_net", "small_net"]
+__all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network"]
 
 NETWORKS: Mapping[str, Callable[..., Classifier]] = {"small": small, "resnet9": resnet9, "resnet18": resnet18}
 # All three divide the side by 8.
@@ -50,7 +50,8 @@ def network(
     """Make an untrained Model; the weights depend on `seed` only and no global generator moves.
 
     Args:
-        arch: ``small``, ``resnet9`` or ``resnet18``.
+        arch: ``small`` (five layers), ``resnet9`` (about ten times its work) or ``resnet18`` (the network of
+            most published figures).
         classes: Class names, or how many there are.
         channels: 1 or 3.
         size: Side of the images in pixels, at least 8.
@@ -72,21 +73,6 @@ def network(
         net = build(arch, args)
     mean, std = (MEAN,) * channels, (STD,) * channels
     return Model(net, mean=mean, std=std, class_names=names, arch=arch, arch_args=args)
-
-
-def small_net(classes: int | Sequence[str], channels: int = 3, *, size: int = 32, seed: int = 0) -> Model:
-    """The five-layer network that `verify` trains by default."""
-    return network("small", classes, channels, size=size, seed=seed)
-
-
-def resnet9_net(classes: int | Sequence[str], channels: int = 3, *, size: int = 32, seed: int = 0) -> Model:
-    """A nine-layer residual network, about ten times the work of `small_net`."""
-    return network("resnet9", classes, channels, size=size, seed=seed)
-
-
-def resnet18_net(classes: int | Sequence[str], channels: int = 3, *, size: int = 32, seed: int = 0) -> Model:
-    """ResNet-18 with the stem for small images, the network of most published figures."""
-    return network("resnet18", classes, channels, size=size, seed=seed)
 
 
 def load(path: str | Path) -> Model:

@@ -22,6 +22,7 @@ class _BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C, H, W]`` to the block's output."""
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
 
 

@@ -38,6 +38,7 @@ class _Residual(nn.Module):
         self.inner = nn.Sequential(conv_block(width, width), conv_block(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C, H, W]`` to the block's output."""
         inner: Tensor = self.inner(x)
         return x + inner
 
