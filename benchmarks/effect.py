@@ -17,10 +17,9 @@ import numpy as np
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
 from noli.core.images import cache_sized, to_float, to_uint8
 from noli.methods.protect import cuda
-from noli.methods.verify.battery import REFERENCE, Measure, Trainer, table
+from noli.methods.verify.battery import REFERENCE, LearnabilityData, Measure, Trainer, table
 from noli.methods.verify.config import Config
 from noli.methods.verify.rows import summarise
-from noli.methods.verify.subject import LearnabilityData
 from noli.ops.filters import filter_batch
 
 FULL_ROWS = ("crop+flip", "jpeg-10", "rsk+ff", "coin")

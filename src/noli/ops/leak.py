@@ -8,7 +8,9 @@ identity and little changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +20,14 @@ from noli.ops.filters import Border, Kernel, invert_batch
 
 KERNEL_SIZES = (3, 5, 9)
 DAMPINGS = (1e-3, 1e-2, 3e-2, 1e-1)
+# Images per class on which the thief tunes the damping: an upper bound for one who tunes blindly.
+_TUNING, _TUNING_NATIVE = 20, 3
 _CLIPPED = 254
 _BLOCK = 256
 
 Images8 = npt.NDArray[np.uint8]
+Pair = tuple[Images8, Images8]
+Change = Callable[[Images8], Images8]
 Labels = npt.NDArray[np.int64]
 
 
@@ -34,22 +40,20 @@ class ClassFilter:
     score: float
 
 
-def estimate_filter(clean: Images8, protected: Images8, sizes: tuple[int, ...] = KERNEL_SIZES) -> ClassFilter:
+def estimate_filter(pairs: Sequence[Pair]) -> ClassFilter:
     """Estimate one filter from pairs of one class.
 
     Args:
-        clean: ``uint8 [P, H, W, C]``, P >= 1.
-        protected: The same images protected.
-        sizes: Kernel sizes to try.
+        pairs: One or more clean images ``uint8 [H, W, C]`` with their protected version.
 
     Returns:
         The best estimate, normalised to sum 1 per pair and averaged over the pairs.
     """
     candidates = []
     borders: tuple[Border, ...] = ("zero", "reflect")
-    for k in sizes:
+    for k in KERNEL_SIZES:
         for border in borders:
-            fits = [_least_squares(x, y, k, border) for x, y in zip(clean, protected, strict=True)]
+            fits = [_least_squares(x, y, k, border) for x, y in pairs]
             kernel = np.mean([kernel for kernel, _ in fits], axis=0).astype(np.float32)
             candidates.append(ClassFilter(kernel, border, float(np.mean([score for _, score in fits]))))
     return min(candidates, key=lambda c: c.score)
@@ -74,22 +78,6 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
     return kernel.astype(np.float32), float(score)
 
 
-def estimate_class_filters(
-    clean: Images8, protected: Images8, labels: Labels, sizes: tuple[int, ...] = KERNEL_SIZES
-) -> dict[int, ClassFilter]:
-    """Estimate the filter of every class that has at least one pair.
-
-    Args:
-        clean: ``uint8 [P, H, W, C]``.
-        protected: The same images protected.
-        labels: ``int64 [P]``.
-        sizes: Kernel sizes to try.
-    """
-    return {
-        int(c): estimate_filter(clean[labels == c], protected[labels == c], sizes) for c in np.unique(labels)
-    }
-
-
 def restore(
     protected: Images8, labels: Labels, filters: dict[int, ClassFilter], damping: float = 1e-2
 ) -> Images8:
@@ -100,7 +88,7 @@ def restore(
     Args:
         protected: ``uint8 [N, H, W, C]``.
         labels: ``int64 [N]``; images of classes without an estimate are returned unchanged.
-        filters: Result of :func:`estimate_class_filters`.
+        filters: Estimates by label.
         damping: Tikhonov weight.
     """
     out = protected.copy()
@@ -152,33 +140,84 @@ class Leak:
         return self.after - self.before
 
 
-def leak_attack(
-    clean: Images8, protected: Images8, labels: Labels, pairs: int = 1, *, judge: int = 20
-) -> Leak:
+def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int = 1) -> Leak:
     """Give the thief the first ``pairs`` pairs of every class and measure what they are worth.
 
-    The damping is the one that serves the thief best on up to ``judge`` other images per class: an upper
-    bound for a thief who tunes blindly.
+    The damping is the one that serves the thief best on up to 20 other images per class.
 
     Args:
         clean: ``uint8 [N, H, W, C]``, used for the pairs and to measure.
         protected: The same images protected.
         labels: ``int64 [N]``.
         pairs: Leaked pairs per class.
-        judge: Images per class on which gain is measured.
     """
-    groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    leaked = np.concatenate([g[:pairs] for g in groups])
-    others = np.concatenate([g[pairs : pairs + judge] for g in groups])
-    filters = estimate_class_filters(clean[leaked], protected[leaked], labels[leaked])
+    groups = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels)}
+    filters = {c: estimate_filter([(clean[i], protected[i]) for i in g[:pairs]]) for c, g in groups.items()}
+    others = np.concatenate([g[pairs : pairs + _TUNING] for g in groups.values()])
     margin = max(f.kernel.shape[0] for f in filters.values()) // 2 + 1
-    before = exposure_free_psnr(clean[others], protected[others], margin)
-    trials = {
-        d: exposure_free_psnr(
-            clean[others], restore(protected[others], labels[others], filters, d), margin
-        ).mean()
-        for d in DAMPINGS
-    }
+
+    def quality(images: Images8) -> float:
+        return float(exposure_free_psnr(clean[others], images, margin).mean())
+
+    trials = {d: quality(restore(protected[others], labels[others], filters, d)) for d in DAMPINGS}
     best = max(trials, key=lambda d: trials[d])
-    restored = restore(protected, labels, filters, best)
-    return Leak(restored, float(before.mean()), float(trials[best]), best)
+    return Leak(restore(protected, labels, filters, best), quality(protected[others]), trials[best], best)
+
+
+def restore_native(
+    clean: Callable[[int], Images8],
+    protected: Callable[[int], Images8],
+    labels: Labels,
+    pairs: int,
+    finish: Change,
+) -> Images8:
+    """The attack at native resolution: filters are read off images before these are reduced.
+
+    Every class's filter is learned from its first `pairs` items and inverted on all of the class, unless
+    that restores no tuning image better than doing nothing. Memory holds a few native images at a time.
+
+    Args:
+        clean: Reads the clean image of a row at native size, ``uint8 [H, W, C]``.
+        protected: The same for the protected image; sizes may differ between rows.
+        labels: ``int64 [N]``, label of every protected item.
+        pairs: Leaked pairs per class.
+        finish: Brings a restored image ``[H, W, C]`` to its final size ``[S, S, C]``.
+
+    Returns:
+        ``uint8 [N, S, S, C]``.
+    """
+    out: dict[int, Images8] = {}
+
+    def both(rows: Sequence[int]) -> list[Pair]:
+        # A filter can only be read off images that were not resized.
+        return [(x, y) for x, y in ((clean(r), protected(r)) for r in rows) if x.shape == y.shape]
+
+    for label in np.unique(labels):
+        rows = [int(row) for row in np.flatnonzero(labels == label)]
+        undo = _inversion(both(rows[:pairs]), both(rows[pairs : pairs + _TUNING_NATIVE]))
+        out |= {row: finish(undo(protected(row))) for row in rows}
+    return np.stack([out[row] for row in range(len(labels))])
+
+
+def _inversion(leaked: Sequence[Pair], tuning: Sequence[Pair]) -> Change:
+    """Return the change of a protected image that restores the tuning images best."""
+
+    def nothing(image: Images8) -> Images8:
+        return image
+
+    if not leaked:
+        return nothing
+    estimate = estimate_filter(leaked)
+    margin = estimate.kernel.shape[0] // 2 + 1
+
+    def invert(image: Images8, damping: float) -> Images8:
+        restored: Images8 = restore(image[None], np.zeros(1, np.int64), {0: estimate}, damping)[0]
+        return restored
+
+    def quality(change: Change) -> float:
+        return float(np.mean([exposure_free_psnr(x[None], change(y)[None], margin) for x, y in tuning]))
+
+    if not tuning:
+        return partial(invert, damping=1e-2)
+    changes: list[Change] = [nothing, *(partial(invert, damping=d) for d in DAMPINGS)]
+    return max(changes, key=quality)

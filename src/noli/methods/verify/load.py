@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,12 +18,13 @@ from noli.data import exif
 from noli.data.codec import decode
 from noli.data.picture import from_array
 from noli.data.sources import open_source
-from noli.methods.verify import native_leak, pairing
+from noli.methods.verify import pairing
+from noli.methods.verify.battery import Images, Labels, LearnabilityData
 from noli.methods.verify.config import Config
-from noli.methods.verify.subject import Images, LearnabilityData
+from noli.ops.leak import restore_native
 
-Pixels = npt.NDArray[np.uint8]
 LoadProgress = Callable[[int, int, str], None]
+Content = bytes | npt.NDArray[np.uint8]
 # Bounds of the automatic size: below, nothing is left of a photograph; above, CPUs need minutes per row.
 SMALLEST, LARGEST = 16, 64
 _CHUNK = 256
@@ -58,58 +59,48 @@ def load(
     cfg = cfg or Config()
     left = clean if isinstance(clean, Source) else open_source(clean, labels=labels)
     right = protected if isinstance(protected, Source) else open_source(protected, labels=labels)
-    chosen = _choose(left, right, cfg, made or {})
-    train, test = chosen.train, chosen.test
+    train, test, counts, split = _choose(left, right, cfg, made)
+    ours, theirs, held = [c for c, _ in train], [p for _, p in train], [c for c, _ in test]
     reader = _Reader(cfg, 2 * len(train) + len(test), progress)
-    parts = {
-        "clean": reader.shrunk(left, [c for c, _ in train], "clean images"),
-        "protected": reader.shrunk(right, [p for _, p in train], "protected images"),
-        "test": reader.shrunk(left, [c for c, _ in test], "held-out images"),
-    }
+    parts = [
+        reader.read(left, ours, "clean images"),
+        reader.read(right, theirs, "protected images"),
+        reader.read(left, held, "held-out images"),
+    ]
     reader.raise_errors()
-    side = reader.side()
-    channels = max((p.shape[2] for images in parts.values() for p in images), default=1)
-    stacked = {name: _stack(images, side, channels) for name, images in parts.items()}
-    classes = tuple(sorted({c.label for c, _ in (*train, *test) if c.label is not None}))
-    clean_y = _labels([c.label for c, _ in train], classes)
-    # A protected set without labels, or with names of its own, takes those of the originals.
-    protected_y = _labels([p.label if p.label in classes else c.label for c, p in train], classes)
+    side, native = reader.side(), max(reader.short_sides)
+    channels = max((image.shape[2] for images in parts for image in images), default=1)
+    clean_x, protected_x, test_x = (_stack(images, side, channels) for images in parts)
+    classes = tuple(sorted({ref.label for ref in (*ours, *held) if ref.label is not None}))
+    # A protected item without a label, or with a class name of its own, takes that of the original.
+    protected_y = _labels([p if p.label in classes else c for c, p in train], classes)
     restored = None
-    if reader.native_side > side:
-        restored = native_leak.restore(
-            lambda ref: _decode(left.read(ref), ref.path),
-            lambda ref: _decode(right.read(ref), ref.path),
-            train,
+    if native > side:
+        restored = restore_native(
+            lambda row: _decode(left.read(ours[row]), ours[row].path),
+            lambda row: _decode(right.read(theirs[row]), theirs[row].path),
             protected_y,
             cfg.leak_pairs,
-            lambda pixels: _fit(_shrink(pixels, reader.cap), side, channels),
+            lambda image: _square(_resized(image, min(reader.cap, *image.shape[:2])), side, channels),
         )
-    counts = {**chosen.counts, "changed_labels": float(np.sum(clean_y != protected_y))}
     return LearnabilityData(
-        clean_x=stacked["clean"],
-        protected_x=stacked["protected"],
-        clean_y=clean_y,
+        clean_x=clean_x,
+        protected_x=protected_x,
+        clean_y=_labels(ours, classes),
         protected_y=protected_y,
-        test_x=stacked["test"],
-        test_y=_labels([c.label for c, _ in test], classes),
+        test_x=test_x,
+        test_y=_labels(held, classes),
         classes=classes,
         restored_x=restored,
-        notes=_notes(counts, chosen.split, cfg, reader.native_side, side),
+        notes=_notes(counts, split, cfg, f"{side} x {side}" if native > side else None),
         counts=counts,
     )
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Pairs to train on, pairs to test on (only their clean half is read), and what was left out."""
-
-    train: list[pairing.Pair]
-    test: list[pairing.Pair]
-    split: str | None
-    counts: dict[str, float]
-
-
-def _choose(clean: Source, protected: Source, cfg: Config, made: Mapping[str, str]) -> _Chosen:
+def _choose(
+    clean: Source, protected: Source, cfg: Config, made: Mapping[str, str] | None
+) -> tuple[list[pairing.Pair], list[pairing.Pair], dict[str, float], str | None]:
+    """Return pairs to train on, pairs to test on (only their clean half is read), counts, the test split."""
     refs = list(clean.refs())
     _check_labels(refs, clean.uri)
     matched = pairing.match(refs, list(protected.refs()), made)
@@ -129,11 +120,13 @@ def _choose(clean: Source, protected: Source, cfg: Config, made: Mapping[str, st
         held = [(ref, ref) for ref in refs if ref.split is not None and ref.split.lower() == split]
     train = pairing.sample(pool, cfg.item_limit)
     counts = {
-        "unmatched_clean": float(sum(not pairing.is_held_out(ref) for ref in matched.clean_only)),
-        "unmatched_protected": float(len(matched.protected_only)),
-        "left_out_by_sampling": float(len(pool) - len(train)),
+        "unmatched_clean": sum(not pairing.is_held_out(ref) for ref in matched.clean_only),
+        "unmatched_protected": len(matched.protected_only),
+        "left_out_by_sampling": len(pool) - len(train),
+        "changed_labels": sum(p.label not in (None, c.label) for c, p in train),
     }
-    return _Chosen(train, pairing.sample(held, cfg.max_test), split, counts)
+    numbers = {name: float(count) for name, count in counts.items()}
+    return train, pairing.sample(held, cfg.max_test), numbers, split
 
 
 class _Reader:
@@ -146,9 +139,9 @@ class _Reader:
         self.short_sides: list[int] = []
         self.failed: dict[str, str] = {}
 
-    def shrunk(self, source: Source, refs: Sequence[Ref], what: str) -> list[Pixels]:
+    def read(self, source: Source, refs: Sequence[Ref], what: str) -> list[Images]:
         """Read images and shrink each to a short side of at most the largest training size."""
-        out: list[Pixels] = []
+        out: list[Images] = []
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             for start in range(0, len(refs), _CHUNK):
                 chunk = refs[start : start + _CHUNK]
@@ -158,7 +151,7 @@ class _Reader:
                     self.progress(self.done, self.total, what)
         return out
 
-    def _contents(self, source: Source, refs: Sequence[Ref]) -> Iterator[bytes | npt.NDArray[np.uint8]]:
+    def _contents(self, source: Source, refs: Sequence[Ref]) -> Iterator[Content]:
         for ref in refs:
             try:
                 yield source.read(ref)
@@ -166,12 +159,12 @@ class _Reader:
                 self.failed[ref.path] = error.what
                 yield b""
 
-    def _shrunk(self, content: bytes | npt.NDArray[np.uint8], ref: Ref) -> Pixels:
+    def _shrunk(self, content: Content, ref: Ref) -> Images:
         if ref.path not in self.failed:
             try:
-                pixels = _decode(content, ref.path)
-                self.short_sides.append(min(pixels.shape[:2]))
-                return _shrink(pixels, self.cap)
+                image = _decode(content, ref.path)
+                self.short_sides.append(min(image.shape[:2]))
+                return _resized(image, min(self.cap, *image.shape[:2]))
             except DataError as error:
                 self.failed[ref.path] = error.what
         return np.zeros((1, 1, 1), np.uint8)
@@ -196,13 +189,9 @@ class _Reader:
         typical = int(np.quantile(self.short_sides, 0.05, method="lower"))
         return min(max(typical, SMALLEST), LARGEST)
 
-    @property
-    def native_side(self) -> int:
-        """Largest native short side that was met."""
-        return max(self.short_sides)
 
-
-def _decode(content: bytes | npt.NDArray[np.uint8], where: str) -> Pixels:
+def _decode(content: Content, where: str) -> Images:
+    """Return ``uint8 [H, W, C]``, C in {1, 3}."""
     if isinstance(content, np.ndarray):
         array = content[..., None] if content.ndim == 2 else content
         pixels = from_array(array, where=where).pixels
@@ -213,45 +202,35 @@ def _decode(content: bytes | npt.NDArray[np.uint8], where: str) -> Pixels:
     return pixels if pixels.dtype == np.uint8 else to_uint8(to_float(pixels[None]))[0]
 
 
-def _shrink(pixels: Pixels, cap: int) -> Pixels:
-    import cv2
+def _resized(image: Images, short: int) -> Images:
+    """Bring the short side of ``[H, W, C]`` to `short` pixels, keeping the aspect."""
+    height, width = image.shape[:2]
+    scale = short / min(height, width)
+    if scale == 1:
+        return image
+    size = (max(short, round(width * scale)), max(short, round(height * scale)))
+    out = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.asarray(out, np.uint8).reshape(size[1], size[0], -1)
 
-    height, width = pixels.shape[:2]
-    scale = cap / min(height, width)
-    if scale >= 1:
-        return pixels
-    target = (max(cap, round(width * scale)), max(cap, round(height * scale)))
-    small = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8).reshape(target[1], target[0], -1)
 
-
-def _fit(pixels: Pixels, side: int, channels: int) -> Pixels:
+def _square(image: Images, side: int, channels: int) -> Images:
     """Make an image ``[side, side, channels]``: short side to `side`, centre crop, grey to RGB if needed."""
-    import cv2
-
-    pixels = _shrink(pixels, side)
-    height, width = pixels.shape[:2]
-    if min(height, width) < side:
-        scale = side / min(height, width)
-        target = (max(side, round(width * scale)), max(side, round(height * scale)))
-        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR), np.uint8)
-        pixels = pixels.reshape(target[1], target[0], -1)
-        width, height = target
-    top, left = (height - side) // 2, (width - side) // 2
-    square = pixels[top : top + side, left : left + side]
+    image = _resized(image, side)
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = image[top : top + side, left : left + side]
     return square if square.shape[2] == channels else np.repeat(square, channels, axis=2)
 
 
-def _stack(parts: Sequence[Pixels], side: int, channels: int) -> Images:
-    out = np.empty((len(parts), side, side, channels), np.uint8)
-    for row, pixels in zip(out, parts, strict=True):
-        row[:] = _fit(pixels, side, channels)
+def _stack(images: Sequence[Images], side: int, channels: int) -> Images:
+    out = np.empty((len(images), side, side, channels), np.uint8)
+    for row, image in zip(out, images, strict=True):
+        row[:] = _square(image, side, channels)
     return out
 
 
-def _labels(names: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+def _labels(refs: Sequence[Ref], classes: Sequence[str]) -> Labels:
     index = {name: i for i, name in enumerate(classes)}
-    return np.array([index[name] for name in names if name is not None], np.int64)
+    return np.array([index[str(ref.label)] for ref in refs], np.int64)
 
 
 def _check_labels(refs: Sequence[Ref], uri: str) -> None:
@@ -267,27 +246,19 @@ def _check_labels(refs: Sequence[Ref], uri: str) -> None:
         )
 
 
-def _notes(
-    counts: dict[str, float], split: str | None, cfg: Config, native: int, side: int
-) -> tuple[str, ...]:
-    notes = []
-    if split is None:
-        notes.append(
-            f"Held out: {100 * cfg.holdout:.0f} % of every class by the hash of the name (no test split)."
-        )
-    else:
-        notes.append(f"Held out: the clean data's split {split!r}.")
+def _notes(counts: dict[str, float], split: str | None, cfg: Config, reduced: str | None) -> tuple[str, ...]:
+    n = {name: f"{count:.0f}" for name, count in counts.items()}
+    held = f"{100 * cfg.holdout:.0f} % of every class by the hash of the name (no test split)"
+    notes = [f"Held out: {held}." if split is None else f"Held out: the clean data's split {split!r}."]
     if counts["unmatched_clean"] or counts["unmatched_protected"]:
         notes.append(
-            f"{counts['unmatched_clean']:.0f} clean and {counts['unmatched_protected']:.0f} protected items "
-            "had no partner of the same name and were left out."
+            f"{n['unmatched_clean']} clean and {n['unmatched_protected']} protected items had no partner of "
+            "the same name and were left out."
         )
     if counts["left_out_by_sampling"]:
-        notes.append(f"{counts['left_out_by_sampling']:.0f} training items beyond the limit were left out.")
+        notes.append(f"{n['left_out_by_sampling']} training items beyond the limit were left out.")
     if counts["changed_labels"]:
-        notes.append(
-            f"{counts['changed_labels']:.0f} protected items carry another label than their original."
-        )
-    if native > side:
-        notes.append(f"Images were reduced to {side} x {side} pixels for training (centre square).")
+        notes.append(f"{n['changed_labels']} protected items carry another label than their original.")
+    if reduced:
+        notes.append(f"Images were reduced to {reduced} pixels for training (centre square).")
     return tuple(notes)
