@@ -53,7 +53,7 @@ def test_split_folders_are_read_as_stored(split_folders):
     assert data.restored_x is None
     assert set(data.counts.values()) == {0.0}
     assert "split 'test'" in data.notes[0]
-    assert calls[-1] == (100, 100, "held-out images")
+    assert calls[-1] == (100, 100, "images")
 
 
 def test_without_a_split_a_share_of_every_class_is_held_out_of_both(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def load(
         cfg: Sizes and limits; None for the default.
         labels: Column with the class, for table layouts.
         made: Protected path -> path of its original, where a run recorded it; tried before the name.
-        progress: Called with ``(images read, images in all, what is read)``.
+        progress: Called with ``(images read, images in all, "images")``.
 
     Raises:
         DataError: No labels, no common items, unreadable items (all are listed).
@@ -61,16 +61,15 @@ def load(
     right = protected if isinstance(protected, Source) else open_source(protected, labels=labels)
     train, test, counts, split = _choose(left, right, cfg, made)
     ours, theirs, held = [c for c, _ in train], [p for _, p in train], [c for c, _ in test]
-    reader = _Reader(cfg, 2 * len(train) + len(test), progress)
-    parts = [
-        reader.read(left, ours, "clean images"),
-        reader.read(right, theirs, "protected images"),
-        reader.read(left, held, "held-out images"),
-    ]
-    reader.raise_errors()
-    side, native = reader.side(), max(reader.short_sides)
-    channels = max((image.shape[2] for images in parts for image in images), default=1)
-    clean_x, protected_x, test_x = (_stack(images, side, channels) for images in parts)
+    cap = LARGEST if cfg.size == "auto" else cfg.size
+    jobs = [*((left, ref) for ref in ours), *((right, ref) for ref in theirs), *((left, ref) for ref in held)]
+    images, short_sides = _read(jobs, cap, progress)
+    # Not the minimum: one thumbnail must not shrink a collection of photographs.
+    typical = int(np.quantile(short_sides, 0.05, method="lower"))
+    side = min(max(typical, SMALLEST), LARGEST) if cfg.size == "auto" else cfg.size
+    native, channels = max(short_sides), max(image.shape[2] for image in images)
+    stacked = np.stack([_square(image, side, channels) for image in images])
+    clean_x, protected_x, test_x = np.split(stacked, (len(train), 2 * len(train)))
     classes = tuple(sorted({ref.label for ref in (*ours, *held) if ref.label is not None}))
     # A protected item without a label, or with a class name of its own, takes that of the original.
     protected_y = _labels([p if p.label in classes else c for c, p in train], classes)
@@ -81,7 +80,7 @@ def load(
             lambda row: _decode(right.read(theirs[row]), theirs[row].path),
             protected_y,
             cfg.leak_pairs,
-            lambda image: _square(_resized(image, min(reader.cap, *image.shape[:2])), side, channels),
+            lambda image: _square(_shrunk(image, cap), side, channels),
         )
     return LearnabilityData(
         clean_x=clean_x,
@@ -129,65 +128,50 @@ def _choose(
     return train, pairing.sample(held, cfg.max_test), numbers, split
 
 
-class _Reader:
-    """Reads in the calling thread (sources need not be thread-safe) and decodes in a small pool."""
+def _read(
+    jobs: Sequence[tuple[Source, Ref]], cap: int, progress: LoadProgress | None
+) -> tuple[list[Images], list[int]]:
+    """Read images and shrink each to a short side of at most `cap`; also return the native short sides."""
+    images: list[Images] = []
+    sides: list[int] = []
+    failed: dict[str, str] = {}
 
-    def __init__(self, cfg: Config, total: int, progress: LoadProgress | None) -> None:
-        self.cfg, self.total, self.progress = cfg, total, progress
-        self.cap = LARGEST if cfg.size == "auto" else cfg.size
-        self.done = 0
-        self.short_sides: list[int] = []
-        self.failed: dict[str, str] = {}
+    def decoded(content: Content | DataError, ref: Ref) -> Images:
+        try:
+            if isinstance(content, DataError):
+                raise content
+            image = _decode(content, ref.path)
+        except DataError as error:
+            failed[ref.path] = error.what
+            return np.zeros((1, 1, 1), np.uint8)
+        sides.append(min(image.shape[:2]))
+        return _shrunk(image, cap)
 
-    def read(self, source: Source, refs: Sequence[Ref], what: str) -> list[Images]:
-        """Read images and shrink each to a short side of at most the largest training size."""
-        out: list[Images] = []
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(refs), _CHUNK):
-                chunk = refs[start : start + _CHUNK]
-                out.extend(pool.map(self._shrunk, list(self._contents(source, chunk)), chunk))
-                self.done += len(chunk)
-                if self.progress:
-                    self.progress(self.done, self.total, what)
-        return out
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(jobs), _CHUNK):
+            chunk = jobs[start : start + _CHUNK]
+            # Sources need not be thread-safe: they are read here, only decoding is spread.
+            contents = [_content(source, ref) for source, ref in chunk]
+            images += pool.map(decoded, contents, [ref for _, ref in chunk])
+            if progress:
+                progress(len(images), len(jobs), "images")
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise DataError(
+            f"{len(failed)} items cannot be read.",
+            where=name,
+            why=why,
+            fix="repair or remove them on both sides, then verify again",
+            items=failed,
+        )
+    return images, sides
 
-    def _contents(self, source: Source, refs: Sequence[Ref]) -> Iterator[Content]:
-        for ref in refs:
-            try:
-                yield source.read(ref)
-            except DataError as error:
-                self.failed[ref.path] = error.what
-                yield b""
 
-    def _shrunk(self, content: Content, ref: Ref) -> Images:
-        if ref.path not in self.failed:
-            try:
-                image = _decode(content, ref.path)
-                self.short_sides.append(min(image.shape[:2]))
-                return _resized(image, min(self.cap, *image.shape[:2]))
-            except DataError as error:
-                self.failed[ref.path] = error.what
-        return np.zeros((1, 1, 1), np.uint8)
-
-    def raise_errors(self) -> None:
-        """Raise one error that lists every unreadable item."""
-        if self.failed:
-            name, why = next(iter(self.failed.items()))
-            raise DataError(
-                f"{len(self.failed)} items cannot be read.",
-                where=name,
-                why=why,
-                fix="repair or remove them on both sides, then verify again",
-                items=self.failed,
-            )
-
-    def side(self) -> int:
-        """The training size: as configured, or the native short side within the automatic bounds."""
-        if self.cfg.size != "auto":
-            return self.cfg.size
-        # Not the minimum: one thumbnail must not shrink a collection of photographs.
-        typical = int(np.quantile(self.short_sides, 0.05, method="lower"))
-        return min(max(typical, SMALLEST), LARGEST)
+def _content(source: Source, ref: Ref) -> Content | DataError:
+    try:
+        return source.read(ref)
+    except DataError as error:
+        return error
 
 
 def _decode(content: Content, where: str) -> Images:
@@ -213,19 +197,16 @@ def _resized(image: Images, short: int) -> Images:
     return np.asarray(out, np.uint8).reshape(size[1], size[0], -1)
 
 
+def _shrunk(image: Images, cap: int) -> Images:
+    return _resized(image, min(cap, *image.shape[:2]))
+
+
 def _square(image: Images, side: int, channels: int) -> Images:
     """Make an image ``[side, side, channels]``: short side to `side`, centre crop, grey to RGB if needed."""
     image = _resized(image, side)
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = image[top : top + side, left : left + side]
     return square if square.shape[2] == channels else np.repeat(square, channels, axis=2)
-
-
-def _stack(images: Sequence[Images], side: int, channels: int) -> Images:
-    out = np.empty((len(images), side, side, channels), np.uint8)
-    for row, image in zip(out, images, strict=True):
-        row[:] = _square(image, side, channels)
-    return out
 
 
 def _labels(refs: Sequence[Ref], classes: Sequence[str]) -> Labels:

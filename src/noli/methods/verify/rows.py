@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +26,7 @@ _VERDICT_ONLY = {
 _MOST = 8
 
 
-@dataclass(frozen=True)
-class Training:
+class Training(NamedTuple):
     """One training: a countermeasure, the images it sees, a seed."""
 
     measure: Measure
@@ -41,21 +39,21 @@ class Training:
         return f"{self.measure.name}|{self.part}|{self.seed}"
 
 
-def plan(measures: tuple[Measure, ...], cfg: Config) -> list[Training]:
+def parts(measure: Measure, cfg: Config) -> tuple[Part, ...]:
+    """Return what a row is trained on: the images that it judges, then clean ones for context."""
+    if measure.share:
+        return "mixed", "clean-part"
+    # The reference row is trained on clean data anyway; restoring clean data means nothing.
+    if cfg.battery == "quick" or measure.leaked or measure.name == REFERENCE:
+        return ("protected",)
+    return "protected", "clean"
+
+
+def plan(measures: Sequence[Measure], cfg: Config) -> list[Training]:
     """Return all trainings in the order in which they are run; the clean reference first."""
-    parts: list[tuple[Measure, Part]] = [(m, "clean") for m in measures if m.name == REFERENCE]
-    for measure in measures:
-        parts.append((measure, "mixed" if measure.share else "protected"))
-        if measure.share:
-            parts.append((measure, "clean-part"))
-        elif _also_clean(measure, cfg):
-            parts.append((measure, "clean"))
-    return [Training(m, part, seed) for m, part in parts for seed in range(cfg.seed_count)]
-
-
-def _also_clean(measure: Measure, cfg: Config) -> bool:
-    # The reference row was trained on clean data already; restoring clean data means nothing.
-    return cfg.battery == "standard" and not measure.leaked and measure.name != REFERENCE
+    clean: list[tuple[Measure, Part]] = [(m, "clean") for m in measures if m.name == REFERENCE]
+    pairs = clean + [(m, part) for m in measures for part in parts(m, cfg)]
+    return [Training(m, part, seed) for m, part in pairs for seed in range(cfg.seed_count)]
 
 
 def recipe_scope(cfg: Config) -> str:
@@ -97,22 +95,22 @@ class Runner:
         self.trainer, self.planned, self.scope, self.progress = trainer, planned, scope, progress
         self.cache: Cache = {} if cache is None else cache
         self._pending: dict[Future[Result], str] = {}
+        self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Runner:
         import torch
 
         from noli.train.hardware import pick_device
 
+        trainer, planned = self.trainer, self.planned
         self._threads = torch.get_num_threads()
-        count = min(self._threads, len(self.planned), _MOST)
-        self._pool = None
-        if count > 1 and pick_device(self.trainer.cfg.device).type == "cpu":
+        count = min(self._threads, len(planned), _MOST)
+        if count > 1 and pick_device(trainer.cfg.device).type == "cpu":
             # OpenMP counts threads per thread, so each worker sets its own number.
             self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-            for t in self.planned:
-                if self._key(t) not in self.cache:
-                    future = self._pool.submit(self.trainer.run, t.measure, t.part, t.seed)
-                    self._pending[future] = self._key(t)
+            for training in planned:
+                if (key := self._key(training)) not in self.cache:
+                    self._pending[self._pool.submit(trainer.run, *training)] = key
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,18 +136,15 @@ class Runner:
 
     def protected_row(self, measure: Measure) -> Row:
         """Return a row of the battery with its context: what clean data reaches under the same training."""
-        row = self.row(measure, "mixed" if measure.share else "protected")
-        context: dict[str, float] = {}
-        if measure.share:
-            alone = self.row(measure, "clean-part")
-            context = {
-                "clean_part_only": alone.value,
-                "clean_part_low": alone.low,
-                "clean_part_high": alone.high,
-            }
-        elif _also_clean(measure, self.trainer.cfg):
-            context = {"clean": self.row(measure, "clean").value}
-        return row.model_copy(update={"detail": row.detail | context})
+        row, *context = (self.row(measure, part) for part in parts(measure, self.trainer.cfg))
+        detail = dict(row.detail)
+        for clean in context:
+            if measure.share:
+                detail |= {"clean_part_only": clean.value, "clean_part_low": clean.low}
+                detail["clean_part_high"] = clean.high
+            else:
+                detail["clean"] = clean.value
+        return row.model_copy(update={"detail": detail})
 
     def _result(self, training: Training) -> Result:
         key = self._key(training)
@@ -158,7 +153,7 @@ class Runner:
                 self.cache[self._pending.pop(future)] = future.result()
             self._report(training.measure.name)
         if key not in self.cache:
-            self.cache[key] = self.trainer.run(training.measure, training.part, training.seed)
+            self.cache[key] = self.trainer.run(*training)
         return self.cache[key]
 
     def _report(self, name: str) -> None:
