@@ -9,8 +9,8 @@ identity and little changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,7 @@ Change = Callable[[Images8], Images8]
 Labels = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class ClassFilter:
+class ClassFilter(NamedTuple):
     """A thief's estimate for one class: unit-sum kernel ``[k, k]``, border, information criterion."""
 
     kernel: Kernel
@@ -78,31 +77,19 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
     return kernel.astype(np.float32), float(score)
 
 
-def restore(
-    protected: Images8, labels: Labels, filters: dict[int, ClassFilter], damping: float = 1e-2
-) -> Images8:
-    """Invert the estimated class filters on protected images.
+def invert(protected: Images8, estimate: ClassFilter, damping: float = 1e-2) -> Images8:
+    """Undo an estimated filter on images ``uint8 [N, H, W, C]``.
 
     Mean brightness is put back to that of the protected image, since the estimate leaves the exposure open.
-
-    Args:
-        protected: ``uint8 [N, H, W, C]``.
-        labels: ``int64 [N]``; images of classes without an estimate are returned unchanged.
-        filters: Estimates by label.
-        damping: Tikhonov weight.
     """
-    out = protected.copy()
-    for label, estimate in filters.items():
-        where = np.flatnonzero(labels == label)
-        for start in range(0, len(where), _BLOCK):
-            rows = where[start : start + _BLOCK]
-            batch = to_float(protected[rows])
-            kernels = np.broadcast_to(estimate.kernel, (len(rows), *estimate.kernel.shape))
-            found = invert_batch(
-                batch, np.ascontiguousarray(kernels), estimate.border, damping=damping, steps=25
-            )
-            level = batch.mean(axis=(1, 2, 3)) / np.maximum(found.mean(axis=(1, 2, 3)), 1e-3)
-            out[rows] = to_uint8(found * level.astype(np.float32)[:, None, None, None])
+    out = np.empty_like(protected)
+    for start in range(0, len(out), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        batch = to_float(protected[rows])
+        kernels = np.repeat(estimate.kernel[None], len(batch), axis=0)
+        found = invert_batch(batch, kernels, estimate.border, damping=damping, steps=25)
+        level = batch.mean(axis=(1, 2, 3)) / np.maximum(found.mean(axis=(1, 2, 3)), 1e-3)
+        out[rows] = to_uint8(found * level.astype(np.float32)[:, None, None, None])
     return out
 
 
@@ -125,19 +112,11 @@ def exposure_free_psnr(clean: Images8, other: Images8, margin: int = 0) -> npt.N
     return np.asarray(10.0 * np.log10(1.0 / np.maximum(error, 1e-10)))
 
 
-@dataclass(frozen=True)
-class Leak:
-    """Outcome of the attack: restored images, PSNR before and after on images that were not leaked."""
+class Leak(NamedTuple):
+    """Outcome of the attack: restored images, gain of PSNR in dB on images that were not leaked."""
 
     restored: Images8
-    before: float
-    after: float
-    damping: float
-
-    @property
-    def gain(self) -> float:
-        """Gain in dB."""
-        return self.after - self.before
+    gain: float
 
 
 def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int = 1) -> Leak:
@@ -151,17 +130,24 @@ def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int =
         labels: ``int64 [N]``.
         pairs: Leaked pairs per class.
     """
-    groups = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels)}
-    filters = {c: estimate_filter([(clean[i], protected[i]) for i in g[:pairs]]) for c, g in groups.items()}
-    others = np.concatenate([g[pairs : pairs + _TUNING] for g in groups.values()])
-    margin = max(f.kernel.shape[0] for f in filters.values()) // 2 + 1
+    groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    filters = [estimate_filter([(clean[i], protected[i]) for i in group[:pairs]]) for group in groups]
+    margin = max(len(estimate.kernel) for estimate in filters) // 2 + 1
+    others = [group[pairs : pairs + _TUNING] for group in groups]
 
-    def quality(images: Images8) -> float:
-        return float(exposure_free_psnr(clean[others], images, margin).mean())
+    def quality(damping: float | None) -> float:
+        psnr = []
+        for rows, estimate in zip(others, filters, strict=True):
+            images = protected[rows] if damping is None else invert(protected[rows], estimate, damping)
+            psnr.append(exposure_free_psnr(clean[rows], images, margin))
+        return float(np.concatenate(psnr).mean())
 
-    trials = {d: quality(restore(protected[others], labels[others], filters, d)) for d in DAMPINGS}
-    best = max(trials, key=lambda d: trials[d])
-    return Leak(restore(protected, labels, filters, best), quality(protected[others]), trials[best], best)
+    trials = {damping: quality(damping) for damping in DAMPINGS}
+    best = max(trials, key=lambda damping: trials[damping])
+    restored = np.empty_like(protected)
+    for rows, estimate in zip(groups, filters, strict=True):
+        restored[rows] = invert(protected[rows], estimate, best)
+    return Leak(restored, trials[best] - quality(None))
 
 
 def restore_native(
@@ -208,16 +194,14 @@ def _inversion(leaked: Sequence[Pair], tuning: Sequence[Pair]) -> Change:
     if not leaked:
         return nothing
     estimate = estimate_filter(leaked)
-    margin = estimate.kernel.shape[0] // 2 + 1
+    margin = len(estimate.kernel) // 2 + 1
 
-    def invert(image: Images8, damping: float) -> Images8:
-        restored: Images8 = restore(image[None], np.zeros(1, np.int64), {0: estimate}, damping)[0]
+    def undo(image: Images8, damping: float = 1e-2) -> Images8:
+        restored: Images8 = invert(image[None], estimate, damping)[0]
         return restored
 
     def quality(change: Change) -> float:
         return float(np.mean([exposure_free_psnr(x[None], change(y)[None], margin) for x, y in tuning]))
 
-    if not tuning:
-        return partial(invert, damping=1e-2)
-    changes: list[Change] = [nothing, *(partial(invert, damping=d) for d in DAMPINGS)]
-    return max(changes, key=quality)
+    changes: list[Change] = [nothing, *(partial(undo, damping=damping) for damping in DAMPINGS)]
+    return max(changes, key=quality) if tuning else undo

@@ -59,29 +59,28 @@ def match(clean: Sequence[Ref], protected: Sequence[Ref], made: Mapping[str, str
     theirs, ours, known = _container(protected), _container(clean), dict(made or {})
     if theirs and ours:
         known = {ref.path: ours + ref.path.removeprefix(theirs) for ref in protected} | known
-    left = {(ref.split, ref.path): ref for ref in clean}
-    partner: dict[tuple[str | None, str], Ref] = {}
+    named = {(ref.split, ref.path): ref for ref in clean}
+    stems: dict[tuple[str | None, str], list[Ref]] = defaultdict(list)
+    for ref in clean:
+        stems[ref.split, stem(ref.path)].append(ref)
+    partner: dict[Ref, Ref] = {}
     rest: list[Ref] = []
     for ref in protected:
         names = (known.get(ref.path, ref.path), ref.path, stem(ref.path))
-        exact = next((key for name in names if (key := (ref.split, name)) in left), None)
-        if exact is None or exact in partner:
+        original = next((named[ref.split, name] for name in names if (ref.split, name) in named), None)
+        if original is None or original in partner:
             rest.append(ref)
         else:
-            partner[exact] = ref
-    stems: dict[tuple[str | None, str], list[tuple[str | None, str]]] = defaultdict(list)
-    for key in left:
-        if key not in partner:
-            stems[key[0], stem(key[1])].append(key)
+            partner[original] = ref
     lonely: list[Ref] = []
     for ref in rest:
-        candidates = stems.get((ref.split, stem(ref.path)), [])
-        if len(candidates) == 1 and candidates[0] not in partner:
-            partner[candidates[0]] = ref
+        free = [original for original in stems[ref.split, stem(ref.path)] if original not in partner]
+        if len(free) == 1:
+            partner[free[0]] = ref
         else:
             lonely.append(ref)
-    pairs = [(ref, partner[key]) for key, ref in left.items() if key in partner]
-    return Matched(pairs, [ref for key, ref in left.items() if key not in partner], lonely)
+    pairs = [(ref, partner[ref]) for ref in clean if ref in partner]
+    return Matched(pairs, [ref for ref in clean if ref not in partner], lonely)
 
 
 def _container(refs: Sequence[Ref]) -> str | None:
