@@ -75,42 +75,30 @@ def verify(
         UsageError: Unknown option, ``keys`` without a known protecting run, or that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    from noli.data.sources import open_source
-    from noli.methods.verify.load import load
-
     given = {"battery": battery, "claim": claim, "seeds": seeds, **(config or {}), **options}
     cfg: Any = option_parser.resolve(registry.get(METHOD), given)
     place, before = _subject(protected)
-    if labels is None and before is not None:
-        labels = before.manifest.args_resolved.get("labels")
     keys = _fresh_keys(keys, battery, before, place)
-    bar = progress if progress is not None else Quiet()
-    records = [r for r in before.iter_records() if "error" not in r] if before is not None else []
+    beside = run_folder(place)
+    folder = Path(run or beside.with_name(beside.name.removesuffix(".noli") + ".verify.noli"))
+    arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
+    bar = progress or Quiet()
     try:
-        stored = open_source(place, labels=labels)
-        originals = {record["out"]: record["path"] for record in records}
-        read = _stage(bar, "read")
-        subject = load(stored, str(clean), cfg, labels=labels, made=originals, progress=read)
-        subject = _compared(subject, stored, {record["out"]: record["sha256_out"] for record in records})
+        subject = _read(place, str(clean), cfg, labels, before, bar)
+        with locked(folder):
+            record = _begin(folder, arguments)
+            try:
+                evidence = _measure(record, subject, cfg, before, keys, bar)
+            except KeyboardInterrupt as stop:
+                fix = "give the same command again: finished trainings are kept"
+                record.fail(error := Interrupted("Stopped.", fix=fix))
+                raise error from stop
+            except BaseException as error:
+                record.fail(error)
+                raise
+            _keep(record, evidence)
     finally:
         bar.finish()
-    beside = run_folder(place)
-    folder = Path(run) if run is not None else beside.with_name(beside.name[: -len(".noli")] + ".verify.noli")
-    arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
-    with locked(folder):
-        record = _begin(folder, arguments)
-        try:
-            evidence = _measure(record, subject, cfg, before, keys, bar)
-        except KeyboardInterrupt as stop:
-            fix = "give the same command again: finished trainings are kept"
-            record.fail(error := Interrupted("Stopped.", fix=fix))
-            raise error from stop
-        except BaseException as error:
-            record.fail(error)
-            raise
-        finally:
-            bar.finish()
-        _keep(record, evidence)
     write_report(record)
     if before is not None:
         write_report(before)
@@ -132,19 +120,23 @@ def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str)
     return asked
 
 
-def _measure(
-    record: Run, subject: LearnabilityData, cfg: Config, before: Run | None, keys: int, bar: Progress
-) -> Evidence:
-    from noli.api._fresh_keys import with_fresh_keys
-    from noli.methods.verify.learnability import judge
+def _read(
+    place: str, clean: str, cfg: Config, labels: str | None, before: Run | None, bar: Progress
+) -> LearnabilityData:
+    """Load both sides, paired and checked by the records of the protecting run if it is known."""
+    from noli.data.sources import open_source
+    from noli.methods.verify.load import load
 
-    cache = TrainingCache(record.artifact("trainings.jsonl"))
-    evidence = judge(subject, _origin(before), cfg, progress=_stage(bar, "train"), cache=cache)
-    # Without a verdict on the data as published there is nothing to compare fresh keys with.
-    if keys and before is not None and evidence.value is not None:
-        manifest, note = before.manifest, _stage(bar, "fresh keys")
-        evidence = with_fresh_keys(evidence, subject, cfg, manifest, keys, cache, note)
-    return evidence
+    paths: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    if before is not None:
+        labels = labels or before.manifest.args_resolved.get("labels")
+        for record in before.iter_records():
+            if "error" not in record:
+                paths[record["out"]], digests[record["out"]] = record["path"], record["sha256_out"]
+    stored = open_source(place, labels=labels)
+    subject = load(stored, clean, cfg, labels=labels, made=paths, progress=_stage(bar, "read"))
+    return _compared(subject, stored, digests)
 
 
 def _compared(subject: LearnabilityData, stored: Source, digests: Mapping[str, str]) -> LearnabilityData:
@@ -170,6 +162,21 @@ def _compared(subject: LearnabilityData, stored: Source, digests: Mapping[str, s
     )
     mostly = 2 * changed > checked
     return replace(subject, counts=counts, notes=(*subject.notes, note), doubt=doubt if mostly else "")
+
+
+def _measure(
+    record: Run, subject: LearnabilityData, cfg: Config, before: Run | None, keys: int, bar: Progress
+) -> Evidence:
+    from noli.api._fresh_keys import with_fresh_keys
+    from noli.methods.verify.learnability import judge
+
+    cache = TrainingCache(record.artifact("trainings.jsonl"))
+    evidence = judge(subject, _origin(before), cfg, progress=_stage(bar, "train"), cache=cache)
+    # Without a verdict on the data as published there is nothing to compare fresh keys with.
+    if keys and before is not None and evidence.value is not None:
+        manifest, note = before.manifest, _stage(bar, "fresh keys")
+        evidence = with_fresh_keys(evidence, subject, cfg, manifest, keys, cache, note)
+    return evidence
 
 
 def _subject(protected: str | Path) -> tuple[str, Run | None]:
