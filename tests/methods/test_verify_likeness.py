@@ -65,8 +65,9 @@ def rotated(x):
         lambda x: NOISE.integers(0, 256, x.shape, np.uint8),
         lambda x: np.full_like(x, 90),
         lambda x: np.where(np.arange(len(x))[:, None, None, None] % 2, x, rotated(x)),
+        lambda x: np.where(np.arange(len(x))[:, None, None, None] % 5, x, rotated(x)),
     ],
-    ids=["rotated folders", "other pictures of the class", "noise", "constant", "half of them mixed up"],
+    ids=["rotated folders", "other pictures of the class", "noise", "constant", "half of them", "a fifth"],
 )
 def test_other_pictures_get_no_verdict_and_no_training(change, monkeypatch):
     def refuse(*_):
@@ -77,7 +78,7 @@ def test_other_pictures_get_no_verdict_and_no_training(change, monkeypatch):
     evidence = judge(replace(data, protected_x=change(data.clean_x)), None, CFG)
     assert (evidence.verdict, evidence.value, evidence.rows) == ("inconclusive", None, ())
     assert evidence.reason.startswith("These are not protected versions of these originals")
-    assert evidence.reference["likeness"] < CFG.min_likeness - 0.2
+    assert evidence.reference["likeness"] < CFG.min_likeness
 
 
 def test_what_cannot_be_compared_is_not_counted():

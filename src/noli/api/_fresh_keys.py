@@ -36,14 +36,7 @@ def with_fresh_keys(
 ) -> Evidence:
     """Add context rows for ``count`` fresh keys, and their mean and worst accuracy as reference values.
 
-    Args:
-        evidence: Evidence of the data as published.
-        subject: Its images.
-        cfg: How to train.
-        manifest: Manifest of the run that protected the data: method and its Config.
-        count: Number of keys.
-        cache: Rows that were finished before; the keys themselves are never kept.
-        note: Called with ``(done, all, what)``.
+    `cache` keeps finished rows, never keys; `note` is called with ``(done, all, what)``.
 
     Raises:
         UsageError: The method needs no key.
