@@ -19,10 +19,9 @@ import numpy as np
 
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
 from noli.methods.protect import cuda
-from noli.methods.verify.battery import REFERENCE, Measure, Trainer, table
+from noli.methods.verify.battery import REFERENCE, LearnabilityData, Measure, Trainer, table
 from noli.methods.verify.config import Config
 from noli.methods.verify.rows import summarise
-from noli.methods.verify.subject import LearnabilityData
 
 FULL_ROWS = ("crop+flip", "jpeg-10", "rsk+ff", "coin")
 MODES = {"paper CUDA": cuda.Config(mode="paper"), "keyed CUDA": cuda.Config()}
@@ -80,7 +79,9 @@ def main() -> None:
         found = {name: summarised(name, rows, seeds, cells) for name in VARIANTS}
         for name in VARIANTS[1:]:
             found[name]["psnr"] = np.mean([psnr(x, variant(name, s, x, y)) for s in range(seeds)])
-        save(f"effect_{args.size}", {"variants": found, "training_images": len(x), "test_images": len(test_x)})
+        save(
+            f"effect_{args.size}", {"variants": found, "training_images": len(x), "test_images": len(test_x)}
+        )
 
 
 def summarised(name: str, rows: list[Measure], seeds: int, cells: Cells) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from scipy.stats import spearmanr, wilcoxon
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
 from noli.core.method import DataSummary
 from noli.methods.protect import cuda
-from noli.methods.verify.battery import REFERENCE, Trainer, table, unpack
+from noli.methods.verify.battery import REFERENCE, LearnabilityData, Trainer, table, unpack
 from noli.methods.verify.config import Config
-from noli.methods.verify.subject import LearnabilityData
 from noli.ops.spectra import attraction_entropy, signature
 
 KEYS = 12

@@ -18,9 +18,8 @@ import numpy as np
 
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, psnr, save
 from noli.methods.protect import cuda
-from noli.methods.verify.battery import REFERENCE, Trainer, table, unpack
+from noli.methods.verify.battery import REFERENCE, LearnabilityData, Trainer, table, unpack
 from noli.methods.verify.config import Config
-from noli.methods.verify.subject import LearnabilityData
 from noli.ops.leak import leak_attack
 
 KEYS, LEAKED = (0, 1), 2000

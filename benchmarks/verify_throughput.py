@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 
 from common import save
+from noli.methods.verify.battery import LearnabilityData
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import judge
-from noli.methods.verify.subject import LearnabilityData
 from noli.train.callbacks import Adversarial, CropFlip
 from noli.train.fit import fit
 from noli.train.hardware import fast_bf16

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from noli.methods.verify.subject import LearnabilityData
+from noli.methods.verify.battery import LearnabilityData
 
 NAMES = ("bar", "disc", "ring", "square")
 # Four colours of equal luma: a trainer who drops colour sees four times the same grey.

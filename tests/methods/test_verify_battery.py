@@ -93,7 +93,7 @@ def test_training_sets_hold_what_their_row_says():
 def test_a_thief_uses_the_inversion_only_where_it_helps(gain, used, monkeypatch):
     data = subject(frame, train=80, test=20)
     restored = np.zeros_like(data.clean_x)
-    monkeypatch.setattr(battery, "leak_attack", lambda *_: Leak(restored, 20.0, 20.0 + gain, 0.1))
+    monkeypatch.setattr(battery, "leak_attack", lambda *_: Leak(restored, gain))
     leak = next(m for m in table(QUICK) if m.leaked)
     seen = Trainer(data, QUICK).training_set(leak, "protected")[0]
     assert np.array_equal(seen, restored if used else data.protected_x)

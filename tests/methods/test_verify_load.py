@@ -10,6 +10,7 @@ from noli.core.errors import DataError
 from noli.data.exif import upright
 from noli.methods.verify import load as loading
 from noli.methods.verify.config import Config
+from noli.methods.verify.learnability import judge
 from noli.methods.verify.load import load
 from noli.methods.verify.pairing import hold_out, match, sample, stem
 from noli.ops.filters import filter_batch
@@ -52,7 +53,7 @@ def test_split_folders_are_read_as_stored(split_folders):
     assert data.restored_x is None
     assert set(data.counts.values()) == {0.0}
     assert "split 'test'" in data.notes[0]
-    assert calls[-1] == (100, 100, "held-out images")
+    assert calls[-1] == (100, 100, "images")
 
 
 def test_without_a_split_a_share_of_every_class_is_held_out_of_both(tmp_path):
@@ -210,6 +211,34 @@ def test_protected_labels_are_kept_and_differences_counted(tmp_path):
     changed = int(np.sum(data.clean_y != data.protected_y))
     assert 0 < changed == data.counts["changed_labels"] <= 8
     assert any("another label" in note for note in data.notes)
+
+
+def test_class_names_of_its_own_count_as_other_labels(tmp_path):
+    x, y = shapes(80)
+    write(tmp_path / "clean", x, y)
+    write(tmp_path / "safe", x, y)
+    (tmp_path / "list.csv").write_text(
+        "path,label\n"
+        + "".join(
+            f"safe/{NAMES[c]}/{i:03d}.png,{'hoop' if NAMES[c] == 'ring' else NAMES[c]}\n"
+            for i, c in enumerate(y)
+        )
+    )
+    made = {f"safe/{NAMES[c]}/{i:03d}.png": f"{NAMES[c]}/{i:03d}.png" for i, c in enumerate(y)}
+    data = load(tmp_path / "list.csv", tmp_path / "clean", CFG, made=made)
+    assert np.array_equal(data.clean_y, data.protected_y), "a trainer is judged with the true labels"
+    assert data.counts["changed_labels"] == 16
+    assert data.relabelled == 0.25
+    evidence = judge(data, None, CFG.model_copy(update={"min_test": 5}))
+    assert (evidence.verdict, evidence.value) == ("inconclusive", None)
+    assert "25.0 % of the protected items carry another label" in evidence.reason
+
+
+def test_items_without_a_label_are_not_relabelled(tmp_path):
+    x, y = shapes(40)
+    np.savez(tmp_path / "clean.npz", images=x, labels=y)
+    np.savez(tmp_path / "safe.npz", images=x)
+    assert load(tmp_path / "safe.npz", tmp_path / "clean.npz", CFG).relabelled == 0
 
 
 def test_missing_labels_and_foreign_sets_are_refused(tmp_path):

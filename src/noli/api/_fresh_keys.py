@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
@@ -17,13 +16,11 @@ from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.manifest import Manifest
 from noli.core.method import DataSummary, Spec
-from noli.methods.verify.battery import REFERENCE
+from noli.methods.verify.battery import Images, LearnabilityData
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import measure_row
 from noli.methods.verify.rows import recipe_scope
-from noli.methods.verify.subject import Images, LearnabilityData
 
-ROW = REFERENCE
 LIMIT = "Fresh keys were applied to the images at the training size and not stored in files."
 _GROUP = 256
 
@@ -39,14 +36,7 @@ def with_fresh_keys(
 ) -> Evidence:
     """Add context rows for ``count`` fresh keys, and their mean and worst accuracy as reference values.
 
-    Args:
-        evidence: Evidence of the data as published.
-        subject: Its images.
-        cfg: How to train.
-        manifest: Manifest of the run that protected the data: method and its Config.
-        count: Number of keys.
-        cache: Rows that were finished before; the keys themselves are never kept.
-        note: Called with ``(done, all, what)``.
+    `cache` keeps finished rows, never keys; `note` is called with ``(done, all, what)``.
 
     Raises:
         UsageError: The method needs no key.
@@ -54,16 +44,21 @@ def with_fresh_keys(
     spec = registry.get(str(manifest.method))
     if "key" not in spec.needs:
         raise UsageError("This method needs no key, so there is nothing to compare.", where=spec.name)
-    scope = _scope(subject, cfg, manifest)
-    rows = []
-    for number in range(count):
-        note(number, count, f"fresh key {number + 1}")
-        place = f"fresh-key|{scope}|{number}"
+    hashes = subject.hashes()
+    decides = [recipe_scope(cfg), str(cfg.seed_count), spec.name, str(manifest.args_resolved.get("config"))]
+    decides += [hashes[name] for name in ("clean", "labels", "test", "test_labels")]
+    scope, rows = content_id("".join(decides).encode())[0], []
+    for number in range(1, count + 1):
+        note(number - 1, count, f"fresh key {number}")
+        place = f"fresh-key|{scope}|{number - 1}"
         if place not in cache:
             images = protect_arrays(spec, manifest, subject, Key.generate())
-            row = measure_row(replace(subject, protected_x=images, restored_x=None), cfg, ROW)
+            row = measure_row(replace(subject, protected_x=images, restored_x=None), cfg)
             cache[place] = row.model_dump(mode="json")
-        rows.append(_renamed(Row.model_validate(cache[place]), number))
+        row = Row.model_validate(cache[place])
+        about = f"{row.about}; fresh key {number} instead of the owner's"
+        named = {"name": f"fresh-key-{number}", "about": about, "level": "context"}
+        rows.append(row.model_copy(update=named))
     note(count, count, "fresh keys")
     values = [row.value for row in rows]
     numbers = {
@@ -87,33 +82,13 @@ def protect_arrays(spec: Spec, manifest: Manifest, subject: LearnabilityData, ke
     cfg = spec.config.model_validate(manifest.args_resolved["config"])
     x = subject.clean_x
     labels = [subject.classes[label] for label in subject.clean_y]
-    shapes = Counter({(x.shape[1], x.shape[2], x.shape[3]): len(x)})
-    state = method.prepare(DataSummary(len(x), tuple(sorted(set(labels))), dict(shapes)), key, cfg, None)
+    summary = DataSummary(len(x), tuple(sorted(set(labels))), {x.shape[1:]: len(x)})
+    state = method.prepare(summary, key, cfg, None)
     out = np.empty_like(x)
     for start in range(0, len(x), _GROUP):
         part = slice(start, start + _GROUP)
-        items = [_item(image, label) for image, label in zip(x[part], labels[part], strict=True)]
+        ids = [content_id(image) for image in x[part]]
+        named = zip(ids, labels[part], strict=True)
+        items = [Item(short, short, label, sha256=full) for (short, full), label in named]
         out[part] = to_uint8(method.apply(state, to_float(x[part]), items, key, cfg))
     return out
-
-
-def _item(image: Images, label: str) -> Item:
-    short, full = content_id(image)
-    return Item(short, short, label, sha256=full)
-
-
-def _renamed(row: Row, number: int) -> Row:
-    about = f"{row.about}; fresh key {number + 1} instead of the owner's"
-    return row.model_copy(update={"name": f"fresh-key-{number + 1}", "about": about, "level": "context"})
-
-
-def _scope(subject: LearnabilityData, cfg: Config, manifest: Manifest) -> str:
-    hashes = subject.hashes()
-    parts = [
-        recipe_scope(cfg),
-        str(cfg.seed_count),
-        str(manifest.method),
-        str(manifest.args_resolved.get("config")),
-    ]
-    text = "".join([*parts, *(hashes[name] for name in ("clean", "labels", "test", "test_labels"))])
-    return content_id(text.encode())[0]

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from noli import options as option_parser
 from noli import registry
-from noli.api._cache import TrainingCache
-from noli.api._stored import compare, made_by, noted
 from noli.api._write import write_report
-from noli.core.errors import Interrupted, UsageError
+from noli.core.dataset import Source, content_id
+from noli.core.errors import DataError, Interrupted, UsageError
 from noli.core.evidence import Evidence, Level
-from noli.core.files import atomic_write
+from noli.core.files import atomic_write, storage_error
 from noli.core.manifest import DataInfo
-from noli.core.run import Run
+from noli.core.run import Run, dump_line, read_lines
 from noli.engine.lock import locked
 from noli.engine.progress import Progress, Quiet
 from noli.engine.request import is_url, run_folder
 
+if TYPE_CHECKING:
+    from noli.methods.verify.battery import LearnabilityData
+    from noli.methods.verify.config import Config
+
 METHOD = "verify/learnability"
 EVIDENCE = "evidence.json"
 FRESH_KEYS = 3
+# Enough to see one file in a hundred that was exchanged with 87 % probability, and read in a second.
+_COMPARED = 200
 
 
 def verify(
@@ -68,46 +75,32 @@ def verify(
         UsageError: Unknown option, ``keys`` without a known protecting run, or that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    from noli.data.sources import open_source
-    from noli.methods.verify.config import Config
-    from noli.methods.verify.load import load
-
-    spec = registry.get(METHOD)
-    given = {**(config or {}), **options}
-    cfg = option_parser.resolve(spec, {"battery": battery, "claim": claim, "seeds": seeds, **given})
-    assert isinstance(cfg, Config)  # noqa: S101 - tells the type checker what the registry returned
+    given = {"battery": battery, "claim": claim, "seeds": seeds, **(config or {}), **options}
+    cfg: Any = option_parser.resolve(registry.get(METHOD), given)
     place, before = _subject(protected)
-    made = made_by(before)
-    if labels is None and before is not None and before.manifest.verb == "protect":
-        labels = before.manifest.args_resolved.get("labels")
     keys = _fresh_keys(keys, battery, before, place)
-    bar = progress if progress is not None else Quiet()
-    watch = _Watch(bar)
+    beside = run_folder(place)
+    folder = Path(run or beside.with_name(beside.name.removesuffix(".noli") + ".verify.noli"))
+    arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
+    bar = progress or Quiet()
     try:
-        stored = open_source(place, labels=labels)
-        originals = {out: one.path for out, one in made.items()}
-        read = watch.stage("read")
-        subject = load(stored, str(clean), cfg, labels=labels, made=originals, progress=read)
-        subject = noted(subject, *compare(stored, made))
+        subject = _read(place, str(clean), cfg, labels, before, bar)
+        with locked(folder):
+            record = _begin(folder, arguments)
+            try:
+                evidence = _measure(record, subject, cfg, before, keys, bar)
+            except KeyboardInterrupt as stop:
+                fix = "give the same command again: finished trainings are kept"
+                record.fail(error := Interrupted("Stopped.", fix=fix))
+                raise error from stop
+            except BaseException as error:
+                record.fail(error)
+                raise
+            _keep(record, evidence)
     finally:
         bar.finish()
-    folder = Path(run) if run is not None else _folder(place)
-    arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
-    with locked(folder):
-        record = _begin(folder, arguments)
-        try:
-            evidence = _measure(record, subject, cfg, before, keys, watch)
-        except BaseException as error:
-            typed = _typed(error)
-            record.fail(typed)
-            if typed is error:
-                raise
-            raise typed from error
-        finally:
-            bar.finish()
-        _keep(record, evidence)
     write_report(record)
-    if before is not None and before.manifest.verb == "protect" and before.manifest.status == "done":
+    if before is not None:
         write_report(before)
     return evidence
 
@@ -115,9 +108,9 @@ def verify(
 def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str) -> int:
     """Number of fresh keys to compare with; refused where the run that protected the data is unknown."""
     if asked is None:
-        keyed = before is not None and before.manifest.verb == "protect" and before.manifest.key is not None
+        keyed = before is not None and before.manifest.key is not None
         return FRESH_KEYS if keyed and battery == "standard" else 0
-    if asked and (before is None or before.manifest.method is None):
+    if asked and before is None:
         raise UsageError(
             "Fresh keys need the run that protected this data.",
             where=place,
@@ -127,47 +120,87 @@ def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str)
     return asked
 
 
-def _measure(record: Run, subject: Any, cfg: Any, before: Run | None, keys: int, watch: _Watch) -> Evidence:
+def _read(
+    place: str, clean: str, cfg: Config, labels: str | None, before: Run | None, bar: Progress
+) -> LearnabilityData:
+    """Load both sides, paired and checked by the records of the protecting run if it is known."""
+    from noli.data.sources import open_source
+    from noli.methods.verify.load import load
+
+    paths: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    if before is not None:
+        labels = labels or before.manifest.args_resolved.get("labels")
+        for record in before.iter_records():
+            if "error" not in record:
+                paths[record["out"]], digests[record["out"]] = record["path"], record["sha256_out"]
+    stored = open_source(place, labels=labels)
+    subject = load(stored, clean, cfg, labels=labels, made=paths, progress=_stage(bar, "read"))
+    return _compared(subject, stored, digests)
+
+
+def _compared(subject: LearnabilityData, stored: Source, digests: Mapping[str, str]) -> LearnabilityData:
+    """Compare a sample of the stored files with what the protecting run recorded: counts, a note, a doubt."""
+    refs = [ref for ref in stored.refs() if ref.path in digests]
+    checked = changed = 0
+    for ref in refs[:: max(1, -(-len(refs) // _COMPARED))]:
+        try:
+            digest = content_id(stored.read(ref))[1]
+        except DataError:
+            continue
+        checked += 1
+        changed += digest != digests[ref.path]
+    if not checked:
+        return subject
+    counts = {**subject.counts, "stored_checked": float(checked), "stored_changed": float(changed)}
+    if not changed:
+        return replace(subject, counts=counts)
+    note = f"{changed} of {checked} sampled files are not what the protecting run wrote (recorded SHA-256)."
+    doubt = (
+        f"{note} The evidence would not be about that run. Restore its output, or move the data away "
+        "from the run folder to judge it on its own. Nothing was trained."
+    )
+    mostly = 2 * changed > checked
+    return replace(subject, counts=counts, notes=(*subject.notes, note), doubt=doubt if mostly else "")
+
+
+def _measure(
+    record: Run, subject: LearnabilityData, cfg: Config, before: Run | None, keys: int, bar: Progress
+) -> Evidence:
     from noli.api._fresh_keys import with_fresh_keys
     from noli.methods.verify.learnability import judge
 
     cache = TrainingCache(record.artifact("trainings.jsonl"))
-    evidence = judge(subject, _origin(before), cfg, progress=watch.stage("train"), cache=cache)
+    evidence = judge(subject, _origin(before), cfg, progress=_stage(bar, "train"), cache=cache)
     # Without a verdict on the data as published there is nothing to compare fresh keys with.
     if keys and before is not None and evidence.value is not None:
-        evidence = with_fresh_keys(
-            evidence, subject, cfg, before.manifest, keys, cache, watch.stage("fresh keys")
-        )
+        manifest, note = before.manifest, _stage(bar, "fresh keys")
+        evidence = with_fresh_keys(evidence, subject, cfg, manifest, keys, cache, note)
     return evidence
 
 
 def _subject(protected: str | Path) -> tuple[str, Run | None]:
-    """Return where the protected data lies and, if it is found, the run that made it."""
-    text = str(protected)
-    if not is_url(text) and Run.exists(text):
-        run = Run.open(text)
+    """Return where the protected data lies and, if it is found, the run that protected it."""
+    place, run = str(protected), None
+    if not is_url(place) and Run.exists(place):
+        run = Run.open(place)
         if run.manifest.output is None:
-            raise UsageError("This run made no data.", where=text, fix="name protected data")
-        return run.manifest.output.uri, _finished(run)
-    beside = run_folder(text)
-    run_beside = _finished(Run.open(beside)) if Run.exists(beside) else None
-    return text if is_url(text) else str(Path(text).resolve()), run_beside
-
-
-def _finished(run: Run) -> Run:
-    if run.manifest.verb == "protect" and run.manifest.status != "done":
+            raise UsageError("This run made no data.", where=place, fix="name protected data")
+        place = run.manifest.output.uri
+    else:
+        beside = run_folder(place)
+        run = Run.open(beside) if Run.exists(beside) else None
+        place = place if is_url(place) else str(Path(place).resolve())
+    if run is None or run.manifest.verb != "protect":
+        return place, None
+    if run.manifest.status != "done":
         raise UsageError(
             "The run that protects this data is not finished, so part of the data is missing.",
             where=str(run.path),
             why=f"its status is {run.manifest.status}",
             fix="give the same noli protect command again; it goes on where it stopped",
         )
-    return run
-
-
-def _folder(place: str) -> Path:
-    beside = run_folder(place)
-    return beside.with_name(beside.name.removesuffix(".noli") + ".verify.noli")
+    return place, run
 
 
 def _origin(before: Run | None) -> dict[str, str]:
@@ -213,29 +246,41 @@ def _keep(run: Run, evidence: Evidence) -> None:
     run.finish({**kept, "reason": evidence.reason, "reference": document["reference"]})
 
 
-def _typed(error: BaseException) -> BaseException:
-    if isinstance(error, KeyboardInterrupt):
-        return Interrupted("Stopped.", fix="give the same command again: finished trainings are kept")
-    return error
+def _stage(bar: Progress, label: str) -> Callable[[int, int, str], None]:
+    """Return a callback for ``(done, all, what)`` that shows a stage of progress from its first call on."""
+    told: int | None = None
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if told is None:
+            bar.start(total, label)
+            told = 0
+        if done > told:
+            bar.advance(done - told)
+            told = done
+
+    return tell
 
 
-class _Watch:
-    """Turns ``(done, all, what)`` into a progress display with one stage for each kind of work."""
+class TrainingCache(dict[str, dict[str, Any]]):
+    """Finished trainings: a dict that appends every new entry to a file, so that a killed run goes on.
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
+    Args:
+        file: JSON lines, made with the first entry; a line torn by a kill is passed over.
+    """
 
-    def stage(self, label: str) -> Callable[[int, int, str], None]:
-        """Return a callback; the stage begins with its first call."""
-        told = -1
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        lines = read_lines(file, torn="skip") if file.is_file() else ()
+        super().__init__({line["key"]: line["value"] for line in lines})
 
-        def tell(done: int, total: int, what: str) -> None:
-            nonlocal told
-            if told < 0:
-                self._bar.start(total, label)
-                told = 0
-            if done > told:
-                self._bar.advance(done - told)
-                told = done
-
-        return tell
+    def __setitem__(self, key: str, value: dict[str, Any]) -> None:
+        try:
+            with self._file.open("ab") as handle:
+                # Starting on a fresh line keeps a torn one from swallowing this entry.
+                handle.write(b"\n" + dump_line({"key": key, "value": value}))
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError as error:
+            raise storage_error(error, str(self._file)) from error
+        super().__setitem__(key, value)

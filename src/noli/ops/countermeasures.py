@@ -37,7 +37,6 @@ def jpeg(x: Images, quality: int) -> Images:
     import cv2
 
     mode = cv2.IMREAD_GRAYSCALE if x.shape[3] == 1 else cv2.IMREAD_COLOR
-    mode = cv2.IMREAD_GRAYSCALE if x.shape[3] == 1 else cv2.IMREAD_COLOR
     out = np.empty_like(x)
     for i, image in enumerate(x):
         # OpenCV wants blue first.
@@ -47,9 +46,7 @@ def jpeg(x: Images, quality: int) -> Images:
     return out
 
 
-def sharpen_lowpass(
-    x: torch.Tensor, generator: torch.Generator | None, *, keep: float = 0.3, clip: bool = False
-) -> torch.Tensor:
+def sharpen_lowpass(x: torch.Tensor, generator: torch.Generator | None, *, keep: float = 0.3) -> torch.Tensor:
     """Random sharpening kernels, then a frequency filter: RSK+FF (Kim and Sandoval-Segura, arXiv 2411.01742).
 
     Every image gets its own 3 x 3 kernel: centre c ~ N(2.5, 0.1), each of the four neighbours
@@ -60,10 +57,9 @@ def sharpen_lowpass(
         x: ``[N, C, H, W]`` in [0, 1].
         generator: CPU generator; None uses the mean kernel for all images (for test images).
         keep: Share of frequencies kept per axis, in (0, 1].
-        clip: Clamp the result to [0, 1]; a trainer has no reason to.
 
     Returns:
-        Filtered images; values may leave [0, 1] unless `clip`.
+        Filtered images; values may leave [0, 1], which a trainer has no reason to mind.
     """
     import torch
     import torch.nn.functional as F
@@ -80,8 +76,7 @@ def sharpen_lowpass(
         sharp = sharp - weight * p[:, :, dy : dy + height, dx : dx + width]
     rows = torch.from_numpy(lowpass_matrix(height, keep)).to(x.device)
     columns = torch.from_numpy(lowpass_matrix(width, keep)).to(x.device)
-    out = rows @ sharp @ columns
-    return out.clamp_(0, 1) if clip else out
+    return rows @ sharp @ columns
 
 
 @cache

@@ -8,7 +8,9 @@ identity and little changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +20,18 @@ from noli.ops.filters import Border, Kernel, invert_batch
 
 KERNEL_SIZES = (3, 5, 9)
 DAMPINGS = (1e-3, 1e-2, 3e-2, 1e-1)
+# Images per class on which the thief tunes the damping: an upper bound for one who tunes blindly.
+_TUNING, _TUNING_NATIVE = 20, 3
 _CLIPPED = 254
 _BLOCK = 256
 
 Images8 = npt.NDArray[np.uint8]
+Pair = tuple[Images8, Images8]
+Change = Callable[[Images8], Images8]
 Labels = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class ClassFilter:
+class ClassFilter(NamedTuple):
     """A thief's estimate for one class: unit-sum kernel ``[k, k]``, border, information criterion."""
 
     kernel: Kernel
@@ -34,22 +39,20 @@ class ClassFilter:
     score: float
 
 
-def estimate_filter(clean: Images8, protected: Images8, sizes: tuple[int, ...] = KERNEL_SIZES) -> ClassFilter:
+def estimate_filter(pairs: Sequence[Pair]) -> ClassFilter:
     """Estimate one filter from pairs of one class.
 
     Args:
-        clean: ``uint8 [P, H, W, C]``, P >= 1.
-        protected: The same images protected.
-        sizes: Kernel sizes to try.
+        pairs: One or more clean images ``uint8 [H, W, C]`` with their protected version.
 
     Returns:
         The best estimate, normalised to sum 1 per pair and averaged over the pairs.
     """
     candidates = []
     borders: tuple[Border, ...] = ("zero", "reflect")
-    for k in sizes:
+    for k in KERNEL_SIZES:
         for border in borders:
-            fits = [_least_squares(x, y, k, border) for x, y in zip(clean, protected, strict=True)]
+            fits = [_least_squares(x, y, k, border) for x, y in pairs]
             kernel = np.mean([kernel for kernel, _ in fits], axis=0).astype(np.float32)
             candidates.append(ClassFilter(kernel, border, float(np.mean([score for _, score in fits]))))
     return min(candidates, key=lambda c: c.score)
@@ -74,47 +77,19 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
     return kernel.astype(np.float32), float(score)
 
 
-def estimate_class_filters(
-    clean: Images8, protected: Images8, labels: Labels, sizes: tuple[int, ...] = KERNEL_SIZES
-) -> dict[int, ClassFilter]:
-    """Estimate the filter of every class that has at least one pair.
-
-    Args:
-        clean: ``uint8 [P, H, W, C]``.
-        protected: The same images protected.
-        labels: ``int64 [P]``.
-        sizes: Kernel sizes to try.
-    """
-    return {
-        int(c): estimate_filter(clean[labels == c], protected[labels == c], sizes) for c in np.unique(labels)
-    }
-
-
-def restore(
-    protected: Images8, labels: Labels, filters: dict[int, ClassFilter], damping: float = 1e-2
-) -> Images8:
-    """Invert the estimated class filters on protected images.
+def invert(protected: Images8, estimate: ClassFilter, damping: float = 1e-2) -> Images8:
+    """Undo an estimated filter on images ``uint8 [N, H, W, C]``.
 
     Mean brightness is put back to that of the protected image, since the estimate leaves the exposure open.
-
-    Args:
-        protected: ``uint8 [N, H, W, C]``.
-        labels: ``int64 [N]``; images of classes without an estimate are returned unchanged.
-        filters: Result of :func:`estimate_class_filters`.
-        damping: Tikhonov weight.
     """
-    out = protected.copy()
-    for label, estimate in filters.items():
-        where = np.flatnonzero(labels == label)
-        for start in range(0, len(where), _BLOCK):
-            rows = where[start : start + _BLOCK]
-            batch = to_float(protected[rows])
-            kernels = np.broadcast_to(estimate.kernel, (len(rows), *estimate.kernel.shape))
-            found = invert_batch(
-                batch, np.ascontiguousarray(kernels), estimate.border, damping=damping, steps=25
-            )
-            level = batch.mean(axis=(1, 2, 3)) / np.maximum(found.mean(axis=(1, 2, 3)), 1e-3)
-            out[rows] = to_uint8(found * level.astype(np.float32)[:, None, None, None])
+    out = np.empty_like(protected)
+    for start in range(0, len(out), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        batch = to_float(protected[rows])
+        kernels = np.repeat(estimate.kernel[None], len(batch), axis=0)
+        found = invert_batch(batch, kernels, estimate.border, damping=damping, steps=25)
+        level = batch.mean(axis=(1, 2, 3)) / np.maximum(found.mean(axis=(1, 2, 3)), 1e-3)
+        out[rows] = to_uint8(found * level.astype(np.float32)[:, None, None, None])
     return out
 
 
@@ -137,48 +112,96 @@ def exposure_free_psnr(clean: Images8, other: Images8, margin: int = 0) -> npt.N
     return np.asarray(10.0 * np.log10(1.0 / np.maximum(error, 1e-10)))
 
 
-@dataclass(frozen=True)
-class Leak:
-    """Outcome of the attack: restored images, PSNR before and after on images that were not leaked."""
+class Leak(NamedTuple):
+    """Outcome of the attack: restored images, gain of PSNR in dB on images that were not leaked."""
 
     restored: Images8
-    before: float
-    after: float
-    damping: float
-
-    @property
-    def gain(self) -> float:
-        """Gain in dB."""
-        return self.after - self.before
+    gain: float
 
 
-def leak_attack(
-    clean: Images8, protected: Images8, labels: Labels, pairs: int = 1, *, judge: int = 20
-) -> Leak:
+def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int = 1) -> Leak:
     """Give the thief the first ``pairs`` pairs of every class and measure what they are worth.
 
-    The damping is the one that serves the thief best on up to ``judge`` other images per class: an upper
-    bound for a thief who tunes blindly.
+    The damping is the one that serves the thief best on up to 20 other images per class.
 
     Args:
         clean: ``uint8 [N, H, W, C]``, used for the pairs and to measure.
         protected: The same images protected.
         labels: ``int64 [N]``.
         pairs: Leaked pairs per class.
-        judge: Images per class on which gain is measured.
     """
     groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    leaked = np.concatenate([g[:pairs] for g in groups])
-    others = np.concatenate([g[pairs : pairs + judge] for g in groups])
-    filters = estimate_class_filters(clean[leaked], protected[leaked], labels[leaked])
-    margin = max(f.kernel.shape[0] for f in filters.values()) // 2 + 1
-    before = exposure_free_psnr(clean[others], protected[others], margin)
-    trials = {
-        d: exposure_free_psnr(
-            clean[others], restore(protected[others], labels[others], filters, d), margin
-        ).mean()
-        for d in DAMPINGS
-    }
-    best = max(trials, key=lambda d: trials[d])
-    restored = restore(protected, labels, filters, best)
-    return Leak(restored, float(before.mean()), float(trials[best]), best)
+    filters = [estimate_filter([(clean[i], protected[i]) for i in group[:pairs]]) for group in groups]
+    margin = max(len(estimate.kernel) for estimate in filters) // 2 + 1
+    others = [group[pairs : pairs + _TUNING] for group in groups]
+
+    def quality(damping: float | None) -> float:
+        psnr = []
+        for rows, estimate in zip(others, filters, strict=True):
+            images = protected[rows] if damping is None else invert(protected[rows], estimate, damping)
+            psnr.append(exposure_free_psnr(clean[rows], images, margin))
+        return float(np.concatenate(psnr).mean())
+
+    trials = {damping: quality(damping) for damping in DAMPINGS}
+    best = max(trials, key=lambda damping: trials[damping])
+    restored = np.empty_like(protected)
+    for rows, estimate in zip(groups, filters, strict=True):
+        restored[rows] = invert(protected[rows], estimate, best)
+    return Leak(restored, trials[best] - quality(None))
+
+
+def restore_native(
+    clean: Callable[[int], Images8],
+    protected: Callable[[int], Images8],
+    labels: Labels,
+    pairs: int,
+    finish: Change,
+) -> Images8:
+    """The attack at native resolution: filters are read off images before these are reduced.
+
+    Every class's filter is learned from its first `pairs` items and inverted on all of the class, unless
+    that restores no tuning image better than doing nothing. Memory holds a few native images at a time.
+
+    Args:
+        clean: Reads the clean image of a row at native size, ``uint8 [H, W, C]``.
+        protected: The same for the protected image; sizes may differ between rows.
+        labels: ``int64 [N]``, label of every protected item.
+        pairs: Leaked pairs per class.
+        finish: Brings a restored image ``[H, W, C]`` to its final size ``[S, S, C]``.
+
+    Returns:
+        ``uint8 [N, S, S, C]``.
+    """
+    out: dict[int, Images8] = {}
+
+    def both(rows: Sequence[int]) -> list[Pair]:
+        # A filter can only be read off images that were not resized.
+        return [(x, y) for x, y in ((clean(r), protected(r)) for r in rows) if x.shape == y.shape]
+
+    for label in np.unique(labels):
+        rows = [int(row) for row in np.flatnonzero(labels == label)]
+        undo = _inversion(both(rows[:pairs]), both(rows[pairs : pairs + _TUNING_NATIVE]))
+        out |= {row: finish(undo(protected(row))) for row in rows}
+    return np.stack([out[row] for row in range(len(labels))])
+
+
+def _inversion(leaked: Sequence[Pair], tuning: Sequence[Pair]) -> Change:
+    """Return the change of a protected image that restores the tuning images best."""
+
+    def nothing(image: Images8) -> Images8:
+        return image
+
+    if not leaked:
+        return nothing
+    estimate = estimate_filter(leaked)
+    margin = len(estimate.kernel) // 2 + 1
+
+    def undo(image: Images8, damping: float = 1e-2) -> Images8:
+        restored: Images8 = invert(image[None], estimate, damping)[0]
+        return restored
+
+    def quality(change: Change) -> float:
+        return float(np.mean([exposure_free_psnr(x[None], change(y)[None], margin) for x, y in tuning]))
+
+    changes: list[Change] = [nothing, *(partial(undo, damping=damping) for damping in DAMPINGS)]
+    return max(changes, key=quality) if tuning else undo

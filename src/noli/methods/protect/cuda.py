@@ -68,7 +68,8 @@ class Config(MethodConfig):
         None, gt=0, le=1, description="p_b, upper bound of the random taps; by resolution if not given"
     )
     border: Border = Field(
-        "zero", description="zero: pixels outside are black, as published; reflect: no dark edge, protects less"
+        "zero",
+        description="zero: pixels outside are black, as published; reflect: no dark edge, protects less",
     )
     taps: Literal["uniform", "binary"] | None = Field(
         None, description="class taps from U(0, blur) or from {0, blur}; paper: uniform, keyed: binary"

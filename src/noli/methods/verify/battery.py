@@ -1,30 +1,94 @@
-"""The battery: what trainers do to protected images, and one training under one of them."""
+"""The battery: the data it runs on, what trainers do to protected images, one training under one of them."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from noli.core.dataset import content_id
+from noli.core.errors import DataError
 from noli.core.evidence import Level
 from noli.methods.verify.config import Config
-from noli.methods.verify.subject import Images, Labels, LearnabilityData
-from noli.ops.countermeasures import grayscale, jpeg
+from noli.ops.countermeasures import grayscale, jpeg, sharpen_lowpass
 from noli.ops.leak import leak_attack
 
 if TYPE_CHECKING:
     from noli.train.fit import Callback
 
-Extra = Literal["", "cutout+mixup", "adversarial", "rsk+ff", "coin"]
-View = Callable[[Images], npt.NDArray[Any]]
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
 Part = Literal["protected", "clean", "mixed", "clean-part"]
 REFERENCE = "crop+flip"
+_VIEWED = 500
+
+
+@dataclass(frozen=True)
+class LearnabilityData:
+    """Images at the training size; row i of the clean and of the protected arrays is the same item.
+
+    Attributes:
+        clean_x, protected_x: ``uint8 [N, S, S, C]``.
+        clean_y, protected_y: ``int64 [N]`` in ``0 .. K - 1``.
+        test_x, test_y: Held-out clean images ``uint8 [M, S, S, C]`` and labels, disjoint from the above.
+        classes: K class names.
+        restored_x: Protected images after the leaked-pairs attack at native resolution, or None to run the
+            attack on ``protected_x``.
+        notes: What the reader must know about how the data was matched and sampled.
+        counts: Numbers behind the notes.
+        doubt: Why nothing may be concluded from this data, in a sentence; nothing is trained then.
+
+    Raises:
+        DataError: Arrays that do not fit together.
+    """
+
+    clean_x: Images
+    protected_x: Images
+    clean_y: Labels
+    protected_y: Labels
+    test_x: Images
+    test_y: Labels
+    classes: tuple[str, ...]
+    restored_x: Images | None = None
+    notes: tuple[str, ...] = ()
+    counts: dict[str, float] = field(default_factory=dict)
+    doubt: str = ""
+
+    def __post_init__(self) -> None:
+        shapes = {self.clean_x.shape[1:], self.protected_x.shape[1:], self.test_x.shape[1:]}
+        lengths = {len(a) for a in (self.clean_x, self.protected_x, self.clean_y, self.protected_y)}
+        if len(lengths) != 1 or len(self.test_x) != len(self.test_y) or len(shapes) != 1:
+            raise DataError(
+                "Clean, protected and held-out arrays do not fit together.",
+                why=f"lengths {sorted(lengths)}, image shapes {sorted(map(str, shapes))}",
+                fix="give equally many clean and protected images of one size, in the same order",
+            )
+        top = max((int(y.max()) for y in (self.clean_y, self.protected_y, self.test_y) if len(y)), default=-1)
+        if top >= len(self.classes):
+            raise DataError(f"Label {top} has no class name.", why=f"{len(self.classes)} names are given")
+
+    @property
+    def relabelled(self) -> float:
+        """Share of items whose protected label is not the original's, class names of its own included."""
+        changed = max(float(np.sum(self.clean_y != self.protected_y)), self.counts.get("changed_labels", 0.0))
+        return changed / max(len(self.clean_y), 1)
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every array (dtype, shape, bytes), by name."""
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "clean": self.clean_x,
+            "protected": self.protected_x,
+            "labels": np.stack([self.clean_y, self.protected_y]),
+            "test": self.test_x,
+            "test_labels": self.test_y,
+        }
+        return {name: content_id(array)[1] for name, array in arrays.items()}
 
 
 @dataclass(frozen=True)
@@ -32,11 +96,9 @@ class Measure:
     """One countermeasure.
 
     Attributes:
-        name: Row name.
+        name: Row name; it also decides the callbacks of the training.
         about: What the trainer does, in plain words.
         level: Attacker level; ``context`` rows never decide.
-        augment: Whether random crops and flips are used as well.
-        extra: Callback that acts on every batch.
         squeeze: Applied once to all training images.
         view: Second form of the test images (what the trainer would do at test time as well).
         leaked: Train on images restored with leaked pairs.
@@ -46,10 +108,8 @@ class Measure:
     name: str
     about: str
     level: Level | Literal["context"]
-    augment: bool = True
-    extra: Extra = ""
     squeeze: Callable[[Images], Images] | None = None
-    view: View | None = None
+    view: Callable[[Images], npt.NDArray[Any]] | None = None
     leaked: bool = False
     share: float = 0.0
 
@@ -57,31 +117,20 @@ class Measure:
 def table(cfg: Config) -> tuple[Measure, ...]:
     """Return all rows of the configured battery, in the order in which they are run."""
     pgd = f"PGD-{cfg.adversarial_steps}, {cfg.adversarial_eps * 255:.3g}/255"
-    qualities = (10, 30, 75) if cfg.battery == "standard" else (10,)
-    pairs = "pair" if cfg.leak_pairs == 1 else "pairs"
+    pairs = f"{cfg.leak_pairs} leaked clean/protected {'pair' if cfg.leak_pairs == 1 else 'pairs'} per class"
+    squeezes = [(q, partial(jpeg, quality=q)) for q in ((10, 30, 75) if cfg.battery == "standard" else (10,))]
     return (
-        Measure("plain", "trains on the images as they are", "naive", augment=False),
+        Measure("plain", "trains on the images as they are", "naive"),
         Measure(REFERENCE, "random shifts and mirroring", "naive"),
-        Measure("cutout+mixup", "blends images, blanks squares", "routine", extra="cutout+mixup"),
-        Measure("grayscale", "drops colour", "routine", squeeze=grayscale, view=grayscale),
-        *(
-            Measure(
-                f"jpeg-{q}", f"recompresses at JPEG quality {q}", "routine", squeeze=squeeze, view=squeeze
-            )
-            for q, squeeze in ((q, partial(jpeg, quality=q)) for q in qualities)
-        ),
-        Measure("adversarial", f"adversarial training ({pgd})", "routine", extra="adversarial"),
-        Measure(
-            "rsk+ff",
-            "random sharpening, then a frequency filter",
-            "adaptive",
-            extra="rsk+ff",
-            view=_sharpened,
-        ),
-        Measure("coin", "moves every pixel at random", "adaptive", extra="coin"),
+        Measure("cutout+mixup", "blends images, blanks squares", "routine"),
+        Measure("grayscale", "drops colour", "routine", grayscale, grayscale),
+        *(Measure(f"jpeg-{q}", f"recompresses at JPEG quality {q}", "routine", s, s) for q, s in squeezes),
+        Measure("adversarial", f"adversarial training ({pgd})", "routine"),
+        Measure("rsk+ff", "random sharpening, then a frequency filter", "adaptive", view=_sharpened),
+        Measure("coin", "moves every pixel at random", "adaptive"),
         Measure(
             f"leak-{cfg.leak_pairs}-pair",
-            f"inverts class filters learned from {cfg.leak_pairs} leaked clean/protected {pairs} per class",
+            f"inverts class filters learned from {pairs}",
             "adaptive",
             leaked=True,
         ),
@@ -98,29 +147,28 @@ def _sharpened(x: Images) -> npt.NDArray[np.float32]:
     import torch
 
     from noli.core.images import to_float
-    from noli.ops.countermeasures import sharpen_lowpass
 
-    parts = [
-        sharpen_lowpass(torch.from_numpy(to_float(x[i : i + 500])), None).numpy()
-        for i in range(0, len(x), 500)
-    ]
-    return np.concatenate(parts)
+    parts = (torch.from_numpy(to_float(x[i : i + _VIEWED])) for i in range(0, len(x), _VIEWED))
+    return np.concatenate([sharpen_lowpass(part, None).numpy() for part in parts])
 
 
 def callbacks(measure: Measure, classes: int, cfg: Config) -> list[Callback]:
-    """Return the callbacks of `fit` for one row."""
+    """Return the callbacks of `fit` for one row: all but ``plain`` crop and flip, some add their own."""
     from noli.train import callbacks as own
 
-    made: list[Callback] = [own.CropFlip()] if measure.augment else []
-    if measure.extra == "cutout+mixup":
-        made.append(own.CutoutMixup(classes))
-    elif measure.extra == "adversarial":
-        made.append(own.Adversarial(cfg.adversarial_eps, cfg.adversarial_steps))
-    elif measure.extra == "rsk+ff":
-        made.append(own.SharpenLowpass())
-    elif measure.extra == "coin":
-        made.append(own.Displace(cfg.coin_reach))
-    return made
+    extra: dict[str, Callable[[], Callback]] = {
+        "cutout+mixup": lambda: own.CutoutMixup(classes),
+        "adversarial": lambda: own.Adversarial(cfg.adversarial_eps, cfg.adversarial_steps),
+        "rsk+ff": own.SharpenLowpass,
+        "coin": lambda: own.Displace(cfg.coin_reach),
+    }
+    if measure.name == "plain":
+        return []
+    return [own.CropFlip(), *([extra[measure.name]()] if measure.name in extra else [])]
+
+
+class Stopped(Exception):
+    """A training was ended because its result is no longer wanted."""
 
 
 class Trainer:
@@ -166,15 +214,13 @@ class Trainer:
         views: dict[str, npt.NDArray[Any]] = {"untouched": subject.test_x}
         if measure.view is not None:
             views["transformed"] = measure.view(subject.test_x)
-        correct = {name: model.predict(view).argmax(1) == subject.test_y for name, view in views.items()}
+        correct = {
+            form: pack(model.predict(view).argmax(1) == subject.test_y) for form, view in views.items()
+        }
         detail = {"images_per_second": trained.images_per_second, "seconds": trained.seconds}
         if measure.leaked and self._leak_gain is not None:
             detail["leak_gain_db"] = self._leak_gain
-        return {
-            "correct": {k: pack(v) for k, v in correct.items()},
-            "n": len(subject.test_y),
-            "detail": detail,
-        }
+        return {"correct": correct, "n": len(subject.test_y), "detail": detail}
 
     def training_set(self, measure: Measure, part: Part) -> tuple[Images, Labels]:
         """Return the images and labels of one training, before squeezing."""
@@ -198,10 +244,6 @@ class Trainer:
                 self._restored = attack.restored if attack.gain > 0 else s.protected_x
                 self._leak_gain = attack.gain
             return self._restored
-
-
-class Stopped(Exception):
-    """A training was ended because its result is no longer wanted."""
 
 
 def _stopper(stopped: threading.Event) -> Callback:

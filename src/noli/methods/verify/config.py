@@ -30,11 +30,11 @@ class Config(MethodConfig):
         min_gain: Clean data must beat chance by this much, or there is nothing to protect.
         min_test: Fewest held-out images for an answer.
         min_per_class: Fewest training images per class for an answer.
-        min_likeness: Fewest comparisons, as a share, in which a protected picture resembles its own original
-            more than another original. Chance gives 0.5 and CUDA on photographs 0.98 or more; 0.8 lets at
-            most two fifths of the pictures be of another origin.
-        max_relabelled: Largest share of protected items whose label differs from the original's; the trainer
-            of the threat model holds the true labels.
+        min_likeness: Smallest share of protected pictures that resemble their own original more than most of
+            20 others. Protected pictures give 0.93 or more, others about 0.25, so that 0.9 lets at most one
+            picture in seven be of another origin.
+        max_relabelled: Largest share of protected items whose class name differs from the original's; the
+            trainer of the threat model holds the true labels.
         confidence: Two-sided coverage of all intervals.
         partial: Shares of protected images of the context rows; None: 0.5 (quick), 0.2 to 0.8 (standard).
         leak_pairs: Clean/protected pairs per class that the thief of the leak row holds.
@@ -58,7 +58,7 @@ class Config(MethodConfig):
     min_gain: float = Field(0.10, ge=0, lt=1)
     min_test: int = Field(100, ge=1)
     min_per_class: int = Field(10, ge=2)
-    min_likeness: float = Field(0.8, ge=0, le=1)
+    min_likeness: float = Field(0.9, ge=0, le=1)
     max_relabelled: float = Field(0.01, ge=0, le=1)
     confidence: float = Field(0.95, gt=0, lt=1)
     partial: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,12 +18,13 @@ from noli.data import exif
 from noli.data.codec import decode
 from noli.data.picture import from_array
 from noli.data.sources import open_source
-from noli.methods.verify import native_leak, pairing
+from noli.methods.verify import pairing
+from noli.methods.verify.battery import Images, Labels, LearnabilityData
 from noli.methods.verify.config import Config
-from noli.methods.verify.subject import Images, LearnabilityData
+from noli.ops.leak import restore_native
 
-Pixels = npt.NDArray[np.uint8]
 LoadProgress = Callable[[int, int, str], None]
+Content = bytes | npt.NDArray[np.uint8]
 # Bounds of the automatic size: below, nothing is left of a photograph; above, CPUs need minutes per row.
 SMALLEST, LARGEST = 16, 64
 _CHUNK = 256
@@ -50,7 +51,7 @@ def load(
         cfg: Sizes and limits; None for the default.
         labels: Column with the class, for table layouts.
         made: Protected path -> path of its original, where a run recorded it; tried before the name.
-        progress: Called with ``(images read, images in all, what is read)``.
+        progress: Called with ``(images read, images in all, "images")``.
 
     Raises:
         DataError: No labels, no common items, unreadable items (all are listed).
@@ -58,58 +59,47 @@ def load(
     cfg = cfg or Config()
     left = clean if isinstance(clean, Source) else open_source(clean, labels=labels)
     right = protected if isinstance(protected, Source) else open_source(protected, labels=labels)
-    chosen = _choose(left, right, cfg, made or {})
-    train, test = chosen.train, chosen.test
-    reader = _Reader(cfg, 2 * len(train) + len(test), progress)
-    parts = {
-        "clean": reader.shrunk(left, [c for c, _ in train], "clean images"),
-        "protected": reader.shrunk(right, [p for _, p in train], "protected images"),
-        "test": reader.shrunk(left, [c for c, _ in test], "held-out images"),
-    }
-    reader.raise_errors()
-    side = reader.side()
-    channels = max((p.shape[2] for images in parts.values() for p in images), default=1)
-    stacked = {name: _stack(images, side, channels) for name, images in parts.items()}
-    classes = tuple(sorted({c.label for c, _ in (*train, *test) if c.label is not None}))
-    clean_y = _labels([c.label for c, _ in train], classes)
-    # A protected set without labels, or with names of its own, takes those of the originals.
-    protected_y = _labels([p.label if p.label in classes else c.label for c, p in train], classes)
+    train, test, counts, split = _choose(left, right, cfg, made)
+    ours, theirs, held = [c for c, _ in train], [p for _, p in train], [c for c, _ in test]
+    cap = LARGEST if cfg.size == "auto" else cfg.size
+    jobs = [*((left, ref) for ref in ours), *((right, ref) for ref in theirs), *((left, ref) for ref in held)]
+    images, short_sides = _read(jobs, cap, progress)
+    # Not the minimum: one thumbnail must not shrink a collection of photographs.
+    typical = int(np.quantile(short_sides, 0.05, method="lower"))
+    side = min(max(typical, SMALLEST), LARGEST) if cfg.size == "auto" else cfg.size
+    native, channels = max(short_sides), max(image.shape[2] for image in images)
+    stacked = np.stack([_square(image, side, channels) for image in images])
+    clean_x, protected_x, test_x = np.split(stacked, (len(train), 2 * len(train)))
+    classes = tuple(sorted({ref.label for ref in (*ours, *held) if ref.label is not None}))
+    # A protected item without a label, or with a class name of its own, takes that of the original.
+    protected_y = _labels([p if p.label in classes else c for c, p in train], classes)
     restored = None
-    if reader.native_side > side:
-        restored = native_leak.restore(
-            lambda ref: _decode(left.read(ref), ref.path),
-            lambda ref: _decode(right.read(ref), ref.path),
-            train,
+    if native > side:
+        restored = restore_native(
+            lambda row: _decode(left.read(ours[row]), ours[row].path),
+            lambda row: _decode(right.read(theirs[row]), theirs[row].path),
             protected_y,
             cfg.leak_pairs,
-            lambda pixels: _fit(_shrink(pixels, reader.cap), side, channels),
+            lambda image: _square(_shrunk(image, cap), side, channels),
         )
-    counts = {**chosen.counts, "changed_labels": float(np.sum(clean_y != protected_y))}
     return LearnabilityData(
-        clean_x=stacked["clean"],
-        protected_x=stacked["protected"],
-        clean_y=clean_y,
+        clean_x=clean_x,
+        protected_x=protected_x,
+        clean_y=_labels(ours, classes),
         protected_y=protected_y,
-        test_x=stacked["test"],
-        test_y=_labels([c.label for c, _ in test], classes),
+        test_x=test_x,
+        test_y=_labels(held, classes),
         classes=classes,
         restored_x=restored,
-        notes=_notes(counts, chosen.split, cfg, reader.native_side, side),
+        notes=_notes(counts, split, cfg, f"{side} x {side}" if native > side else None),
         counts=counts,
     )
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Pairs to train on, pairs to test on (only their clean half is read), and what was left out."""
-
-    train: list[pairing.Pair]
-    test: list[pairing.Pair]
-    split: str | None
-    counts: dict[str, float]
-
-
-def _choose(clean: Source, protected: Source, cfg: Config, made: Mapping[str, str]) -> _Chosen:
+def _choose(
+    clean: Source, protected: Source, cfg: Config, made: Mapping[str, str] | None
+) -> tuple[list[pairing.Pair], list[pairing.Pair], dict[str, float], str | None]:
+    """Return pairs to train on, pairs to test on (only their clean half is read), counts, the test split."""
     refs = list(clean.refs())
     _check_labels(refs, clean.uri)
     matched = pairing.match(refs, list(protected.refs()), made)
@@ -129,80 +119,63 @@ def _choose(clean: Source, protected: Source, cfg: Config, made: Mapping[str, st
         held = [(ref, ref) for ref in refs if ref.split is not None and ref.split.lower() == split]
     train = pairing.sample(pool, cfg.item_limit)
     counts = {
-        "unmatched_clean": float(sum(not pairing.is_held_out(ref) for ref in matched.clean_only)),
-        "unmatched_protected": float(len(matched.protected_only)),
-        "left_out_by_sampling": float(len(pool) - len(train)),
+        "unmatched_clean": sum(not pairing.is_held_out(ref) for ref in matched.clean_only),
+        "unmatched_protected": len(matched.protected_only),
+        "left_out_by_sampling": len(pool) - len(train),
+        "changed_labels": sum(p.label not in (None, c.label) for c, p in train),
     }
-    return _Chosen(train, pairing.sample(held, cfg.max_test), split, counts)
+    numbers = {name: float(count) for name, count in counts.items()}
+    return train, pairing.sample(held, cfg.max_test), numbers, split
 
 
-class _Reader:
-    """Reads in the calling thread (sources need not be thread-safe) and decodes in a small pool."""
+def _read(
+    jobs: Sequence[tuple[Source, Ref]], cap: int, progress: LoadProgress | None
+) -> tuple[list[Images], list[int]]:
+    """Read images and shrink each to a short side of at most `cap`; also return the native short sides."""
+    images: list[Images] = []
+    sides: list[int] = []
+    failed: dict[str, str] = {}
 
-    def __init__(self, cfg: Config, total: int, progress: LoadProgress | None) -> None:
-        self.cfg, self.total, self.progress = cfg, total, progress
-        self.cap = LARGEST if cfg.size == "auto" else cfg.size
-        self.done = 0
-        self.short_sides: list[int] = []
-        self.failed: dict[str, str] = {}
+    def decoded(content: Content | DataError, ref: Ref) -> Images:
+        try:
+            if isinstance(content, DataError):
+                raise content
+            image = _decode(content, ref.path)
+        except DataError as error:
+            failed[ref.path] = error.what
+            return np.zeros((1, 1, 1), np.uint8)
+        sides.append(min(image.shape[:2]))
+        return _shrunk(image, cap)
 
-    def shrunk(self, source: Source, refs: Sequence[Ref], what: str) -> list[Pixels]:
-        """Read images and shrink each to a short side of at most the largest training size."""
-        out: list[Pixels] = []
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(refs), _CHUNK):
-                chunk = refs[start : start + _CHUNK]
-                out.extend(pool.map(self._shrunk, list(self._contents(source, chunk)), chunk))
-                self.done += len(chunk)
-                if self.progress:
-                    self.progress(self.done, self.total, what)
-        return out
-
-    def _contents(self, source: Source, refs: Sequence[Ref]) -> Iterator[bytes | npt.NDArray[np.uint8]]:
-        for ref in refs:
-            try:
-                yield source.read(ref)
-            except DataError as error:
-                self.failed[ref.path] = error.what
-                yield b""
-
-    def _shrunk(self, content: bytes | npt.NDArray[np.uint8], ref: Ref) -> Pixels:
-        if ref.path not in self.failed:
-            try:
-                pixels = _decode(content, ref.path)
-                self.short_sides.append(min(pixels.shape[:2]))
-                return _shrink(pixels, self.cap)
-            except DataError as error:
-                self.failed[ref.path] = error.what
-        return np.zeros((1, 1, 1), np.uint8)
-
-    def raise_errors(self) -> None:
-        """Raise one error that lists every unreadable item."""
-        if self.failed:
-            name, why = next(iter(self.failed.items()))
-            raise DataError(
-                f"{len(self.failed)} items cannot be read.",
-                where=name,
-                why=why,
-                fix="repair or remove them on both sides, then verify again",
-                items=self.failed,
-            )
-
-    def side(self) -> int:
-        """The training size: as configured, or the native short side within the automatic bounds."""
-        if self.cfg.size != "auto":
-            return self.cfg.size
-        # Not the minimum: one thumbnail must not shrink a collection of photographs.
-        typical = int(np.quantile(self.short_sides, 0.05, method="lower"))
-        return min(max(typical, SMALLEST), LARGEST)
-
-    @property
-    def native_side(self) -> int:
-        """Largest native short side that was met."""
-        return max(self.short_sides)
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(jobs), _CHUNK):
+            chunk = jobs[start : start + _CHUNK]
+            # Sources need not be thread-safe: they are read here, only decoding is spread.
+            contents = [_content(source, ref) for source, ref in chunk]
+            images += pool.map(decoded, contents, [ref for _, ref in chunk])
+            if progress:
+                progress(len(images), len(jobs), "images")
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise DataError(
+            f"{len(failed)} items cannot be read.",
+            where=name,
+            why=why,
+            fix="repair or remove them on both sides, then verify again",
+            items=failed,
+        )
+    return images, sides
 
 
-def _decode(content: bytes | npt.NDArray[np.uint8], where: str) -> Pixels:
+def _content(source: Source, ref: Ref) -> Content | DataError:
+    try:
+        return source.read(ref)
+    except DataError as error:
+        return error
+
+
+def _decode(content: Content, where: str) -> Images:
+    """Return ``uint8 [H, W, C]``, C in {1, 3}."""
     if isinstance(content, np.ndarray):
         array = content[..., None] if content.ndim == 2 else content
         pixels = from_array(array, where=where).pixels
@@ -213,45 +186,32 @@ def _decode(content: bytes | npt.NDArray[np.uint8], where: str) -> Pixels:
     return pixels if pixels.dtype == np.uint8 else to_uint8(to_float(pixels[None]))[0]
 
 
-def _shrink(pixels: Pixels, cap: int) -> Pixels:
-    import cv2
+def _resized(image: Images, short: int) -> Images:
+    """Bring the short side of ``[H, W, C]`` to `short` pixels, keeping the aspect."""
+    height, width = image.shape[:2]
+    scale = short / min(height, width)
+    if scale == 1:
+        return image
+    size = (max(short, round(width * scale)), max(short, round(height * scale)))
+    out = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.asarray(out, np.uint8).reshape(size[1], size[0], -1)
 
-    height, width = pixels.shape[:2]
-    scale = cap / min(height, width)
-    if scale >= 1:
-        return pixels
-    target = (max(cap, round(width * scale)), max(cap, round(height * scale)))
-    small = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8).reshape(target[1], target[0], -1)
+
+def _shrunk(image: Images, cap: int) -> Images:
+    return _resized(image, min(cap, *image.shape[:2]))
 
 
-def _fit(pixels: Pixels, side: int, channels: int) -> Pixels:
+def _square(image: Images, side: int, channels: int) -> Images:
     """Make an image ``[side, side, channels]``: short side to `side`, centre crop, grey to RGB if needed."""
-    import cv2
-
-    pixels = _shrink(pixels, side)
-    height, width = pixels.shape[:2]
-    if min(height, width) < side:
-        scale = side / min(height, width)
-        target = (max(side, round(width * scale)), max(side, round(height * scale)))
-        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR), np.uint8)
-        pixels = pixels.reshape(target[1], target[0], -1)
-        width, height = target
-    top, left = (height - side) // 2, (width - side) // 2
-    square = pixels[top : top + side, left : left + side]
+    image = _resized(image, side)
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = image[top : top + side, left : left + side]
     return square if square.shape[2] == channels else np.repeat(square, channels, axis=2)
 
 
-def _stack(parts: Sequence[Pixels], side: int, channels: int) -> Images:
-    out = np.empty((len(parts), side, side, channels), np.uint8)
-    for row, pixels in zip(out, parts, strict=True):
-        row[:] = _fit(pixels, side, channels)
-    return out
-
-
-def _labels(names: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+def _labels(refs: Sequence[Ref], classes: Sequence[str]) -> Labels:
     index = {name: i for i, name in enumerate(classes)}
-    return np.array([index[name] for name in names if name is not None], np.int64)
+    return np.array([index[str(ref.label)] for ref in refs], np.int64)
 
 
 def _check_labels(refs: Sequence[Ref], uri: str) -> None:
@@ -267,27 +227,19 @@ def _check_labels(refs: Sequence[Ref], uri: str) -> None:
         )
 
 
-def _notes(
-    counts: dict[str, float], split: str | None, cfg: Config, native: int, side: int
-) -> tuple[str, ...]:
-    notes = []
-    if split is None:
-        notes.append(
-            f"Held out: {100 * cfg.holdout:.0f} % of every class by the hash of the name (no test split)."
-        )
-    else:
-        notes.append(f"Held out: the clean data's split {split!r}.")
+def _notes(counts: dict[str, float], split: str | None, cfg: Config, reduced: str | None) -> tuple[str, ...]:
+    n = {name: f"{count:.0f}" for name, count in counts.items()}
+    held = f"{100 * cfg.holdout:.0f} % of every class by the hash of the name (no test split)"
+    notes = [f"Held out: {held}." if split is None else f"Held out: the clean data's split {split!r}."]
     if counts["unmatched_clean"] or counts["unmatched_protected"]:
         notes.append(
-            f"{counts['unmatched_clean']:.0f} clean and {counts['unmatched_protected']:.0f} protected items "
-            "had no partner of the same name and were left out."
+            f"{n['unmatched_clean']} clean and {n['unmatched_protected']} protected items had no partner of "
+            "the same name and were left out."
         )
     if counts["left_out_by_sampling"]:
-        notes.append(f"{counts['left_out_by_sampling']:.0f} training items beyond the limit were left out.")
+        notes.append(f"{n['left_out_by_sampling']} training items beyond the limit were left out.")
     if counts["changed_labels"]:
-        notes.append(
-            f"{counts['changed_labels']:.0f} protected items carry another label than their original."
-        )
-    if native > side:
-        notes.append(f"Images were reduced to {side} x {side} pixels for training (centre square).")
+        notes.append(f"{n['changed_labels']} protected items carry another label than their original.")
+    if reduced:
+        notes.append(f"Images were reduced to {reduced} pixels for training (centre square).")
     return tuple(notes)

@@ -1,10 +1,11 @@
+"""The leaked-pairs attack on images of their own sizes, one at a time."""
+
 import cv2
 import numpy as np
 import pytest
 
-from noli.core.dataset import Ref
-from noli.methods.verify.native_leak import restore
 from noli.ops.filters import filter_batch
+from noli.ops.leak import restore_native
 
 
 def textured(count, side=24, seed=0):
@@ -23,8 +24,7 @@ def blurred(images, taps):
 
 
 def attack(clean, protected, labels, pairs=1, finish=lambda pixels: pixels):
-    train = [(Ref(str(i), index=i), Ref(str(i), index=i)) for i in range(len(labels))]
-    return restore(lambda r: clean[r.index], lambda r: protected[r.index], train, labels, pairs, finish)
+    return restore_native(lambda row: clean[row], lambda row: protected[row], labels, pairs, finish)
 
 
 TAPS = np.array([[0.05, 0.1, 0.05], [0.1, 0.5, 0.05], [0.05, 0.05, 0.05]])
