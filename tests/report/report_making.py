@@ -93,7 +93,6 @@ def record(index: int, path: str, **changes: Any) -> dict[str, Any]:
         "bits": 8,
         "shape": list(first.shape),
         "psnr": metrics.finite(metrics.psnr(first, second)),
-        "ssim": metrics.ssim(first, second),
         "linf": metrics.linf(first, second),
         "notes": [],
         "extra": {},

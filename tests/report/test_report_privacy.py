@@ -15,7 +15,7 @@ from noli.core.errors import DataError
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.run import Run
-from noli.report import build, write_report
+from noli.report.build import build, write_report
 
 HOSTILE = [
     "<script>alert(1)</script>/a.png",
