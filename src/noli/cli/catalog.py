@@ -22,13 +22,6 @@ _MARKS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("list")(list_methods)
-    app.command("explain")(explain)
-    app.command("doctor")(doctor)
-
-
 def list_methods(
     family: Annotated[str | None, typer.Argument(help="Only this family, for example protect.")] = None,
     json: Json = False,

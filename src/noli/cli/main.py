@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,20 +12,32 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import noli
-from noli.cli import catalog, compare, demo, keys, protect, report, verify
+from noli.cli import catalog, data, demo, keys, protect, verify
 from noli.cli.console import show_error
+from noli.cli.shared import Brief
 from noli.core.errors import Interrupted, NoliError, UsageError
+
+# In the order in which an owner needs them.
+COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
+    "demo": demo.demo,
+    "key": keys.GROUP,
+    "protect": protect.GROUP,
+    "verify": verify.verify,
+    "undo": data.undo,
+    "diff": data.diff,
+    "report": data.report,
+    "list": catalog.list_methods,
+    "explain": catalog.explain,
+    "doctor": catalog.doctor,
+}
 
 
 class InOrder(TyperGroup):
-    """Lists the commands in the order in which an owner needs them."""
-
-    ORDER = ("demo", "key", "protect", "verify", "undo", "diff", "report", "list", "explain", "doctor")
+    """Typer would list groups before commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
-        names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: self.ORDER.index(name) if name in self.ORDER else 99)
+        return list(COMMANDS)
 
 
 app = typer.Typer(
@@ -40,8 +52,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 done, but the claim is not supported (or the run failed); 2 usage; "
     "3 something is missing; 4 data problem; 130 interrupted, the same command resumes.",
 )
-for group in (demo, keys, protect, verify, compare, report, catalog):
-    group.register(app)
+for name, command in COMMANDS.items():
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name, cls=Brief)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -106,7 +106,7 @@ def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> 
 
 def difference(first: Pixels, second: Pixels) -> Pixels:
     """Return the signed difference times ten around mid-grey, ``uint8 [H, W, C]``."""
-    gap = second.astype(np.int32) - first
+    gap = second.astype(np.int32) - first.astype(np.int32)
     return np.clip(128 + GAIN * gap, 0, 255).astype(np.uint8)
 
 
@@ -117,7 +117,8 @@ def spectra(first: Pixels, second: Pixels) -> Pixels:
     halves side by side show a change better than two pictures.
     """
     half = first.shape[1] // 2
-    return np.hstack([spectrum(first)[:, :half], spectrum(second)[:, half:]])[..., np.newaxis]
+    joined = np.concatenate([spectrum(first)[:, :half], spectrum(second)[:, half:]], axis=1)
+    return joined[..., None]
 
 
 def _tile(caption: str, alt: str, pixels: Pixels) -> Tile:
