@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_making import Page, evidence
+from report_making import Page, build, evidence
 
 from noli.core.errors import DataError, OutputExists
 from noli.core.manifest import DataInfo
 from noli.core.run import Run
-from noli.report.build import build, write_report
+from noli.report.build import write_report
 
 
 def test_order_of_the_page(protect_run: Callable[..., Run]) -> None:

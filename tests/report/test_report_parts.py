@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from report_making import blurred, evidence, record, textured
+from report_making import blurred, record, textured
 
 from noli.ops import metrics
 from noli.report import build, facts, pictures, privacy, quality, words
@@ -252,16 +252,6 @@ def test_unknown_methods_have_no_card() -> None:
     card = facts.method_card("protect/cuda")
     assert card is not None
     assert card.does_not_stop
-
-
-def test_manifest_tables() -> None:
-    rows = build.flatten({"a_b": {"uri": "x", "on": True, "n": [1, 2.5], "gone": None, "empty": ""}, "c": 0})
-    assert rows == [("a b: uri", "x"), ("a b: on", "yes"), ("a b: n", "1, 2.5"), ("c", "0")]
-    shards = [{"index": i, "items": 2, "sha256": "aa"} for i in range(300)]
-    manifest = {"run_id": "r", "shards": shards, "input": {"items": 600}, "output": None}
-    titles = dict(build.sections(manifest, evidence()))
-    assert list(titles) == ["Run", "Input", "Test settings", "Digests of the data tested"]
-    assert titles["Run"] == [("run id", "r")]
 
 
 def test_a_reader_sees_only_the_details_that_mean_something() -> None:

@@ -57,7 +57,18 @@ class Facts:
 def gather(
     run: Run, evidence: Evidence | None = None, *, pictures: bool = True, protect_run: Run | None = None
 ) -> Facts:
-    """Collect what a report says; see :func:`noli.report.build.build` for the arguments and errors."""
+    """Collect what a report says, from nothing but the run folders.
+
+    Args:
+        run: The run.
+        evidence: Evidence to show; by default ``artifacts/evidence.json`` of the run.
+        pictures: False leaves out all pictures and replaces the names of items and places by digests.
+        protect_run: For a verification: the run that protected the data. Its pictures, quality figures and
+            method card are shown.
+
+    Raises:
+        RunError: Files of a run are damaged.
+    """
     data = protect_run or run  # where the pictures and item records are
     # The method's state is long, and only the method can read it; run.json keeps it.
     manifest = redact(run.manifest.model_dump(mode="json", exclude={"state"}))
