@@ -328,6 +328,10 @@ def test_flags_carry_type_meaning_and_default(capsys: pytest.CaptureFixture[str]
     run.main(["--help"], standalone_mode=False)
     said = capsys.readouterr().out
     assert "Help text." in said
+    assert "Default: 3" in said
+    assert "--level" not in said
+    run.main(["--help-all"], standalone_mode=False)
+    said = capsys.readouterr().out
     assert "Default: 0.5" in said
     assert "--no-fast" in said
 

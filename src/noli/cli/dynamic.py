@@ -14,7 +14,7 @@ from noli.cli.shared import Brief
 from noli.core.errors import UsageError
 from noli.core.method import Spec
 
-VISIBLE = 8  # options in the short help, `--help` among them
+VISIBLE = 1  # a method's flags in the short help, which has room for eight options in all
 Body = Callable[..., None]
 
 
@@ -27,7 +27,7 @@ def flag_fields(spec: Spec, body: Body) -> tuple[str, ...]:
 def command(spec: Spec, body: Body, help_text: str) -> Any:
     """Make the command of a method.
 
-    The method's first options fill the short help up; the others are shown by ``--help-all``.
+    ``--help`` shows the method's first flag, ``--help-all`` the others, too.
 
     Args:
         spec: The method.
@@ -43,8 +43,7 @@ def command(spec: Spec, body: Body, help_text: str) -> Any:
         picked = {name: values.pop(name) for name in own}
         body(spec, **values, method_options={n: v for n, v in picked.items() if v is not None})
 
-    room = VISIBLE - 1 - sum(_shown(p) for p in shared)
-    added = [_parameter(spec, name, hidden=place >= room) for place, name in enumerate(own)]
+    added = [_parameter(spec, name, hidden=place >= VISIBLE) for place, name in enumerate(own)]
     run.__signature__ = inspect.Signature([*shared, *added])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in [*shared, *added]}
     return _made(spec.name, run, help_text)
@@ -54,11 +53,6 @@ def _made(name: str, function: Callable[..., None], help_text: str) -> Any:
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command(name, cls=Brief, help=help_text)(function)
     return typer.main.get_command(app)
-
-
-def _shown(parameter: inspect.Parameter) -> bool:
-    info = getattr(parameter.annotation, "__metadata__", (None,))[0]
-    return isinstance(info, typer.models.OptionInfo) and not info.hidden
 
 
 def _parameter(spec: Spec, name: str, *, hidden: bool) -> inspect.Parameter:

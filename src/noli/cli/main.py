@@ -81,46 +81,39 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after ``noli``; those of the process when None.
     """
     words = list(sys.argv[1:] if args is None else args)
-    as_json = "--json" in words
     try:
         code = typer.main.get_command(app).main(args=words, prog_name="noli", standalone_mode=False)
-    except NoliError as error:
-        return _fail(error, as_json)
-    except TyperException as error:
-        return _fail(_usage(error), as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        code = Interrupted.exit_code
+        if code != Interrupted.exit_code:
+            return code if isinstance(code, int) else 0
+        error = _typed(KeyboardInterrupt())
     except BrokenPipeError:
         # The reader of our output went away (`noli list | head`): nobody is left to tell.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return 0
-    except Exception as error:
-        return _fail(_unexpected(error), as_json)
-    if code == Interrupted.exit_code:
-        return _fail(Interrupted("Interrupted.", fix="give the same command again to resume"), as_json)
-    return code if isinstance(code, int) else 0
-
-
-def _fail(error: NoliError, as_json: bool) -> int:
+    except (Exception, KeyboardInterrupt) as problem:
+        error = _typed(problem)
     if os.environ.get("NOLI_DEBUG") == "1":
         raise error
-    show_error(error, as_json=as_json)
+    show_error(error, as_json="--json" in words)
     return error.exit_code
 
 
-def _usage(error: TyperException) -> UsageError:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "noli"
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return UsageError("A command is missing.", where=path, fix=f"see `{path} --help`")
-    return UsageError(error.format_message(), where=path, fix=f"see `{path} --help`")
-
-
-def _unexpected(error: Exception) -> NoliError:
-    wrapped = NoliError(
+def _typed(problem: BaseException) -> NoliError:
+    """Return whatever was raised as an error that says what to do."""
+    if isinstance(problem, NoliError):
+        return problem
+    if isinstance(problem, KeyboardInterrupt | typer.Abort):
+        return Interrupted("Interrupted.", fix="give the same command again to resume")
+    if isinstance(problem, TyperException):
+        context = getattr(problem, "ctx", None)
+        path = context.command_path if context is not None else "noli"
+        bare = type(problem).__name__ == "NoArgsIsHelpError"
+        what = "A command is missing." if bare else problem.format_message()
+        return UsageError(what, where=path, fix=f"see `{path} --help`")
+    error = NoliError(
         "Something went wrong inside noli.",
-        why=f"{type(error).__name__}: {error}",
+        why=f"{type(problem).__name__}: {problem}",
         fix="set NOLI_DEBUG=1 to see where, and report it with `noli doctor --json`",
     )
-    wrapped.__cause__ = error
-    return wrapped
+    error.__cause__ = problem
+    return error

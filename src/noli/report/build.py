@@ -78,7 +78,7 @@ def render_html(facts: Facts) -> str:
     """Return the page, which needs nothing else: no clock, no network; the same facts give the same page."""
     evidence = facts.evidence
     rows = evidence.rows if evidence else ()
-    record = {name: value for name, value in facts.manifest.items() if name not in _LEFT_OUT}
+    record = {name: value for name, value in facts.manifest.items() if value and name not in _LEFT_OUT}
     if evidence:
         record["test"] = {"settings": evidence.config, "digests of the data": evidence.hashes}
     runs = {(len(row.values), row.n) for row in rows}
