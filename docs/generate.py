@@ -77,8 +77,8 @@ MEASUREMENTS = """\
 # Measurements
 
 Figures of this checkout, copied by `make docs` from `benchmarks/results/*.json`, which `make bench` writes.
-Accuracies are shares from 0 to 1 on held-out clean images, PSNR is in dB, times are in seconds. A figure holds
-for the machine, data and training named with it, not beyond.
+Accuracies are shares from 0 to 1 on held-out clean images, PSNR is in dB, times are in seconds. A figure
+holds for the machine, data and training named with it, not beyond.
 
 """
 
