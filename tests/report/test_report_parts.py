@@ -161,9 +161,13 @@ def test_duration_in_words() -> None:
 def test_command_survives_a_shell() -> None:
     import shlex
 
-    banner = words.unverified_banner("my photos/'a'", "out; rm -rf x")
-    assert banner.command is not None
-    assert shlex.split(banner.command) == ["noli", "verify", "out; rm -rf x", "--clean", "my photos/'a'"]
+    manifest = {"verb": "protect", "status": "done", "error": None, "input": {"uri": "my photos/'a'"},
+                "output": {"uri": "out; rm -rf x"}}  # fmt: skip
+    command = words.banner(manifest, None, quality.Quality(), names=True).command
+    assert command is not None
+    assert shlex.split(command) == ["noli", "verify", "out; rm -rf x", "--clean", "my photos/'a'"]
+    hidden = words.banner(manifest, None, quality.Quality(), names=False).command
+    assert hidden == "noli verify OUT --clean DATA"
 
 
 # Privacy

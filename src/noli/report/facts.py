@@ -14,19 +14,10 @@ from noli.core.errors import NoliError, RunError
 from noli.core.evidence import Evidence
 from noli.core.method import Card
 from noli.core.run import Run
-from noli.ops.metrics import in_words
 from noli.report.pictures import Strip, load_strips
 from noli.report.privacy import clean_url, evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
-from noli.report.words import (
-    TITLES,
-    Banner,
-    count,
-    restored_banner,
-    status_banner,
-    unverified_banner,
-    verdict_banner,
-)
+from noli.report.words import TITLES, Banner, banner, count
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ def gather(
         title=TITLES.get(run.manifest.verb, f"Report: {run.manifest.verb}"),
         subject=Path(clean_url(place.uri)).name if place else "",
         manifest=manifest if pictures else without_names(manifest),
-        banner=_banner(run, evidence, quality, manifest, names=pictures),
+        banner=banner(manifest, evidence, quality, names=pictures),
         evidence=evidence,
         strips=strips if pictures else (),
         quality=quality,
@@ -151,27 +142,6 @@ def _quality(run: Run, strips: tuple[Strip, ...], *, names: bool) -> Quality:
         return summarise(run.iter_records(), call, restored=True)
     ssim = {call({"path": strip.name}): strip.ssim for strip in strips if strip.ssim is not None}
     return summarise(run.iter_records(), call, ssim=ssim)
-
-
-def _banner(
-    run: Run, evidence: Evidence | None, quality: Quality, manifest: dict[str, Any], *, names: bool
-) -> Banner:
-    facts = run.manifest
-    if evidence is not None:
-        return verdict_banner(evidence)
-    if facts.verb == "protect" and facts.status == "done":
-        clean = clean_url(facts.input.uri) if facts.input and names else "DATA"
-        protected = clean_url(facts.output.uri) if facts.output and names else "OUT"
-        return unverified_banner(clean, protected)
-    if facts.verb == "undo" and facts.status == "done":
-        psnr = [measure for measure in quality.measures if measure.name == "psnr"]
-        tiles = [
-            (label, in_words(value))
-            for m in psnr
-            for label, value in (("PSNR against the originals", m.mean), ("Worst picture", m.worst))
-        ]
-        return restored_banner(quality.items, tuple(tiles))
-    return status_banner(facts.status, manifest["error"], names=names)
 
 
 def _limits(

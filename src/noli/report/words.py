@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from noli.core.evidence import Evidence, Level
+from noli.ops.metrics import in_words
+from noli.report.quality import Quality
 
 Tone = Literal["good", "bad", "unsure", "none"]
 TONES: Mapping[str, Tone] = {"supported": "good", "not supported": "bad", "inconclusive": "unsure"}
@@ -28,6 +30,10 @@ _HEADLINES = {  # verdict -> without and with a level
     "not supported": ("The claim is not supported", "Protection does not hold"),
     "inconclusive": ("No clear answer", "No clear answer"),
 }
+_UNVERIFIED = (
+    "The pictures were protected, but nobody has measured yet whether the protection holds. "
+    "Until then it is a promise, not a result. This command trains fresh models and measures it:"
+)
 # A no-break space keeps number and unit on one line; a dash joins the ends of an interval.
 _DASH = "\u2013"
 _GAP = "\u00a0"
@@ -93,11 +99,49 @@ def row_details(detail: Mapping[str, float]) -> str:
     return "; ".join(found)
 
 
-def verdict_banner(evidence: Evidence) -> Banner:
-    """Put an Evidence into plain words."""
-    general, at_level = _HEADLINES[evidence.verdict]
-    headline = f"{at_level} at the {evidence.level} level" if evidence.level else general
-    return Banner(TONES[evidence.verdict], headline, (evidence.reason,), _figures(evidence))
+def banner(
+    manifest: Mapping[str, Any], evidence: Evidence | None, quality: Quality, *, names: bool
+) -> Banner:
+    """Say in a few words what came of a run.
+
+    Args:
+        manifest: Its redacted manifest.
+        evidence: What was measured; it decides, if there is any.
+        quality: How much the pictures changed.
+        names: Whether places, and errors that may name items, can be shown.
+    """
+    verb, status, error = manifest["verb"], manifest["status"], manifest["error"]
+    if evidence is not None:
+        general, at_level = _HEADLINES[evidence.verdict]
+        headline = f"{at_level} at the {evidence.level} level" if evidence.level else general
+        return Banner(TONES[evidence.verdict], headline, (evidence.reason,), _figures(evidence))
+    if status != "done":
+        sentences = ["The same command continues where this run stopped."]
+        if error and names:
+            sentences = [str(error[part]) for part in ("what", "why", "fix") if error.get(part)]
+        elif error:
+            sentences = [f"{error['type']} stopped the run; run.json names the items."]
+        headline = {"running": "Not finished", "interrupted": "Interrupted", "failed": "Failed"}[status]
+        return Banner("bad" if status == "failed" else "unsure", headline, tuple(sentences))
+    if verb == "protect":
+        clean, protected = (
+            side["uri"] if side and names else word
+            for side, word in ((manifest["input"], "DATA"), (manifest["output"], "OUT"))
+        )
+        command = shlex.join(["noli", "verify", protected, "--clean", clean])
+        return Banner("none", "Not verified yet", (_UNVERIFIED,), command=command)
+    if verb == "undo":
+        sentence = f"{count(quality.items, 'picture')} restored with the key."
+        psnr = next((measure for measure in quality.measures if measure.name == "psnr"), None)
+        if psnr is None:
+            sentence += " The originals were not at hand, so nobody compared the result with them."
+            return Banner("none", "Restored", (sentence,), mark=MARKS["good"])
+        figures = (
+            ("PSNR against the originals", in_words(psnr.mean)),
+            ("Worst picture", in_words(psnr.worst)),
+        )
+        return Banner("none", "Restored", (sentence,), figures, mark=MARKS["good"])
+    return Banner("none", "Finished", ("The run is complete.",))
 
 
 def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
@@ -117,40 +161,3 @@ def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     if evidence.bound is not None:
         shown.append(("Bound, fixed beforehand", f"{evidence.bound:.4g}"))
     return tuple(shown)
-
-
-def unverified_banner(clean: str, protected: str) -> Banner:
-    """Return the banner of protected data that nobody has tested yet, with the command that tests it."""
-    said = (
-        "The pictures were protected, but nobody has measured yet whether the protection holds. "
-        "Until then it is a promise, not a result. This command trains fresh models and measures it:"
-    )
-    command = shlex.join(["noli", "verify", protected, "--clean", clean])
-    return Banner("none", "Not verified yet", (said,), command=command)
-
-
-def restored_banner(items: int, figures: tuple[tuple[str, str], ...]) -> Banner:
-    """Return the banner of a finished undo: how close the restored pictures came to the originals."""
-    sentence = f"{count(items, 'picture')} restored with the key."
-    if not figures:
-        sentence += " The originals were not at hand, so nobody compared the result with them."
-    return Banner("none", "Restored", (sentence,), figures, mark=MARKS["good"])
-
-
-def status_banner(status: str, error: Mapping[str, Any] | None, *, names: bool) -> Banner:
-    """Return the banner of a run without a verdict: unfinished, failed, or of a verb that makes no claim.
-
-    Args:
-        status: Status of the run.
-        error: Why it stopped, as the manifest has it.
-        names: Whether the text of the error, which may name items, can be shown.
-    """
-    if status == "done":
-        return Banner("none", "Finished", ("The run is complete.",))
-    sentences = ["The same command continues where this run stopped."]
-    if error and names:
-        sentences = [str(error[part]) for part in ("what", "why", "fix") if error.get(part)]
-    elif error:
-        sentences = [f"{error['type']} stopped the run; run.json names the items."]
-    headline = {"running": "Not finished", "interrupted": "Interrupted", "failed": "Failed"}[status]
-    return Banner("bad" if status == "failed" else "unsure", headline, tuple(sentences))
