@@ -27,8 +27,6 @@ _MISSING = {
     "unlike": "of another size",
     "unreadable": "unreadable",
 }
-
-
 Sheet = Annotated[
     Path | None, Option("--output", "-o", metavar="FILE.png", help="Also write a picture of examples.")
 ]

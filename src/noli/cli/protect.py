@@ -46,12 +46,8 @@ def protect(
     data: Annotated[str, Argument(help="Folder, CSV, .npz, Parquet or URL with the originals.")],
     output: OutDir,
     key: Annotated[Path | None, Option(help="The owner's key file.")] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Count, estimate time and disk, write nothing.")
-    ] = False,
-    preview: Annotated[
-        int | None, Option(metavar="N", min=1, help="Only write a picture of N examples.")
-    ] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only count, and estimate time and disk.")] = False,
+    preview: Annotated[int | None, Option(metavar="N", min=1, help="Only draw N examples.")] = None,
     json: Json = False,
     settings: Settings = None,
     config: Config = None,
@@ -68,6 +64,7 @@ def protect(
 ) -> None:
     """Protect a data set with one method."""
     from noli import api, options
+    from noli.engine.request import run_folder
 
     out = console.Output(json=json, quiet=quiet)
     call: dict[str, Any] = {
@@ -88,7 +85,8 @@ def protect(
     document: dict[str, Any] = {}
     words: list[Any] = []
     if preview is not None:
-        page = _preview(data, output, preview, call)
+        place = run_folder(output).with_suffix(".preview.png")
+        page = api.preview(data, output, n=preview, path=place, **call)
         document = {"preview": str(page), "examples": preview}
         words = [
             f"Preview: {page}",
@@ -101,14 +99,6 @@ def protect(
         if not plan.fits:
             out.warn("the output will not fit on the disk")
     out.result(document, *words)
-
-
-def _preview(data: str, output: str, n: int, call: dict[str, Any]) -> Path:
-    from noli import api
-    from noli.engine.request import run_folder
-
-    beside = run_folder(output)
-    return api.preview(data, output, n=n, path=beside.with_name(beside.stem + ".preview.png"), **call)
 
 
 def _plan(plan: Plan) -> Any:
