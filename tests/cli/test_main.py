@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -115,19 +116,58 @@ def test_version(noli: Run) -> None:
 
 
 def test_every_help_page_exists_and_says_something(noli: Run) -> None:
-    for verb in main.InOrder.ORDER:
+    for verb in main.COMMANDS:
         done = noli(verb, "--help")
         assert done.code == 0
         assert len(done.out) > 200, verb
 
 
+OPTION = re.compile(r"^│ (?:[* ]  )?(-\S+)", re.MULTILINE)
+PAGES = [
+    *main.COMMANDS,
+    "protect cuda",
+    *(f"key {verb}" for verb in ("new", "commit", "show", "rotate", "revoke")),
+]
+
+
+@pytest.mark.parametrize("words", PAGES)
+def test_help_shows_at_most_eight_options(noli: Run, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = noli(*words.split(), "--help").out
+    assert "--help" in OPTION.findall(said)
+    assert len(OPTION.findall(said)) <= 8
+    assert all(len(line) <= 80 for line in said.splitlines())
+    assert "…" not in said, "something was cut off"
+
+
+@pytest.mark.parametrize(
+    ("words", "rare"),
+    [
+        ("protect cuda", "--config --format --metadata --on-error --labels --workers --run --jitter --quiet"),
+        ("verify", "--config --labels --run --quiet"),
+        ("undo", "--workers --run --quiet"),
+        ("diff", "--labels --quiet"),
+        ("demo", "--config --quiet"),
+    ],
+)
+def test_help_all_shows_the_rare_options(noli: Run, words: str, rare: str) -> None:
+    short, full = (noli(*words.split(), flag) for flag in ("--help", "--help-all"))
+    assert full.code == 0
+    assert "More options: --help-all" in short.out
+    assert "--help-all" not in full.out
+    assert set(OPTION.findall(full.out)) >= {*OPTION.findall(short.out), *rare.split()}
+    assert not set(rare.split()) & set(OPTION.findall(short.out))
+    assert noli(*words.split(), "--help").out == short.out
+
+
+def test_every_group_is_tested() -> None:
+    assert main.COMMANDS.keys() <= set(PAGES)
+
+
 def test_numbers_are_written_for_people() -> None:
-    assert [console.size(n) for n in (0, 999, 1000, 2.5e6, 3e9, 4e12)] == [
-        "0 B", "999 B", "1.0 kB", "2.5 MB", "3.0 GB", "4.0 TB"
-    ]  # fmt: skip
-    assert [console.duration(s) for s in (0.26, 9.96, 59.4, 130, 11100)] == [
-        "0.3 s", "10.0 s", "59 s", "2 min 10 s", "3 h 5 min"
-    ]  # fmt: skip
+    assert (console.spread(0.5, 0.25, "", 3), console.spread(None, None)) == (
+        "0.500 on average, 0.250 at worst", "-"
+    )  # fmt: skip
     assert (console.percent(0.5338), console.percent(None)) == ("53.4 %", "-")
 
 

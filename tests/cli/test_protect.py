@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from PIL import Image
 
 from noli import registry
-from noli.cli import dynamic, protect
+from noli.cli import console, dynamic, protect
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
 from noli.core.run import Run as RunFolder
@@ -320,7 +319,7 @@ def test_flags_carry_type_meaning_and_default(capsys: pytest.CaptureFixture[str]
     def body(spec: Spec, data: str, *, method_options: dict[str, object]) -> None:
         got.update(method_options, data=data, name=spec.name)
 
-    run = typer.main.get_command(dynamic.command(GREEDY, body, "Help text."))
+    run = dynamic.command(GREEDY, body, "Help text.")
     run.main(["in", "--level", "8/255", "--fast"], standalone_mode=False)
     assert got == {"level": "8/255", "fast": True, "data": "in", "name": "protect/greedy"}
     got.clear()
@@ -329,6 +328,10 @@ def test_flags_carry_type_meaning_and_default(capsys: pytest.CaptureFixture[str]
     run.main(["--help"], standalone_mode=False)
     said = capsys.readouterr().out
     assert "Help text." in said
+    assert "Default: 3" in said
+    assert "--level" not in said
+    run.main(["--help-all"], standalone_mode=False)
+    said = capsys.readouterr().out
     assert "Default: 0.5" in said
     assert "--no-fast" in said
 
@@ -360,8 +363,59 @@ def test_a_plan_warns_when_it_resumes_or_does_not_fit(
     assert "will not fit" in done.err
 
 
+@pytest.mark.parametrize(
+    ("count", "label", "says"),
+    [
+        ("skipped", "left out", "3 unreadable, listed in safe.noli/events.jsonl"),
+        ("removed_from_source", "gone", "3 are no longer in the source"),
+        ("outputs_changed", "changed", "3 files in the output are not as noli wrote them"),
+        ("outputs_gone", "lost", "3 files of the output are gone, and so are their originals"),
+        ("companions_kept", "kept", "3 other files were changed in the output and stay"),
+        ("protected_missing", "missing", "3 protected files are gone and were left out"),
+    ],
+)
+def test_what_a_run_found_is_said(count: str, label: str, says: str) -> None:
+    rows = console.notices({"items": 9, "outputs_changed": 0, count: 3}, "safe.noli")
+    assert [(head, str(text).startswith(says)) for head, text in rows] == [(label, True)]
+
+
+def test_changes_on_both_sides_are_shown(noli: Run, made: tuple[Path, Path], owner: Path) -> None:
+    photos, safe = made
+    words = ("protect", "cuda", photos, "-o", safe, "--key", owner, "-j", 1)
+    (photos / "README.md").write_text("one")
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(photos / "class-0/later.png")
+    assert noli(*words).code == 0
+    (photos / "class-0/0.png").unlink()  # its copy stays
+    (photos / "class-1/1.png").unlink()
+    (safe / "class-1/1.png").unlink()
+    (safe / "class-2/2.png").write_bytes(b"edited")
+    (safe / "README.md").write_text("edited, and longer")
+    (photos / "README.md").write_text("two")
+    Image.new("RGB", (16, 16), (3, 2, 1)).save(photos / "class-0/last.png")
+    said = [line.split(maxsplit=1) for line in noli(*words).out.splitlines() if line.strip()]
+    shown = dict(said)
+    assert shown["gone"].startswith("2 are no longer in the source")
+    assert shown["changed"].startswith("1 files in the output")
+    assert shown["lost"].startswith("1 files of the output are gone")
+    assert shown["kept"].startswith("1 other files were changed")
+    found = noli(*words, "--json").json["results"]
+    counts = ("removed_from_source", "outputs_changed", "outputs_gone", "companions_kept")
+    assert [found[count] for count in counts] == [2, 1, 1, 1]
+
+
+def test_undo_tells_what_was_missing(noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path) -> None:
+    _, safe = made
+    (safe / "class-0/3.png").unlink()
+    words = ("undo", safe, "--key", owner, "-j", 1)
+    said = noli(*words, "-o", tmp_path / "back").out
+    assert "59 pictures" in said
+    assert "1 protected files are gone and were left out" in said
+    document = noli(*words, "-o", tmp_path / "back2", "--json").json
+    assert (document["items"], document["missing"], document["results"]["protected_missing"]) == (59, 1, 1)
+
+
 def test_restored_in_words() -> None:
-    from noli.cli.compare import _restored
+    from noli.cli.data import _restored
 
     assert "not where they were" in _restored(0, 0, None, None)
     assert _restored(5, 5, None, None) == "5 of 5 are identical to the original"

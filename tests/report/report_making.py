@@ -10,6 +10,8 @@ import numpy as np
 from noli.core.evidence import Evidence, LevelVerdict, Row
 from noli.core.run import Run
 from noli.ops import metrics
+from noli.report.build import render_html
+from noli.report.facts import gather
 
 COMMITMENT = "c0ffee" * 10 + "beef"
 LEVEL_ROWS = (
@@ -93,7 +95,6 @@ def record(index: int, path: str, **changes: Any) -> dict[str, Any]:
         "bits": 8,
         "shape": list(first.shape),
         "psnr": metrics.finite(metrics.psnr(first, second)),
-        "ssim": metrics.ssim(first, second),
         "linf": metrics.linf(first, second),
         "notes": [],
         "extra": {},
@@ -146,3 +147,10 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+def build(
+    run: Run, found: Evidence | None = None, *, pictures: bool = True, protect_run: Run | None = None
+) -> str:
+    """Return the page of a run, without writing anything."""
+    return render_html(gather(run, found, pictures=pictures, protect_run=protect_run))

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_making import Page, evidence
+from report_making import Page, build, evidence
 
 from noli.core.errors import DataError, OutputExists
 from noli.core.manifest import DataInfo
 from noli.core.run import Run
-from noli.report import build
 from noli.report.build import write_report
 
 
@@ -116,6 +115,15 @@ def test_verdict_in_words_with_every_level(
     for row in evidence().rows:
         assert row.name in page.text
         assert row.about in page.text
+
+
+def test_tabs_say_what_the_worst_attempt_did(protect_run: Callable[..., Run]) -> None:
+    run, found = protect_run(), evidence("not supported")
+    text = Page(build(run, found)).text
+    assert "“leaked-pairs” (Undoes the filter from one leaked pair per class), recognised 82.0 %" in text
+    assert text.count("The claim was made at this level") == 1
+    assert "not tested" not in text
+    assert "not tested" in Page(build(run, found.model_copy(update={"levels": found.levels[:2]}))).text
 
 
 def test_a_protect_run_without_evidence_says_what_to_run(

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from report_making import COMMITMENT, Page, evidence, record
+from report_making import COMMITMENT, Page, build, evidence, record
 
 from noli.core.errors import DataError
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.run import Run
-from noli.report import build, write_report
+from noli.report.build import write_report
 
 HOSTILE = [
     "<script>alert(1)</script>/a.png",
@@ -79,7 +79,7 @@ def test_secrets_never_appear(protect_run: Callable[..., Run], tmp_path: Path) -
         },
         state={"filters": "state-stays-in-run-json"},
     )
-    write_report(run, evidence=evidence(config={"password": "pw-77", "seeds": 3}))
+    write_report(run.path, evidence=evidence(config={"password": "pw-77", "seeds": 3}))
     for name in ("report.html", "report.json", "card.md"):
         text = (run.path / name).read_text(encoding="utf-8")
         assert key.commit() in text
@@ -110,7 +110,7 @@ def test_without_pictures_nothing_names_a_patient(protect_run: Callable[..., Run
     )
     run.update(results={"worst": "Doe_Jane_3", "psnr_mean": 31.0})
     found = evidence(reason=f"Read from {tmp_path / 'Doe_ward'}.", config={"clean": "/Doe_ward", "seeds": 3})
-    page = write_report(run, tmp_path / "out.html", evidence=found, pictures=False)
+    page = write_report(run.path, tmp_path / "out.html", evidence=found, pictures=False)
     for file in (page, run.path / "report.html", run.path / "report.json", run.path / "card.md"):
         text = file.read_text(encoding="utf-8")
         assert "Doe_" not in text, file.name

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import RenderableType
 from rich.text import Text
 
 from noli.cli import console
 from noli.cli.shared import Json
-
-if TYPE_CHECKING:
-    from noli.core.method import Spec
 
 _MARKS = {
     "ok": ("ok", "green"),
@@ -20,13 +16,6 @@ _MARKS = {
     "problem": ("FAIL", "bold red"),
     "info": ("-", "dim"),
 }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("list")(list_methods)
-    app.command("explain")(explain)
-    app.command("doctor")(doctor)
 
 
 def list_methods(
@@ -60,37 +49,29 @@ def explain(
 
     card = look_up(method)
     spec = card.spec
-    needs = ", ".join(sorted(spec.needs)) or "nothing but images"
-    blocks: list[RenderableType] = [
+    facts: console.Rows = [
+        ("paper", spec.card.paper),
+        ("needs", ", ".join(sorted(spec.needs)) or "nothing but images"),
+        ("reversible", "yes, with the key: noli undo" if spec.reversible else "no"),
+    ]
+    flags = {name: "--" + name.replace("_", "-") for name in spec.options}
+    console.Output(json=json).result(
+        card.as_dict(),
         Text(f"{spec.name}: {spec.card.title}", style="bold"),
-        console.grid(
-            [
-                ("paper", spec.card.paper),
-                ("needs", needs),
-                ("reversible", "yes, with the key: noli undo" if spec.reversible else "no"),
-            ]
-        ),
+        console.grid(facts),
         _bullets("Stops", spec.card.stops),
         _bullets("Does not stop", spec.card.does_not_stop),
         console.table(
             "Options (of their own, or with --set name=value)",
             ["name", "value", "default", "meaning"],
-            [(_flag(spec, row.name), row.type, row.default, row.help) for row in card.options],
+            [(flags.get(row.name, row.name), row.type, row.default, row.help) for row in card.options],
         ),
-    ]
-    if spec.card.bibtex:
-        blocks.append(Text("\n" + spec.card.bibtex.strip(), style="dim"))
-    console.Output(json=json).result(card.as_dict(), *blocks)
-
-
-def _flag(spec: Spec, name: str) -> str:
-    return "--" + name.replace("_", "-") if name in spec.options else name
+        Text("\n" + spec.card.bibtex.strip(), style="dim"),
+    )
 
 
 def _bullets(head: str, lines: tuple[str, ...]) -> Text:
-    text = Text(f"\n{head}\n", style="bold")
-    text.append("\n".join(f"  - {line}" for line in lines), style="not bold")
-    return text
+    return Text.assemble((f"\n{head}", "bold"), *(f"\n  - {line}" for line in lines))
 
 
 def doctor(json: Json = False) -> None:
@@ -98,11 +79,8 @@ def doctor(json: Json = False) -> None:
     from noli.api import doctor as check
 
     report = check()
-    rows = []
-    for item in report.checks:
-        mark, style = _MARKS[item.status]
-        rows.append((Text(mark, style=style), item.name, item.found, item.fix or ""))
-    out = console.Output(json=json)
-    out.result(report.as_dict(), console.table("", ["", "check", "found", "what to do"], rows))
+    rows = [(Text(*_MARKS[item.status]), item.name, item.found, item.fix or "") for item in report.checks]
+    table = console.table("", ["", "check", "found", "what to do"], rows)
+    console.Output(json=json).result(report.as_dict(), table)
     if not report.ok:
         raise typer.Exit(3)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -15,7 +15,21 @@ from rich.text import Text
 
 from noli.core.errors import NoliError
 
+if TYPE_CHECKING:
+    from noli.engine.progress import Progress
+
 MAX_ITEMS = 20
+Rows = list[tuple[str, RenderableType]]
+_VERDICTS = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow"}
+# Count in the results of a run -> label and meaning, shown where it is not zero.
+_NOTICES = {
+    "skipped": ("left out", "unreadable, listed in {run}/events.jsonl"),
+    "removed_from_source": ("gone", "are no longer in the source; their copies in the output stay"),
+    "outputs_changed": ("changed", "files in the output are not as noli wrote them; they stay as they are"),
+    "outputs_gone": ("lost", "files of the output are gone, and so are their originals"),
+    "companions_kept": ("kept", "other files were changed in the output and stay as they are"),
+    "protected_missing": ("missing", "protected files are gone and were left out"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,12 @@ class Output:
     json: bool = False
     quiet: bool = False
 
+    def progress(self) -> Progress:
+        """Return where progress goes: nowhere, a bar on a terminal, or plain lines."""
+        from noli.engine.progress import for_terminal
+
+        return for_terminal(quiet=self.quiet or self.json)
+
     def result(self, document: Mapping[str, Any], *blocks: RenderableType) -> None:
         """Print the result: the document with ``--json``, otherwise the readable blocks."""
         if self.json:
@@ -43,44 +63,50 @@ class Output:
     def hint(self, text: str) -> None:
         """Print a note for a person on stderr, unless ``--quiet`` or ``--json``."""
         if not (self.quiet or self.json):
-            _console(sys.stderr).print(Text(text, style="dim"))
+            _console(sys.stderr).print(text, style="dim")
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, whatever the flags."""
-        _console(sys.stderr).print(Text(f"warning: {text}", style="yellow"))
+        _console(sys.stderr).print(f"warning: {text}", style="yellow")
 
 
 def _console(stream: Any) -> Console:
-    # Piped output keeps long paths on one line, so that other programs can read it.
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 100
-    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty(), width=width)
+    # Piped output keeps long paths on one line, so that other programs can read it. Names of files and
+    # classes are shown as they are: no markup.
+    terminal = stream.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else 100
+    return Console(
+        file=stream, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, width=width
+    )
 
 
-def grid(rows: Sequence[tuple[str, object]]) -> Table:
+def grid(rows: Sequence[tuple[str, RenderableType]]) -> Table:
     """Return label-value lines as a borderless table."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in rows:
-        table.add_row(Text(label), value if isinstance(value, Text) else Text(str(value)))
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0) -> Table:
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], right: int = 0
+) -> Table:
     """Return a plain table; the last ``right`` columns are aligned to the right."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(columns):
-        numeric = place >= len(columns) - right
-        made.add_column(
-            column,
-            justify="right" if numeric else "left",
-            overflow="fold",
-            no_wrap=numeric,
-            header_style="bold",
-        )
+    for left, column in enumerate(columns, start=right - len(columns)):
+        align: Any = {"justify": "right", "no_wrap": True} if left >= 0 else {}
+        made.add_column(column, overflow="fold", header_style="bold", **align)
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        made.add_row(*row)
     return made
+
+
+def notices(results: Mapping[str, Any], run: object) -> Rows:
+    """Return what a run found different from what was expected, in words."""
+    found = [(results.get(count), words) for count, words in _NOTICES.items()]
+    return [(label, f"{n:,} {meaning.format(run=run)}") for n, (label, meaning) in found if n]
 
 
 def show_error(error: NoliError, *, as_json: bool) -> None:
@@ -90,16 +116,14 @@ def show_error(error: NoliError, *, as_json: bool) -> None:
         return
     console = _console(sys.stderr)
     console.print(Text.assemble(("noli: ", "bold red"), (error.what, "bold")))
-    rows = [("where", error.where), ("why", error.why), ("do", error.fix)]
-    lines = [(head, text) for head, text in rows if text]
-    if lines:
-        console.print(grid([(f"  {head}", text) for head, text in lines]))
+    rows = [("  where", error.where), ("  why", error.why), ("  do", error.fix)]
+    console.print(grid([(head, text) for head, text in rows if text]), end="")
     # What stands under `where` already is not listed again.
     items = () if error.items == (error.where,) else error.items
     for item in items[:MAX_ITEMS]:
-        console.print(Text(f"  - {item}"))
+        console.print(f"  - {item}")
     if len(items) > MAX_ITEMS:
-        console.print(Text(f"  ... and {len(items) - MAX_ITEMS} more", style="dim"))
+        console.print(f"  ... and {len(items) - MAX_ITEMS} more", style="dim")
 
 
 def error_document(error: NoliError) -> dict[str, object]:
@@ -115,27 +139,18 @@ def error_document(error: NoliError) -> dict[str, object]:
     }
 
 
+def verdict(word: str, text: str = "") -> Text:
+    """Return a verdict in its colour; `text` replaces the word."""
+    return Text(text or word, style=_VERDICTS[word])
+
+
 def percent(value: float | None) -> str:
     """Return a fraction as ``53.4 %``; ``-`` for None."""
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def size(count: float) -> str:
-    """Return a number of bytes in the unit a person would use."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as ``4 s``, ``2 min 10 s`` or ``3 h 5 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def spread(mean: float | None, low: float | None, unit: str = " dB", digits: int = 1) -> str:
+    """Return mean and worst of a data set; ``-`` for None."""
+    if mean is None or low is None:
+        return "-"
+    return f"{mean:.{digits}f}{unit} on average, {low:.{digits}f}{unit} at worst"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import RenderableType
-from rich.text import Text
+from typer import Argument, Option
 
 from noli.cli import console
+from noli.cli.console import percent, verdict
 from noli.cli.shared import Config, Json, Quiet, Settings
+from noli.report.words import duration
 
 if TYPE_CHECKING:
     from noli.api import DemoResult
-
 
 NOTE = (
     "What these photographs show: the published mode works here mostly through its change of brightness "
@@ -23,52 +23,32 @@ NOTE = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
-    app.command("demo")(demo)
-
-
 def demo(
-    dest: Annotated[str, typer.Argument(help="Folder for everything the demo makes.")] = "demo-run",
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="PATH", help="Your own labelled pictures instead.")
-    ] = None,
+    dest: Annotated[str, Argument(help="Folder for everything the demo makes.")] = "demo-run",
+    data: Annotated[str | None, Option(metavar="PATH", help="Your own labelled pictures instead.")] = None,
+    json: Json = False,
     settings: Settings = None,
     config: Config = None,
-    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Key, protect, verify, undo, report: the whole story in a few minutes on two cores."""
     from noli import api, options
-    from noli.engine.progress import for_terminal
 
     out = console.Output(json=json, quiet=quiet)
     given = options.read_settings(settings or (), config)
-    found = api.demo(
-        dest, data, progress=for_terminal(quiet=quiet or json), say=out.hint, config=given or None
-    )
+    found = api.demo(dest, data, progress=out.progress(), say=out.hint, config=given or None)
     out.result(found.as_dict(), *_story(found))
 
 
 def _story(found: DemoResult) -> list[RenderableType]:
-    from noli.cli.verify import STYLES
-
     accuracies = [
-        ("the original pictures", console.percent(found.clean)),
-        ("pictures protected as published (paper mode)", console.percent(found.paper)),
-        ("control: brightened as published, no filter", console.percent(found.brightened)),
-        ("pictures protected with the default mode (keyed)", console.percent(found.keyed)),
-        ("guessing", console.percent(found.chance)),
+        ("the original pictures", percent(found.clean)),
+        ("pictures protected as published (paper mode)", percent(found.paper)),
+        ("control: brightened as published, no filter", percent(found.brightened)),
+        ("pictures protected with the default mode (keyed)", percent(found.keyed)),
+        ("guessing", percent(found.chance)),
     ]
-    levels = [
-        (
-            Text(level.verdict, style=STYLES[level.verdict]),
-            level.level,
-            level.worst,
-            console.percent(level.value),
-        )
-        for level in found.evidence.levels
-    ]
+    levels = [(verdict(at.verdict), at.level, at.worst, percent(at.value)) for at in found.evidence.levels]
     undo = "identical" if found.undo_psnr is None else f"{found.undo_psnr:.1f} dB PSNR to the originals"
     return [
         console.table("A network trained on ...", ["", "recognises of new pictures"], accuracies, right=1),
@@ -85,7 +65,7 @@ def _story(found: DemoResult) -> list[RenderableType]:
             [
                 ("verdict", found.evidence.reason),
                 ("undo", f"with the key: {undo}"),
-                ("time", console.duration(found.seconds)),
+                ("time", duration(found.seconds)),
                 ("report", str(found.report.resolve())),
             ]
         ),

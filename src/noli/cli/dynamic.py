@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from noli import registry
-from noli.cli.shared import METHOD
+from noli import options, registry
+from noli.cli.shared import Brief
 from noli.core.errors import UsageError
 from noli.core.method import Spec
 
+VISIBLE = 1  # a method's flags in the short help, which has room for eight options in all
 Body = Callable[..., None]
 
 
@@ -23,8 +24,10 @@ def flag_fields(spec: Spec, body: Body) -> tuple[str, ...]:
     return tuple(name for name in spec.options if name not in taken)
 
 
-def command(spec: Spec, body: Body, help_text: str) -> typer.Typer:
-    """Make a one-command application for a method.
+def command(spec: Spec, body: Body, help_text: str) -> Any:
+    """Make the command of a method.
+
+    ``--help`` shows the method's first flag, ``--help-all`` the others, too.
 
     Args:
         spec: The method.
@@ -40,18 +43,19 @@ def command(spec: Spec, body: Body, help_text: str) -> typer.Typer:
         picked = {name: values.pop(name) for name in own}
         body(spec, **values, method_options={n: v for n, v in picked.items() if v is not None})
 
-    added = [_parameter(spec, name) for name in own]
+    added = [_parameter(spec, name, hidden=place >= VISIBLE) for place, name in enumerate(own)]
     run.__signature__ = inspect.Signature([*shared, *added])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in [*shared, *added]}
-    run.__doc__ = help_text
+    return _made(spec.name, run, help_text)
+
+
+def _made(name: str, function: Callable[..., None], help_text: str) -> Any:
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command(spec.name)(run)
-    return app
+    app.command(name, cls=Brief, help=help_text)(function)
+    return typer.main.get_command(app)
 
 
-def _parameter(spec: Spec, name: str) -> inspect.Parameter:
-    from noli import options
-
+def _parameter(spec: Spec, name: str, *, hidden: bool) -> inspect.Parameter:
     field = spec.config.model_fields[name]
     default = options.show(field.get_default(call_default_factory=True, validated_data={}))
     plain = field.annotation is bool
@@ -61,9 +65,10 @@ def _parameter(spec: Spec, name: str) -> inspect.Parameter:
         help=f"{options.meaning(spec.config, name).rstrip('.')}. Default: {default}.",
         metavar=None if plain else options.type_name(field.annotation),
         show_default=False,
-        rich_help_panel=METHOD,
+        rich_help_panel="Method options",
+        hidden=hidden,
     )
-    kind = (bool if plain else str) | None
+    kind: Any = (bool if plain else str) | None
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
     )
@@ -78,17 +83,12 @@ def method_group(family: str, body: Body) -> type[TyperGroup]:
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
             # Listing needs one line per method only; importing them all would cost seconds.
-            line = registry.entry(f"{family}/{cmd_name}")
-            stub = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-            stub.command(cmd_name, help=line.summary)(lambda: None)
-            return typer.main.get_command(stub)
+            return _made(cmd_name, lambda: None, registry.entry(f"{family}/{cmd_name}").summary)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            if args[0].startswith("-"):
-                return super().resolve_command(ctx, args)
             spec = _find(family, args[0])
             line = f"{spec.card.title}. {registry.entry(spec.name).summary}."
-            return args[0], typer.main.get_command(command(spec, body, line)), args[1:]
+            return args[0], command(spec, body, line), args[1:]
 
     return MethodGroup
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.shared import Json, PassFile, load_key, passphrase, phrase_for
@@ -13,26 +14,17 @@ from noli.cli.shared import Json, PassFile, load_key, passphrase, phrase_for
 if TYPE_CHECKING:
     from noli.core.key import Key
 
-KeyPath = Annotated[Path, typer.Argument(help="The key file.")]
+KeyPath = Annotated[Path, Argument(help="The key file.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command group of this file."""
-    group = typer.Typer(help="Make, show, publish and replace the owner's key.", no_args_is_help=True)
-    group.command("new")(new)
-    group.command("commit")(commit)
-    group.command("show")(show)
-    group.command("rotate")(rotate)
-    group.command("revoke")(revoke)
-    app.add_typer(group, name="key")
+GROUP = typer.Typer(help="Make, show, publish and replace the owner's key.", no_args_is_help=True)
 
 
+@GROUP.command()
 def new(
     path: KeyPath,
-    label: Annotated[str, typer.Option("--label", help="A public note, for example the owner's name.")] = "",
-    protect: Annotated[
-        bool, typer.Option("--passphrase", help="Protect the file with a passphrase (asked for).")
-    ] = False,
+    label: Annotated[str, Option(help="A public note, for example the owner's name.")] = "",
+    protect: Annotated[bool, Option("--passphrase", help="Protect the file with one (asked for).")] = False,
     passphrase_file: PassFile = None,
     json: Json = False,
 ) -> None:
@@ -47,17 +39,17 @@ def new(
     out.hint("Publish the commitment (not the file) before you release protected data.")
 
 
+@GROUP.command()
 def commit(path: KeyPath, passphrase_file: PassFile = None, json: Json = False) -> None:
     """Print the commitment to publish before a release; it reveals nothing about the key."""
     value = load_key(path, passphrase_file).commit()
     console.Output(json=json).result({"commitment": value}, value)
 
 
+@GROUP.command()
 def show(
     path: KeyPath,
-    public: Annotated[
-        bool, typer.Option("--public", help="Accepted for clarity: only public facts are ever shown.")
-    ] = True,
+    public: Annotated[bool, Option("--public", help="For clarity: nothing else is ever shown.")] = True,
     json: Json = False,
 ) -> None:
     """Show what may be published of every key in the file; needs no passphrase."""
@@ -74,6 +66,7 @@ def show(
     )
 
 
+@GROUP.command()
 def rotate(path: KeyPath, passphrase_file: PassFile = None, json: Json = False) -> None:
     """Add a fresh key to the file; the old one can still undo, but protects nothing new."""
     from noli.core.key import Key
@@ -84,8 +77,9 @@ def rotate(path: KeyPath, passphrase_file: PassFile = None, json: Json = False) 
     out.hint("Data protected with the older key can still be undone with this file.")
 
 
+@GROUP.command()
 def revoke(
-    path: KeyPath, key_id: Annotated[str, typer.Argument(help="Id of the key to revoke.")], json: Json = False
+    path: KeyPath, key_id: Annotated[str, Argument(help="Id of the key to revoke.")], json: Json = False
 ) -> None:
     """Mark one key of the file as revoked: it stays in the file and is refused from now on."""
     from noli.core.key import Key

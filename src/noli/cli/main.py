@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,20 +12,32 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import noli
-from noli.cli import catalog, compare, demo, keys, protect, report, verify
+from noli.cli import catalog, data, demo, keys, protect, verify
 from noli.cli.console import show_error
+from noli.cli.shared import Brief
 from noli.core.errors import Interrupted, NoliError, UsageError
+
+# In the order in which an owner needs them.
+COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
+    "demo": demo.demo,
+    "key": keys.GROUP,
+    "protect": protect.GROUP,
+    "verify": verify.verify,
+    "undo": data.undo,
+    "diff": data.diff,
+    "report": data.report,
+    "list": catalog.list_methods,
+    "explain": catalog.explain,
+    "doctor": catalog.doctor,
+}
 
 
 class InOrder(TyperGroup):
-    """Lists the commands in the order in which an owner needs them."""
-
-    ORDER = ("demo", "key", "protect", "verify", "undo", "diff", "report", "list", "explain", "doctor")
+    """Typer would list groups before commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
-        names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: self.ORDER.index(name) if name in self.ORDER else 99)
+        return list(COMMANDS)
 
 
 app = typer.Typer(
@@ -40,8 +52,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 done, but the claim is not supported (or the run failed); 2 usage; "
     "3 something is missing; 4 data problem; 130 interrupted, the same command resumes.",
 )
-for group in (demo, keys, protect, verify, compare, report, catalog):
-    group.register(app)
+for name, command in COMMANDS.items():
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name, cls=Brief)(command)
 
 
 def _version(wanted: bool) -> None:
@@ -66,46 +81,39 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after ``noli``; those of the process when None.
     """
     words = list(sys.argv[1:] if args is None else args)
-    as_json = "--json" in words
     try:
         code = typer.main.get_command(app).main(args=words, prog_name="noli", standalone_mode=False)
-    except NoliError as error:
-        return _fail(error, as_json)
-    except TyperException as error:
-        return _fail(_usage(error), as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        code = Interrupted.exit_code
+        if code != Interrupted.exit_code:
+            return code if isinstance(code, int) else 0
+        error = _typed(KeyboardInterrupt())
     except BrokenPipeError:
         # The reader of our output went away (`noli list | head`): nobody is left to tell.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return 0
-    except Exception as error:
-        return _fail(_unexpected(error), as_json)
-    if code == Interrupted.exit_code:
-        return _fail(Interrupted("Interrupted.", fix="give the same command again to resume"), as_json)
-    return code if isinstance(code, int) else 0
-
-
-def _fail(error: NoliError, as_json: bool) -> int:
+    except (Exception, KeyboardInterrupt) as problem:
+        error = _typed(problem)
     if os.environ.get("NOLI_DEBUG") == "1":
         raise error
-    show_error(error, as_json=as_json)
+    show_error(error, as_json="--json" in words)
     return error.exit_code
 
 
-def _usage(error: TyperException) -> UsageError:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "noli"
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return UsageError("A command is missing.", where=path, fix=f"see `{path} --help`")
-    return UsageError(error.format_message(), where=path, fix=f"see `{path} --help`")
-
-
-def _unexpected(error: Exception) -> NoliError:
-    wrapped = NoliError(
+def _typed(problem: BaseException) -> NoliError:
+    """Return whatever was raised as an error that says what to do."""
+    if isinstance(problem, NoliError):
+        return problem
+    if isinstance(problem, KeyboardInterrupt | typer.Abort):
+        return Interrupted("Interrupted.", fix="give the same command again to resume")
+    if isinstance(problem, TyperException):
+        context = getattr(problem, "ctx", None)
+        path = context.command_path if context is not None else "noli"
+        bare = type(problem).__name__ == "NoArgsIsHelpError"
+        what = "A command is missing." if bare else problem.format_message()
+        return UsageError(what, where=path, fix=f"see `{path} --help`")
+    error = NoliError(
         "Something went wrong inside noli.",
-        why=f"{type(error).__name__}: {error}",
+        why=f"{type(problem).__name__}: {problem}",
         fix="set NOLI_DEBUG=1 to see where, and report it with `noli doctor --json`",
     )
-    wrapped.__cause__ = error
-    return wrapped
+    error.__cause__ = problem
+    return error

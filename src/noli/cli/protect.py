@@ -7,85 +7,66 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import RenderableType
+from rich.filesize import decimal
+from typer import Argument, Option
 
 from noli.cli import console
+from noli.cli.console import Rows
+from noli.cli.dynamic import method_group
 from noli.cli.shared import (
-    OUTPUT,
     Config,
     Json,
     Labels,
     OutDir,
-    PassFile,
     Quiet,
+    RarePassFile,
     RunDir,
     Settings,
     Workers,
     load_key,
 )
 from noli.core.method import Spec
+from noli.report.words import duration
 
 if TYPE_CHECKING:
     from noli.api import ProtectRun
     from noli.engine.plan import Plan
 
-Format = Annotated[
-    Literal["png", "webp", "same"],
-    typer.Option("--format", help="Lossless file format, or the source's own.", rich_help_panel=OUTPUT),
-]
+
+_FORMAT_HELP = "Lossless file format, or the source's own."
+Format = Annotated[Literal["png", "webp", "same"], Option(hidden=True, help=_FORMAT_HELP)]
 Metadata = Annotated[
-    Literal["keep", "strip"],
-    typer.Option("--metadata", help="EXIF, XMP and text of the pictures.", rich_help_panel=OUTPUT),
+    Literal["keep", "strip"], Option(hidden=True, help="EXIF, XMP and text of the pictures.")
 ]
-OnError = Annotated[
-    Literal["fail", "skip"],
-    typer.Option("--on-error", help="What to do with unreadable items.", rich_help_panel=OUTPUT),
-]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command group of this file; its sub-commands are the methods of the family."""
-    from noli.cli.dynamic import method_group
-
-    group = typer.Typer(cls=method_group("protect", protect), no_args_is_help=True)
-    app.add_typer(
-        group,
-        name="protect",
-        help="Make a protected copy of a data set: noli protect cuda DATA -o OUT --key owner.key",
-        epilog="Plug-ins are named in full: noli protect PACKAGE/NAME. See noli list.",
-    )
+OnError = Annotated[Literal["fail", "skip"], Option(hidden=True, help="What to do with unreadable items.")]
 
 
 def protect(
     spec: Spec,
-    data: Annotated[str, typer.Argument(help="Folder, CSV, .npz, Parquet or URL with the originals.")],
+    data: Annotated[str, Argument(help="Folder, CSV, .npz, Parquet or URL with the originals.")],
     output: OutDir,
-    key: Annotated[Path | None, typer.Option("--key", help="The owner's key file.")] = None,
+    key: Annotated[Path | None, Option(help="The owner's key file.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only count, and estimate time and disk.")] = False,
+    preview: Annotated[int | None, Option(metavar="N", min=1, help="Only draw N examples.")] = None,
+    json: Json = False,
     settings: Settings = None,
     config: Config = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count, estimate time and disk, write nothing.")
-    ] = False,
-    preview: Annotated[
-        int | None,
-        typer.Option("--preview", metavar="N", min=1, help="Write one picture of N examples, and stop."),
-    ] = None,
     format: Format = "png",  # noqa: A002
     metadata: Metadata = "keep",
     on_error: OnError = "fail",
+    labels: Labels = None,
     workers: Workers = None,
     run: RunDir = None,
-    labels: Labels = None,
-    passphrase_file: PassFile = None,
-    json: Json = False,
+    passphrase_file: RarePassFile = None,
     quiet: Quiet = False,
     *,
     method_options: dict[str, object],
 ) -> None:
     """Protect a data set with one method."""
     from noli import api, options
-    from noli.engine.progress import for_terminal
+    from noli.engine.request import run_folder
 
+    out = console.Output(json=json, quiet=quiet)
     call: dict[str, Any] = {
         "config": {**options.read_settings(settings or (), config), **method_options},
         "method": spec.name,
@@ -96,53 +77,42 @@ def protect(
         "on_error": on_error,
         "labels": labels,
         "run": run,
-        "progress": for_terminal(quiet=quiet or json),
+        "progress": out.progress(),
     }
-    out = console.Output(json=json, quiet=quiet)
     if preview is None and not dry_run:
         _report(out, api.protect(data, output, **call), data)
         return
-    page = _preview(data, output, preview, call) if preview is not None else None
-    shown = {} if page is None else {"preview": str(page), "examples": preview}
-    words: list[RenderableType] = []
-    if page is not None:
-        words += [
+    document: dict[str, Any] = {}
+    words: list[Any] = []
+    if preview is not None:
+        place = run_folder(output).with_suffix(".preview.png")
+        page = api.preview(data, output, n=preview, path=place, **call)
+        document = {"preview": str(page), "examples": preview}
+        words = [
             f"Preview: {page}",
             "From left to right: original, protected, difference times ten. Nothing was protected yet.",
         ]
-    if not dry_run:
-        out.result(shown, *words)
-        return
-    plan = api.plan(data, output, **call)
-    nothing = "Nothing was written." if page is None else "Nothing else was written."
-    out.result({**plan.to_dict(), **shown}, *words, _plan(plan), nothing)
-    if not plan.fits:
-        out.warn("the output will not fit on the disk")
+    if dry_run:
+        plan = api.plan(data, output, **call)
+        document = {**plan.to_dict(), **document}
+        words += [_plan(plan), "Nothing else was written." if words else "Nothing was written."]
+        if not plan.fits:
+            out.warn("the output will not fit on the disk")
+    out.result(document, *words)
 
 
-def _preview(data: str, output: str, n: int, call: dict[str, Any]) -> Path:
-    from noli import api
-    from noli.engine.request import run_folder
-
-    beside = run_folder(output)
-    return api.preview(data, output, n=n, path=beside.with_name(beside.stem + ".preview.png"), **call)
-
-
-def _plan(plan: Plan) -> RenderableType:
-    free = "unknown" if plan.disk_free is None else f"{console.size(plan.disk_free)} free"
+def _plan(plan: Plan) -> Any:
+    free = "unknown" if plan.disk_free is None else f"{decimal(plan.disk_free)} free"
     classes = f" in {len(plan.classes)} classes" if plan.classes else ", no classes"
-    rows: list[tuple[str, object]] = [
-        ("pictures", f"{_count(plan.items)}{classes} ({plan.layout})"),
-        ("unusable", _count(plan.skipped)),
+    rows: Rows = [
+        ("pictures", f"{plan.items:,}{classes} ({plan.layout})"),
+        ("unusable", f"{plan.skipped:,}"),
         ("formats", _listed(plan.formats)),
         ("sizes", _listed(plan.shapes)),
-        ("GPS positions", _count(plan.with_gps)),
-        ("disk", f"{console.size(plan.bytes_in)} in, about {console.size(plan.bytes_out)} out, {free}"),
+        ("GPS positions", f"{plan.with_gps:,}"),
+        ("disk", f"{decimal(plan.bytes_in)} in, about {decimal(plan.bytes_out)} out, {free}"),
         ("memory", f"about {plan.memory_mb:.0f} MB with {plan.workers} workers"),
-        (
-            "time",
-            f"about {console.duration(plan.seconds)}, measured on {len(plan.seconds_measured)} pictures",
-        ),
+        ("time", f"about {duration(plan.seconds)}, measured on {len(plan.seconds_measured)} pictures"),
     ]
     if plan.resumes:
         rows.append(("note", "a run for this output exists: only what is missing will be done"))
@@ -151,34 +121,27 @@ def _plan(plan: Plan) -> RenderableType:
 
 def _report(out: console.Output, run: ProtectRun, data: str) -> None:
     manifest, found = run.manifest, run.manifest.results
-    page = run.path / "report.html"
-    gone, changed = int(found.get("removed_from_source") or 0), int(found.get("outputs_changed") or 0)
-    rows: list[tuple[str, object]] = [
-        ("protected", f"{_count(found['items'])} pictures with {manifest.method}{_news(run)}"),
+    page = str(run.path / "report.html")
+    rows: Rows = [
+        ("protected", f"{found['items']:,} pictures with {manifest.method}{_news(run)}"),
         ("output", run.output),
-        ("left out", f"{_count(found['skipped'])} unreadable, listed in {run.path}/events.jsonl"),
+        *console.notices(found, run.path),
         ("GPS", _gps(found["with_gps"], manifest.args_resolved.get("metadata"))),
         ("quality", _quality(found)),
-        ("time", console.duration(manifest.resources.wall_seconds)),
-        ("report", str(page)),
-        ("gone", f"{_count(gone)} are no longer in the source; their protected copies stay"),
-        ("changed", f"{_count(changed)} protected files are no longer as noli wrote them"),
+        *([("time", duration(manifest.resources.wall_seconds))] if run.worked else []),
+        ("report", page),
     ]
-    kept = {"left out": found["skipped"], "gone": gone, "changed": changed, "time": run.worked}
-    skipped = {name for name, there in kept.items() if not there}
-    out.result(
-        {
-            "run": str(run.path),
-            "output": run.output,
-            "report": str(page),
-            "method": manifest.method,
-            "key": manifest.key.model_dump() if manifest.key else None,
-            "results": found,
-            "worked": run.worked,
-            "added": run.added,
-        },
-        console.grid([row for row in rows if row[0] not in skipped]),
-    )
+    document = {
+        "run": str(run.path),
+        "output": run.output,
+        "report": page,
+        "method": manifest.method,
+        "key": manifest.key.model_dump() if manifest.key else None,
+        "results": found,
+        "worked": run.worked,
+        "added": run.added,
+    }
+    out.result(document, console.grid(rows))
     out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
 
 
@@ -186,27 +149,31 @@ def _news(run: ProtectRun) -> str:
     if not run.worked:
         return "; already done, nothing new"
     older = run.manifest.results["items"] + run.manifest.results["skipped"] - run.added
-    return f"; {_count(run.added)} of them are new" if run.added > 0 and older > 0 else ""
+    return f"; {run.added:,} of them are new" if run.added > 0 and older > 0 else ""
 
 
 def _gps(count: int, metadata: object) -> str:
     if not count:
         return "no picture carries a position"
     if metadata == "strip":
-        return f"removed from {_count(count)} pictures"
-    return f"{_count(count)} pictures still tell where they were taken; --metadata strip removes it"
+        return f"removed from {count:,} pictures"
+    return f"{count:,} pictures still tell where they were taken; --metadata strip removes it"
 
 
 def _quality(found: dict[str, Any]) -> str:
     if found.get("psnr_mean") is None:
         return "no picture was changed"
-    text = f"PSNR {found['psnr_mean']:.1f} dB on average, {found['psnr_min']:.1f} dB at worst"
-    return text + (f", {_count(found['identical'])} unchanged" if found.get("identical") else "")
+    text = f"PSNR {console.spread(found['psnr_mean'], found['psnr_min'])}"
+    return text + (f", {found['identical']:,} unchanged" if found.get("identical") else "")
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{_count(count)} {name}" for name, count in counts.items()) or "-"
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "-"
 
 
-def _count(number: int) -> str:
-    return f"{number:,}"
+GROUP = typer.Typer(
+    cls=method_group("protect", protect),
+    no_args_is_help=True,
+    help="Make a protected copy of a data set: noli protect cuda DATA -o OUT --key owner.key",
+    epilog="Plug-ins are named in full: noli protect PACKAGE/NAME. See noli list.",
+)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
+from typer.core import TyperCommand
 
 from noli.core.errors import KeyFileError, UsageError
 
@@ -15,38 +17,42 @@ if TYPE_CHECKING:
     from noli.core.key import Key
 
 PASSPHRASE = "NOLI_PASSPHRASE"  # noqa: S105 - the name of a variable, not a secret
-METHOD, OUTPUT, RUN = "Method options", "Output", "Run"
+_PASS_HELP = f"File with the key's passphrase (else {PASSPHRASE}, else a prompt)."
+_SETTING_HELP = "Any option of the method; may be repeated."
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
-OutDir = Annotated[str, typer.Option("--output", "-o", help="Where the result goes: a new place.")]
-KeyFile = Annotated[Path, typer.Option("--key", help="The owner's key file.")]
-PassFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--passphrase-file", help=f"File with the key's passphrase (else {PASSPHRASE}, else a prompt)."
-    ),
-]
-RunDir = Annotated[
-    Path | None, typer.Option("--run", help="Run folder; default: beside the output.", rich_help_panel=RUN)
-]
+Json = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", hidden=True, help="No progress and no hints.")]
+OutDir = Annotated[str, Option("--output", "-o", help="Where the result goes: a new place.")]
+KeyFile = Annotated[Path, Option(help="The owner's key file.")]
+PassFile = Annotated[Path | None, Option(help=_PASS_HELP)]
+RarePassFile = Annotated[Path | None, Option(hidden=True, help=_PASS_HELP)]
+RunDir = Annotated[Path | None, Option(hidden=True, help="Run folder; default: beside the output.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", "-j", min=1, help="Processes; default: all cores.", rich_help_panel=RUN),
+    Option("--workers", "-j", metavar="N", min=1, hidden=True, help="Processes; default: all cores."),
 ]
 Labels = Annotated[
-    str | None,
-    typer.Option(
-        "--labels", metavar="COLUMN", help="Column with the class, for table layouts.", rich_help_panel=OUTPUT
-    ),
+    str | None, Option(metavar="COLUMN", hidden=True, help="Column with the class, in tables.")
 ]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any option of the method; may be repeated."),
-]
+Settings = Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=_SETTING_HELP)]
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Options of the method from a file.")
+    Path | None, Option(metavar="FILE.yaml", hidden=True, help="Options of the method from a file.")
 ]
+
+
+class Brief(TyperCommand):
+    """A command whose ``--help`` leaves rare options (``hidden=True``) out; ``--help-all`` shows all."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command."""
+        rare = [option for option in self.params if getattr(option, "hidden", False)]
+        if "--help-all" in args:
+            args = ["--help"]
+            for option in rare:
+                option.hidden = False  # type: ignore[attr-defined]
+        elif rare:
+            self.epilog = "More options: --help-all"
+        return super().parse_args(ctx, args)
 
 
 def load_key(path: Path, passphrase_file: Path | None = None, key_id: str | None = None) -> Key:
@@ -63,21 +69,14 @@ def load_key(path: Path, passphrase_file: Path | None = None, key_id: str | None
     """
     from noli.core.key import Key
 
-    _refuse_revoked(path, key_id)
-    return Key.load(path, passphrase=phrase_for(path, passphrase_file), key_id=key_id)
-
-
-def _refuse_revoked(path: Path, key_id: str | None) -> None:
-    """Say that a needed key was revoked; the key file itself could only advise to use another."""
-    from noli.core.key import Key
-
     if key_id and any(e["id"] == key_id and e["state"] == "revoked" for e in Key.keyring(path)):
-        raise KeyFileError(
+        raise KeyFileError(  # the key file itself could only advise to use another
             "The key that protected this data was revoked.",
             where=f"{path}, key {key_id}",
             why="noli uses a revoked key for nothing, and no other key can undo this data",
             fix="take a copy of the key file from before `noli key revoke`, or go back to your originals",
         )
+    return Key.load(path, passphrase=phrase_for(path, passphrase_file), key_id=key_id)
 
 
 def phrase_for(path: Path, file: Path | None = None) -> str | None:
@@ -105,16 +104,13 @@ def passphrase(path: Path, file: Path | None = None, *, confirm: bool = False) -
         if not text:
             raise UsageError("The passphrase file is empty.", where=str(file))
         return text
-    if os.environ.get(PASSPHRASE):
-        return os.environ[PASSPHRASE]
-    if _on_a_terminal():
-        answer: str = typer.prompt(
-            f"Passphrase for {path}", hide_input=True, confirmation_prompt=confirm, err=True
-        )
-        return answer
-    raise KeyFileError(
-        "The key needs a passphrase.", where=str(path), fix=f"give --passphrase-file FILE or set {PASSPHRASE}"
-    )
+    if given := os.environ.get(PASSPHRASE):
+        return given
+    if not _on_a_terminal():
+        fix = f"give --passphrase-file FILE or set {PASSPHRASE}"
+        raise KeyFileError("The key needs a passphrase.", where=str(path), fix=fix)
+    words = f"Passphrase for {path}"
+    return str(typer.prompt(words, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 def _on_a_terminal() -> bool:

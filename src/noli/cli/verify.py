@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import RenderableType
 from rich.text import Text
+from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.shared import METHOD, Config, Json, Labels, Quiet, RunDir, Settings
+from noli.cli.console import Rows, percent, verdict
+from noli.cli.shared import Config, Json, Labels, Quiet, RunDir, Settings
 
 if TYPE_CHECKING:
     from noli.core.evidence import Evidence
 
-STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow"}
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
-    app.command("verify")(verify)
+_KEYS_HELP = "Fresh keys to compare with: mean and worst; default: 3 with standard."
+Battery = Annotated[Literal["quick", "standard"], Option(help="How many countermeasures are tried.")]
+Claim = Annotated[Literal["naive", "routine", "adaptive"], Option(help="Attacker level of the claim.")]
 
 
 def verify(
-    protected: Annotated[str, typer.Argument(help="The protected data as stored, or its run folder.")],
-    clean: Annotated[str, typer.Option("--clean", help="The originals; their test split is used if any.")],
-    battery: Annotated[
-        Literal["quick", "standard"],
-        typer.Option("--battery", help="How many countermeasures are tried.", rich_help_panel=METHOD),
-    ] = "quick",
-    claim: Annotated[
-        Literal["naive", "routine", "adaptive"],
-        typer.Option("--claim", help="Attacker level of the claim.", rich_help_panel=METHOD),
-    ] = "routine",
+    protected: Annotated[str, Argument(help="The protected data as stored, or its run folder.")],
+    clean: Annotated[str, Option(help="The originals; their test split is used if any.")],
+    battery: Battery = "quick",
+    claim: Claim = "routine",
     seeds: Annotated[
-        int | None,
-        typer.Option(
-            "--seeds", min=1, help="Trainings per row; default: the battery's.", rich_help_panel=METHOD
-        ),
+        int | None, Option(metavar="N", min=1, help="Trainings per row; default: the battery's.")
     ] = None,
-    keys: Annotated[
-        int | None,
-        typer.Option(
-            "--keys",
-            min=0,
-            help="Fresh keys to compare with: mean and worst; default: 3 with standard.",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    labels: Labels = None,
+    keys: Annotated[int | None, Option(metavar="N", min=0, help=_KEYS_HELP)] = None,
+    json: Json = False,
     settings: Settings = None,
     config: Config = None,
+    labels: Labels = None,
     run: RunDir = None,
-    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train fresh models on protected and on clean data; exit 1 unless the claim is supported."""
     from noli import api, options
-    from noli.engine.progress import for_terminal
 
+    out = console.Output(json=json, quiet=quiet)
     evidence = api.verify(
         protected,
         clean=clean,
@@ -68,63 +50,53 @@ def verify(
         keys=keys,
         labels=labels,
         run=run,
-        progress=for_terminal(quiet=quiet or json),
+        progress=out.progress(),
         config=options.read_settings(settings or (), config),
     )
-    out = console.Output(json=json, quiet=quiet)
-    out.result(evidence.model_dump(mode="json"), *summary(evidence))
+    out.result(evidence.model_dump(mode="json"), *_summary(evidence))
     if not evidence.supported:
         raise typer.Exit(1)
 
 
-def summary(evidence: Evidence) -> list[RenderableType]:
-    """Return an Evidence as text and tables: what was measured, the worst case per level, the verdict."""
-    rows = [
-        (row.name, row.level, console.percent(row.value), interval(row.low, row.high), row.about)
-        for row in evidence.rows
-    ]
-    levels = [
-        (
-            Text(level.verdict, style=STYLES[level.verdict]),
-            level.level,
-            level.worst,
-            console.percent(level.value),
-            interval(level.low, level.high),
-            f"at most {console.percent(level.bound)}",
-        )
-        for level in evidence.levels
-    ]
-    blocks: list[RenderableType] = []
-    if rows:
-        blocks.append(
-            console.table(
-                "What a trainer reaches on clean data", ["row", "level", "accuracy", "interval", "how"], rows
-            )
-        )
-    if levels:
+def _summary(evidence: Evidence) -> list[Any]:
+    """Return what was measured, the worst case per level, and the verdict."""
+    blocks: list[Any] = []
+    if evidence.rows:
+        columns = ["row", "level", "accuracy", "interval", "how"]
+        rows = [(r.name, r.level, percent(r.value), _interval(r.low, r.high), r.about) for r in evidence.rows]
+        blocks.append(console.table("What a trainer reaches on clean data", columns, rows))
+    if evidence.levels:
         columns = ["verdict", "attacker", "worst row", "accuracy", "interval", "bound"]
+        levels = [
+            (
+                verdict(at.verdict),
+                at.level,
+                at.worst,
+                percent(at.value),
+                _interval(at.low, at.high),
+                f"at most {percent(at.bound)}",
+            )
+            for at in evidence.levels
+        ]
         blocks += ["", console.table("Worst case per attacker level", columns, levels)]
-    blocks += ["", console.grid(_reference(evidence.reference))]
-    verdict = Text.assemble(
-        "\n", (evidence.verdict.upper(), STYLES[evidence.verdict]), f": {evidence.claim}\n{evidence.reason}"
-    )
-    return [*blocks, verdict]
+    said = verdict(evidence.verdict, evidence.verdict.upper())
+    reason = Text.assemble("\n", said, f": {evidence.claim}\n{evidence.reason}")
+    return [*blocks, "", console.grid(_reference(evidence.reference)), reason]
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Return ``52.1 to 54.8 %``, or a dash."""
+def _interval(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
-def _reference(found: dict[str, float]) -> list[tuple[str, object]]:
-    rows: list[tuple[str, object]] = []
+def _reference(found: dict[str, float]) -> Rows:
+    rows: Rows = []
     if "clean" in found:
-        spread = interval(found.get("clean_low"), found.get("clean_high"))
-        rows.append(("clean data", f"{console.percent(found['clean'])} ({spread})"))
+        spread = _interval(found.get("clean_low"), found.get("clean_high"))
+        rows.append(("clean data", f"{percent(found['clean'])} ({spread})"))
     if "chance" in found:
-        rows.append(("guessing", console.percent(found["chance"])))
+        rows.append(("guessing", percent(found["chance"])))
     if "fresh_keys" in found:
-        mean, worst = (console.percent(found[f"fresh_keys_{name}"]) for name in ("mean", "worst"))
+        mean, worst = percent(found["fresh_keys_mean"]), percent(found["fresh_keys_worst"])
         rows.append(("fresh keys", f"{found['fresh_keys']:.0f} keys: {mean} on average, {worst} at worst"))
     if "training_items" in found:
         counts = f"{found['training_items']:,.0f} for training, {found.get('test_items', 0):,.0f} held out"

@@ -2,87 +2,66 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import asdict
+from functools import cache
+from html import escape
 from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from noli.core.errors import OutputExists
-from noli.core.evidence import Evidence
+from noli.core.evidence import LEVELS, Evidence
 from noli.core.files import atomic_write
-from noli.report.facts import HasPath, find_evidence, find_protect_run, gather, run_folder_of
-from noli.report.render import render_card, render_html, render_json
+from noli.core.run import Run
+from noli.report import words
+from noli.report.facts import Facts, find_evidence, find_protect_run, gather
+from noli.report.figures import battery_chart, grouped, quality_chart, tone
 
-__all__ = ["build", "find_evidence", "find_protect_run", "gather", "write_report"]
-
-HTML, JSON, CARD = "report.html", "report.json", "card.md"
+SCHEMA_VERSION = 1
 GENERATOR = b'<meta name="generator" content="noli">'
-
-
-def build(
-    run: Path | str | HasPath,
-    evidence: Evidence | None = None,
-    *,
-    pictures: bool = True,
-    protect_run: Path | str | HasPath | None = None,
-) -> str:
-    """Return the report of a run as one HTML page that needs nothing else.
-
-    A pure function of the run folder (and of `protect_run` when given): nothing is written, no clock and no
-    network is used, and the same folder gives the same page.
-
-    Args:
-        run: The run or its folder.
-        evidence: Evidence to show; by default ``artifacts/evidence.json`` of the run.
-        pictures: False leaves out all pictures and replaces the names of items and places by digests.
-        protect_run: For a verification: the run that protected the data. Its pictures, quality figures and
-            method card are shown.
-
-    Raises:
-        RunError: The folder holds no run, or its files are damaged.
-    """
-    return render_html(gather(run, evidence, pictures=pictures, protect_run=protect_run))
+_MARKUP = re.compile(r"([\\`*_{}\[\]|~])")
+_LINE_START = re.compile(r"^(\d*)([.)#+-])")
+# The page would grow with the data; report.json has them.
+_LEFT_OUT = ("error", "generations", "shards", "shard_size", "shard_pixels")
 
 
 def write_report(
-    run: Path | str | HasPath,
-    html: Path | str | None = None,
+    folder: Path | str,
+    page: Path | str | None = None,
     *,
     evidence: Evidence | None = None,
     pictures: bool = True,
-    protect_run: Path | str | HasPath | None = None,
 ) -> Path:
-    """Write ``report.html``, ``report.json`` and ``card.md`` into the run folder (atomic, each of them).
+    """Write ``report.html``, ``report.json`` and ``card.md`` into a run folder (atomic, each of them).
 
     Args:
-        run: The run or its folder.
-        html: Where the page goes in addition.
-        evidence: See :func:`build`. By default, for a protect run without evidence of its own, that of the
-            verification beside it, if that is newer than the run.
-        pictures: See :func:`build`.
-        protect_run: See :func:`build`; by default the run beside the verified data, if there is one.
+        folder: The run folder. A verification also shows the run beside the data that it judged.
+        page: Where the page goes in addition.
+        evidence: By default the run's own; for a protect run without any, that of the verification beside
+            it, if that judged the data as it is now.
+        pictures: False leaves out all pictures and replaces the names of items and places by digests.
 
     Returns:
-        Where the page lies: `html` if given, else ``report.html`` in the run folder.
+        Where the page lies: `page` if given, else ``report.html`` in the run folder.
 
     Raises:
-        OutputExists: `html` is a file that is no earlier report.
+        OutputExists: `page` is a file that is no earlier report.
         RunError: The folder holds no run, its files are damaged, or a place cannot be written.
     """
-    folder = run_folder_of(run)
-    if html is not None:
-        _check_replaceable(Path(html))
-    facts = gather(
-        folder,
-        evidence if evidence is not None else find_evidence(folder),
-        pictures=pictures,
-        protect_run=protect_run if protect_run is not None else find_protect_run(folder),
-    )
-    page = render_html(facts).encode("utf-8", "replace")
-    atomic_write(folder / HTML, page)
-    atomic_write(folder / JSON, render_json(facts).encode("utf-8", "replace"))
-    atomic_write(folder / CARD, render_card(facts).encode("utf-8", "replace"))
-    if html is None:
-        return folder / HTML
-    atomic_write(Path(html), page)
-    return Path(html)
+    run = Run.open(folder)
+    places = [run.path / "report.html", *([Path(page)] if page is not None else [])]
+    _check_replaceable(places[-1])
+    facts = gather(run, evidence or find_evidence(run), pictures=pictures, protect_run=find_protect_run(run))
+    html = render_html(facts)
+    made = [(place, html) for place in places]
+    made += [(run.path / "report.json", render_json(facts)), (run.path / "card.md", render_card(facts))]
+    for place, text in made:
+        atomic_write(place, text.encode("utf-8", "replace"))
+    return places[-1]
 
 
 def _check_replaceable(place: Path) -> None:
@@ -93,3 +72,76 @@ def _check_replaceable(place: Path) -> None:
             where=str(place),
             fix="name another file",
         )
+
+
+def render_html(facts: Facts) -> str:
+    """Return the page, which needs nothing else: no clock, no network; the same facts give the same page."""
+    evidence = facts.evidence
+    rows = evidence.rows if evidence else ()
+    record = {name: value for name, value in facts.manifest.items() if value and name not in _LEFT_OUT}
+    if evidence:
+        record["test"] = {"settings": evidence.config, "digests of the data": evidence.hashes}
+    runs = {(len(row.values), row.n) for row in rows}
+    return _template("report.html.j2").render(
+        facts=facts,
+        evidence=evidence,
+        levels={one.level: one for one in evidence.levels} if evidence else {},
+        abouts={row.name: row.about for row in rows},
+        groups=grouped(rows),
+        battery=battery_chart(evidence) if evidence else None,
+        histograms=quality_chart(facts.quality.measures),
+        record=yaml.safe_dump(record, sort_keys=False, allow_unicode=True),
+        tone=tone,
+        uniform=runs.pop() if len(runs) == 1 else None,
+    )
+
+
+def render_card(facts: Facts) -> str:
+    """Return the Markdown card: no pictures, no names of items, no places; made to be published."""
+    return _template("card.md.j2").render(facts=facts, evidence=facts.evidence)
+
+
+def render_json(facts: Facts) -> str:
+    """Return the report as JSON (UTF-8 text, no NaN, stable order)."""
+    evidence = facts.evidence
+    levels = {one.level: one.verdict for one in evidence.levels} if evidence else {}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "title": facts.title,
+        "subject": facts.subject,
+        "headline": facts.banner.headline,
+        "verdict": evidence.verdict if evidence else None,
+        "command": facts.banner.command,
+        "levels": {level: levels.get(level, "not tested") for level in LEVELS} if levels else {},
+        "evidence": evidence.model_dump(mode="json") if evidence else None,
+        "quality": facts.quality.summary(),
+        "method": asdict(facts.card) if facts.card else None,
+        "limits": facts.limits,
+        "protect_run": facts.partner,
+        "manifest": facts.manifest,
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def markdown(value: Any) -> str:
+    """Return text that Markdown shows as it is: one line, no markup, no HTML."""
+    line = escape(" ".join(str(value).split()), quote=False)
+    return _LINE_START.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", line))
+
+
+@cache
+def _template(name: str) -> Template:
+    # Everything from outside is escaped by default; the card escapes Markdown explicitly instead.
+    environment = Environment(
+        loader=PackageLoader("noli.report", "templates"),
+        autoescape=".html" in name,  # noqa: S701 - the Markdown card escapes every value with its own filter
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        count=words.count, percent=words.percent, md=markdown, details=words.row_details
+    )
+    environment.globals.update(words=words, LEVELS=LEVELS)
+    return environment.get_template(name)

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
-from noli.core.errors import RunError
+from noli import registry
+from noli.core.errors import NoliError, RunError
 from noli.core.evidence import Evidence
 from noli.core.method import Card
 from noli.core.run import Run
-from noli.ops.metrics import in_words
-from noli.report.cards import method_card
 from noli.report.pictures import Strip, load_strips
-from noli.report.privacy import clean_url, discreet, item_name, redact, withhold
-from noli.report.quality import Quality, summarise, with_sample
-from noli.report.words import (
-    TITLES,
-    Banner,
-    count,
-    restored_banner,
-    status_banner,
-    unverified_banner,
-    verdict_banner,
-)
-
-EVIDENCE, PREVIEW = "evidence.json", "preview.npz"
-
-
-class HasPath(Protocol):
-    """Anything with the path of a run folder: a :class:`~noli.core.run.Run`, or the public run of the API."""
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
+from noli.report.privacy import clean_url, evidence_without_names, item_name, redact, without_names
+from noli.report.quality import Quality, summarise
+from noli.report.words import TITLES, Banner, banner, count
 
 
 @dataclass(frozen=True)
@@ -44,14 +25,8 @@ class Facts:
     """Everything a report says, before it becomes HTML, JSON or Markdown.
 
     Attributes:
-        title: Heading.
-        subject: What the report is about, or an empty string where names may not be shown.
+        subject: What the report is about; empty where names may not be shown.
         manifest: The run's manifest, redacted.
-        banner: The verdict in words.
-        evidence: The measured evidence, or None.
-        strips: Preview pictures.
-        quality: How much the pictures changed.
-        card: The method's card, or None.
         limits: What the report does not show.
         partner: Id of the protect run a verification refers to, or None.
         pictures: Whether pictures and names are shown.
@@ -71,51 +46,53 @@ class Facts:
 
 
 def gather(
-    run: Path | str | HasPath,
-    evidence: Evidence | None = None,
-    *,
-    pictures: bool = True,
-    protect_run: Path | str | HasPath | None = None,
+    run: Run, evidence: Evidence | None = None, *, pictures: bool = True, protect_run: Run | None = None
 ) -> Facts:
-    """Collect what a report says; see :func:`build` for the arguments and errors."""
-    opened = Run.open(run_folder_of(run))
-    partner = Run.open(run_folder_of(protect_run)) if protect_run is not None else None
-    data = partner or opened  # where the pictures and item records are
-    full = opened.manifest.model_dump(mode="json")
-    key = full.get("key") or {}
-    full.pop("state", None)  # long, and only the method can read it; run.json keeps it
-    manifest = redact(full, public={str(value) for value in key.values()})
-    evidence = evidence if evidence is not None else load_evidence(opened.path)
+    """Collect what a report says, from nothing but the run folders.
+
+    Args:
+        run: The run.
+        evidence: Evidence to show; by default ``artifacts/evidence.json`` of the run.
+        pictures: False leaves out all pictures and replaces the names of items and places by digests.
+        protect_run: For a verification: the run that protected the data. Its pictures, quality figures and
+            method card are shown.
+
+    Raises:
+        RunError: Files of a run are damaged.
+    """
+    data = protect_run or run  # where the pictures and item records are
+    # The method's state is long, and only the method can read it; run.json keeps it.
+    manifest = redact(run.manifest.model_dump(mode="json", exclude={"state"}))
+    evidence = evidence or load_evidence(run)
     if evidence is not None:
         evidence = Evidence.model_validate(redact(evidence.model_dump(mode="json")))
-        evidence = evidence if pictures else discreet(evidence, manifest)
-    if not pictures:
-        manifest = withhold(manifest)
-    strips = load_strips(data.path / "artifacts" / PREVIEW, verb=data.manifest.verb)
-    quality = _quality(data, strips, pictures=pictures)
+        evidence = evidence if pictures else evidence_without_names(evidence, manifest)
+    strips = load_strips(data.path / "artifacts" / "preview.npz", undone=data.manifest.verb == "undo")
+    quality = _quality(data, strips, names=pictures)
+    place = (data.manifest.output or data.manifest.input) if pictures else None
     return Facts(
-        title=TITLES.get(opened.manifest.verb, f"Report: {opened.manifest.verb}"),
-        subject=_subject(data) if pictures else "",
-        manifest=manifest,
-        banner=_banner(opened, manifest, evidence, quality, pictures=pictures),
+        title=TITLES.get(run.manifest.verb, f"Report: {run.manifest.verb}"),
+        subject=Path(clean_url(place.uri)).name if place else "",
+        manifest=manifest if pictures else without_names(manifest),
+        banner=banner(manifest, evidence, quality, names=pictures),
         evidence=evidence,
         strips=strips if pictures else (),
         quality=quality,
         # A verification has no effect of its own: its limits are in the evidence.
         card=method_card(data.manifest.method) if data.manifest.verb != "verify" else None,
-        limits=_limits(evidence, quality, manifest, partner),
-        partner=partner.manifest.run_id if partner else None,
+        limits=_limits(run, evidence, quality, protect_run),
+        partner=protect_run.manifest.run_id if protect_run else None,
         pictures=pictures,
     )
 
 
-def load_evidence(folder: Path) -> Evidence | None:
-    """Return the evidence of a run folder, or None when there is none.
+def load_evidence(run: Run) -> Evidence | None:
+    """Return the evidence of a run, or None when there is none.
 
     Raises:
         RunError: The file is damaged.
     """
-    file = folder / "artifacts" / EVIDENCE
+    file = run.path / "artifacts" / "evidence.json"
     if not file.is_file():
         return None
     try:
@@ -129,99 +106,52 @@ def load_evidence(folder: Path) -> Evidence | None:
         ) from error
 
 
-def find_protect_run(folder: Path) -> Path | None:
-    """Return the run folder beside the data that a verification judged, if there is one."""
-    manifest = Run.open(folder).manifest
-    if manifest.verb != "verify" or manifest.input is None or "://" in manifest.input.uri:
-        return None
-    protected = Path(manifest.input.uri)
-    beside = protected.with_name(protected.name + ".noli") if protected.name else protected
-    return beside if Run.exists(beside) else None
+def find_protect_run(run: Run) -> Run | None:
+    """Return the run beside the data that a verification judged, if there is one."""
+    manifest = run.manifest
+    return _beside(manifest.input.uri, ".noli") if manifest.verb == "verify" and manifest.input else None
 
 
-def find_evidence(folder: Path) -> Evidence | None:
+def find_evidence(run: Run) -> Evidence | None:
     """Return the run's own evidence, else that of a verification of its present output, else None."""
-    run = Run.open(folder)
-    own = load_evidence(folder)
-    if own is not None or run.manifest.verb != "protect" or run.manifest.output is None:
+    own, output = load_evidence(run), run.manifest.output
+    if own is not None or run.manifest.verb != "protect" or output is None:
         return own
-    if "://" in run.manifest.output.uri:
+    test = _beside(output.uri, ".verify.noli")
+    found = load_evidence(test) if test and test.manifest.status == "done" else None
+    return found if found and found.hashes.get("protected_items") == output.hash else None
+
+
+def _beside(uri: str, suffix: str) -> Run | None:
+    """Return the run whose folder lies beside data, if there is one; URLs have no neighbours."""
+    folder = Path(uri + suffix)
+    return Run.open(folder) if "://" not in uri and Run.exists(folder) else None
+
+
+def method_card(name: str | None) -> Card | None:
+    """Return a method's card, or None when the method is unknown here (a plug-in that is not installed)."""
+    try:
+        return registry.get(name).card if name else None
+    except NoliError:
         return None
-    output = Path(run.manifest.output.uri)
-    beside = output.with_name(output.name + ".verify.noli") if output.name else output
-    if not Run.exists(beside):
-        return None
-    test = Run.open(beside).manifest
-    found = load_evidence(beside) if test.status == "done" else None
-    if found is None or _outdated(found, run, test.created):
-        return None
-    return found
 
 
-def _outdated(evidence: Evidence, protect: Run, tested: str = "") -> bool:
-    """Tell whether evidence judged an earlier state of the data than what lies there now.
-
-    Evidence names the data it judged; where it does not, the time of the test decides, if it is known.
-    """
-    now = protect.manifest.output.hash if protect.manifest.output else ""
-    judged = evidence.hashes.get("protected_items", "")
-    if now and judged:
-        return now != judged
-    return bool(tested) and tested < (protect.manifest.finished or "")
-
-
-def run_folder_of(run: Path | str | HasPath) -> Path:
-    """Return the run folder that was meant."""
-    return Path(run) if isinstance(run, str | Path) else Path(run.path)
-
-
-def _subject(run: Run) -> str:
-    side = run.manifest.output or run.manifest.input
-    return clean_url(side.uri).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] if side else ""
-
-
-def _quality(run: Run, strips: tuple[Strip, ...], *, pictures: bool) -> Quality:
-    undone, run_id = run.manifest.verb == "undo", run.manifest.run_id
-    quality = summarise(run.iter_records(), run_id, pictures=pictures, restored=undone)
-    if undone:  # the previews of an undo show its input, which is not what its quality is measured against
-        return quality
-    sample = [
-        (item_name({"path": strip.name}, run_id, pictures=pictures), strip.ssim)
-        for strip in strips
-        if strip.ssim is not None
-    ]
-    return with_sample(quality, sample)
-
-
-def _banner(
-    run: Run, manifest: Mapping[str, Any], evidence: Evidence | None, quality: Quality, *, pictures: bool
-) -> Banner:
-    if evidence is not None:
-        return verdict_banner(evidence)
-    facts = run.manifest
-    if facts.verb == "protect" and facts.status == "done":
-        clean = clean_url(facts.input.uri) if facts.input and pictures else None
-        protected = clean_url(facts.output.uri) if facts.output and pictures else None
-        return unverified_banner(clean, protected)
-    if facts.verb == "undo" and facts.status == "done":
-        psnr = next((measure for measure in quality.measures if measure.name == "psnr"), None)
-        tiles: tuple[tuple[str, str], ...] = ()
-        if psnr is not None:
-            tiles = (
-                ("PSNR against the originals", in_words(psnr.mean)),
-                ("Worst picture", in_words(psnr.worst)),
-            )
-        return restored_banner(quality.items, tiles)
-    return status_banner(manifest, pictures=pictures)
+def _quality(run: Run, strips: tuple[Strip, ...], *, names: bool) -> Quality:
+    call = partial(item_name, run_id=run.manifest.run_id, names=names)
+    if run.manifest.verb == "undo":  # its previews show its input, against which its quality is not measured
+        return summarise(run.iter_records(), call, restored=True)
+    ssim = {call({"path": strip.name}): strip.ssim for strip in strips if strip.ssim is not None}
+    return summarise(run.iter_records(), call, ssim=ssim)
 
 
 def _limits(
-    evidence: Evidence | None, quality: Quality, manifest: Mapping[str, Any], partner: Run | None
+    run: Run, evidence: Evidence | None, quality: Quality, protect_run: Run | None
 ) -> tuple[str, ...]:
     limits = list(evidence.limits) if evidence else []
-    if evidence and partner and _outdated(evidence, partner):
+    now = protect_run.manifest.output if protect_run else None
+    if evidence and now and evidence.hashes.get("protected_items", now.hash) != now.hash:
         limits.insert(0, "The protected data changed after this test; the verdict is about an earlier state.")
-    if evidence is None and manifest.get("verb") == "protect":
+    if evidence is None and run.manifest.verb == "protect":
         limits.append("Nothing was measured yet about training on these pictures.")
     if quality.skipped:
         limits.append(
@@ -231,6 +161,6 @@ def _limits(
         limits.append(
             f"{count(quality.identical, 'picture')} did not change at all (for example plain black ones)."
         )
-    if (manifest.get("environment") or {}).get("git_dirty"):
+    if run.manifest.environment.git_dirty:
         limits.append("Made with a modified noli: the commit alone does not reproduce this run.")
     return tuple(limits)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +16,6 @@ from noli.core.errors import RunError
 from noli.ops.metrics import in_words, psnr, spectrum, ssim
 
 Pixels = npt.NDArray[np.uint8]
-MAX_ITEMS = 8
 SMALLEST, LARGEST = 192, 256  # shown sides in pixels: small pictures are enlarged, large ones reduced
 GAIN = 10
 
@@ -40,49 +37,43 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """The pictures of one item."""
+    """The pictures of one item, and how far apart the first two are: PSNR in words, SSIM."""
 
     name: str
-    psnr: str
     tiles: tuple[Tile, ...]
+    psnr: str = ""
     ssim: float | None = None
 
 
-def load_strips(file: Path, *, verb: str = "protect") -> tuple[Strip, ...]:
+def load_strips(file: Path, *, undone: bool = False) -> tuple[Strip, ...]:
     """Read `preview.npz` of a run.
 
     Args:
         file: Arrays ``original_i``, ``protected_i`` (``uint8 [H, W, C]``) and ``names``.
-        verb: ``undo`` changes the captions: there the protected picture comes first.
+        undone: The run was an undo: its first picture is the protected one, its second the restored one.
 
     Returns:
-        At most eight strips; empty when the file does not exist.
+        One strip a pair; none when the file does not exist.
 
     Raises:
         RunError: The file is damaged.
     """
     if not file.is_file():
         return ()
+    captions = ("protected", "restored") if undone else ("original", "protected")
     try:
         with np.load(file, allow_pickle=False) as preview:
-            arrays: Mapping[str, npt.NDArray[Any]] = {name: preview[name] for name in preview.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return tuple(
+                strip(str(name), preview[f"original_{i}"], preview[f"protected_{i}"], *captions)
+                for i, name in enumerate(preview["names"])
+            )
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(
             "The preview pictures of the run are damaged.",
             where=str(file),
             why=type(error).__name__,
             fix="delete the file; the report is then made without pictures",
         ) from error
-    names = [str(name) for name in arrays.get("names", np.array([], dtype=str))]
-    before, after = ("protected", "restored") if verb == "undo" else ("original", "protected")
-    strips = []
-    for index in range(MAX_ITEMS):
-        first, second = arrays.get(f"original_{index}"), arrays.get(f"protected_{index}")
-        if first is None or second is None:
-            continue
-        name = names[index] if index < len(names) else f"item {index + 1}"
-        strips.append(strip(name, _eight_bits(first), _eight_bits(second), before, after))
-    return tuple(strips)
 
 
 def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> Strip:
@@ -95,19 +86,22 @@ def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> 
         before: Caption of `first`.
         after: Caption of `second`.
     """
-    tiles = [
+    two = (
         _tile(before.capitalize(), f"The {before} picture of {name}", first),
         _tile(after.capitalize(), f"The {after} picture of {name}", second),
-    ]
+    )
     if first.shape != second.shape:
-        return Strip(name, "", tuple(tiles))
-    alt = (
+        return Strip(name, two)
+    gap = (
         f"Difference between the {before} and the {after} picture of {name}, times {GAIN}; grey is no change"
     )
-    tiles.append(_tile(f"Difference \u00d7{GAIN}", alt, difference(first, second)))
-    alt = f"Spectra of {name}: left half {before}, right half {after}"
-    tiles.append(_tile("Spectrum", alt, spectra(first, second)))
-    return Strip(name, in_words(psnr(first, second)), tuple(tiles), ssim(first, second))
+    waves = f"Spectra of {name}: left half {before}, right half {after}"
+    tiles = (
+        *two,
+        _tile(f"Difference \u00d7{GAIN}", gap, difference(first, second)),
+        _tile("Spectrum", waves, spectra(first, second)),
+    )
+    return Strip(name, tiles, in_words(psnr(first, second)), ssim(first, second))
 
 
 def difference(first: Pixels, second: Pixels) -> Pixels:
@@ -127,25 +121,13 @@ def spectra(first: Pixels, second: Pixels) -> Pixels:
     return joined[..., None]
 
 
-def _eight_bits(pixels: npt.NDArray[Any]) -> Pixels:
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.dtype == np.uint16:
-        return (pixels >> 8).astype(np.uint8)
-    return pixels.astype(np.uint8, copy=False)
-
-
 def _tile(caption: str, alt: str, pixels: Pixels) -> Tile:
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    side = max(picture.size)
-    smooth = side > SMALLEST // 2
-    if not smooth:  # whole factors keep every pixel a sharp square, on screen and on paper
-        factor = SMALLEST // side
+    factor = SMALLEST // max(picture.size)
+    if factor > 1:  # whole factors keep every pixel a sharp square, on screen and on paper
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    elif side > LARGEST:
-        small = [max(1, round(length * LARGEST / side)) for length in picture.size]
-        picture = picture.resize((small[0], small[1]), Image.Resampling.BOX)
+    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX, reducing_gap=None)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Tile(caption, alt, uri, picture.width, picture.height, smooth)
+    return Tile(caption, alt, uri, picture.width, picture.height, smooth=factor <= 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from noli.core.dataset import Item
 from noli.core.images import Working, to_float
+from noli.engine.progress import Quiet
 
 SHAPES = ((32, 32, 3), (17, 40, 3), (33, 9, 1), (1, 1, 3), (2, 1, 1), (1, 64, 3))
 CLASSES = ("bird", "cat", "dog")
@@ -55,46 +55,36 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def _pixels(seed: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    height, width, channels = shape
-    y, x = np.mgrid[0:height, 0:width]
-    planes = [
-        128
-        + 60 * np.sin(x / (3 + c) + seed)
-        + 50 * np.cos(y / (4 + seed % 3) + c)
-        + (x * y * (seed + 1)) % 13
-        for c in range(channels)
-    ]
-    return np.stack(planes, axis=-1).clip(0, 255).astype(np.uint8)
+    y, x, c = np.indices(shape)
+    waves = 60 * np.sin(x / (3 + c) + seed) + 50 * np.cos(y / (4 + seed % 3) + c)
+    levels: npt.NDArray[np.float64] = 128 + waves + (x * y * (seed + 1)) % 13
+    return levels.clip(0, 255).astype(np.uint8)
 
 
-class StopsAfter:
-    """A progress display at which somebody presses Ctrl-C after a number of steps."""
+class StopsAfter(Quiet):
+    """Somebody who presses Ctrl-C after a number of protected shards."""
 
     def __init__(self, steps: int) -> None:
-        self.left, self.working = steps, False
+        self.left, self.protecting = steps, False
 
     def start(self, total: int | None, label: str) -> None:
         """Begin a stage; only the protecting one is interrupted."""
-        self.working = label == "protect"
+        self.protecting = label == "protect"
 
     def advance(self, n: int = 1) -> None:
         """Count a step, and stop when patience is at its end."""
-        self.left -= self.working
-        if self.working and self.left < 0:
+        self.left -= self.protecting
+        if self.protecting and self.left < 0:
             raise KeyboardInterrupt
 
-    def finish(self) -> None:
-        """Do nothing."""
 
-
-def global_state() -> Mapping[str, object]:
+def global_state() -> dict[str, object]:
     """Return everything global that a method must leave alone, by name."""
     import cv2
 
-    generator = np.random.get_state()  # noqa: NPY002 - exactly the global one is watched
     state: dict[str, object] = {
-        "the global NumPy generator": hashlib.sha256(str(generator).encode()).hexdigest(),
-        "the global Python generator": hash(random.getstate()),
+        "the global NumPy generator": str(np.random.get_state()),  # noqa: NPY002 - this one is watched
+        "the global Python generator": random.getstate(),
         "the OpenCV thread count": cv2.getNumThreads(),
     }
     torch = sys.modules.get("torch")
