@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from noli.core.errors import DataError, OutputExists, UsageError
-from noli.engine.measure import measure
+from noli.engine.pictures import evenly, measure, small
 from noli.engine.plan import dry_run, preview
-from noli.engine.previews import evenly, small
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
 from noli.engine.sheet import contact_sheet, difference
@@ -69,7 +68,7 @@ def test_dry_run_refuses_what_the_run_would_refuse(data: Path, ask: Ask, tmp_pat
     plan = dry_run(ask(on_error="skip"))
     assert (plan.items, plan.skipped) == (22, 1)
     with pytest.raises(UsageError, match="tried out"):
-        dry_run(ask(direction="invert", undo_of=tmp_path))
+        dry_run(ask(undo_of=tmp_path))
     with pytest.raises(DataError, match="ValueError"):
         dry_run(ask(on_error="skip", fail_on="ant"))
 

@@ -185,7 +185,7 @@ def test_removed_images_are_a_warning(data: Path, ask: Ask, tmp_path: Path) -> N
     (data / "ant/00004.png").unlink()
     run = run_data(ask())
     assert run.manifest.status == "done"
-    event = [event for event in run.events() if event["kind"] == "items-removed"][-1]
+    event = [event for event in run.events() if event["kind"] == "removed-from-source"][-1]
     assert (event["total"], event["items"]) == (1, ["ant/00004.png"])
     assert (tmp_path / "out/ant/00004.png").exists()
 
@@ -280,7 +280,7 @@ def test_grey_alpha_and_16_bit_survive(tmp_path: Path, ask: Ask) -> None:
         ({"format": "webp"}, "format"),
         ({"metadata": "strip"}, "metadata"),
         ({"source": "other"}, "source"),
-        ({"verb": "mark"}, "protect"),
+        ({"spec": Spec(**{**vars(fake.SPEC), "family": "mark"})}, "protect"),
     ],
 )
 def test_other_arguments_are_refused(
@@ -385,9 +385,7 @@ def test_requests_that_can_never_work(ask: Ask) -> None:
         ask(workers=0)
     with pytest.raises(UsageError, match="needs a key"):
         ask(key=None)
-    with pytest.raises(UsageError, match="needs the run"):
-        ask(direction="invert")
     with pytest.raises(UsageError, match="cannot be undone"):
-        ask(direction="invert", undo_of=Path(), spec=Spec(**{**vars(fake.SPEC), "reversible": False}))
+        ask(undo_of=Path(), spec=Spec(**{**vars(fake.SPEC), "reversible": False}))
     with pytest.raises(UsageError, match="into data"):
         ask(spec=Spec(**{**vars(fake.SPEC), "arrow": "judge"}))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from noli.core.dataset import Source, content_id
 from noli.core.errors import DataError
@@ -14,8 +15,7 @@ from noli.methods.verify.subject import LearnabilityData
 SAMPLE = 200
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """One item of a run: the original's path and the digest of what was stored."""
 
     path: str
@@ -28,15 +28,13 @@ def made_by(run: Run | None) -> dict[str, Made]:
     return {r["out"]: Made(r["path"], r["sha256_out"]) for r in records if "error" not in r}
 
 
-def compare(source: Source, made: Mapping[str, Made]) -> tuple[int, int]:
-    """Compare a sample of stored items with their records.
+def compared(subject: LearnabilityData, source: Source, made: Mapping[str, Made]) -> LearnabilityData:
+    """Compare a sample of the stored items with their records.
 
-    Args:
-        source: The protected data.
-        made: Result of :func:`made_by`.
+    Items without a record, or unreadable ones, are not counted.
 
     Returns:
-        ``(items compared, items that differ)``; items without a record, or unreadable ones, are not counted.
+        The subject with counts, a note when items differ, and a doubt when most of them do.
     """
     refs = [ref for ref in source.refs() if ref.path in made]
     checked = changed = 0
@@ -47,11 +45,6 @@ def compare(source: Source, made: Mapping[str, Made]) -> tuple[int, int]:
             continue
         checked += 1
         changed += digest != made[ref.path].sha256
-    return checked, changed
-
-
-def noted(subject: LearnabilityData, checked: int, changed: int) -> LearnabilityData:
-    """Add the result of :func:`compare` to a subject: counts, a note, and a doubt if most items differ."""
     if not checked:
         return subject
     counts = {**subject.counts, "stored_checked": float(checked), "stored_changed": float(changed)}

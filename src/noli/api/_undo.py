@@ -1,22 +1,15 @@
-"""Bring originals back, and compare data sets."""
+"""Bring originals back."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from noli import registry
-from noli.api._request import KeyLike, open_key
+from noli.api._protect import KeyLike, open_key
 from noli.core.environment import available_cores
-from noli.core.errors import UsageError
-from noli.core.key import Key
-from noli.core.run import Run
-from noli.engine import diff as differences
-from noli.engine.diff import Diff
-from noli.engine.progress import Progress, Quiet
-from noli.engine.request import ErrorPolicy, RunRequest
-from noli.engine.runner import run_data
-from noli.engine.undo import UndoResult, check_key, find_run
-from noli.engine.undo import undo as invert
+from noli.engine import undo as engine
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy
+from noli.engine.undo import UndoResult
 
 
 def undo(
@@ -50,91 +43,16 @@ def undo(
         UsageError: No finished run, or a method without a way back.
         WrongKey: Another key protected this data.
     """
-    before, _ = find_run(protected if protected_run is None else protected_run)
-    key_id = before.manifest.key.id if before.manifest.key else None
-    passed = {"protected": str(protected), "back": str(back)}
-    if protected_run is not None:
-        passed["protected_run"] = str(protected_run)
-    opened = open_key(key, key_id)
-    cores = workers if workers is not None else available_cores()
-    run_dir = None if run is None else Path(run)
-    if protected_run is None:
-        return invert(protected, back, opened, workers=cores, on_error=on_error, run_dir=run_dir,
-                      args_passed=passed, progress=progress)  # fmt: skip
-    return _restore_elsewhere(
-        before, protected, back, opened, cores, on_error, run_dir, passed, progress or Quiet()
-    )
-
-
-def _restore_elsewhere(
-    before: Run,
-    protected: str | Path,
-    back: str | Path,
-    key: Key | None,
-    workers: int,
-    on_error: ErrorPolicy,
-    run_dir: Path | None,
-    passed: dict[str, str],
-    progress: Progress,
-) -> UndoResult:
-    """Undo data that does not lie where its run left it; a part of it will do."""
-    manifest = before.manifest
-    if manifest.status != "done" and not before.finished_once:
-        fix = "finish it first: run the same protect command again"
-        raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
-    check_key(manifest, key)
-    spec = registry.get(str(manifest.method))
-    request = RunRequest(
-        source=str(protected),
-        output=str(back),
-        spec=spec,
-        cfg=spec.config.model_validate(manifest.args_resolved["config"]),
-        key=key,
-        workers=workers,
+    made_with = engine.find_run(protected_run or protected)[0].manifest.key
+    given = {"protected": protected, "back": back, "protected_run": protected_run}
+    return engine.undo(
+        protected,
+        back,
+        open_key(key, made_with.id if made_with else None),
+        protected_run=protected_run,
+        workers=workers if workers is not None else available_cores(),
         on_error=on_error,
-        run_dir=run_dir,
-        direction="invert",
-        undo_of=before.path,
-        labels=manifest.args_resolved.get("labels"),
-        max_pixels=manifest.args_resolved["max_pixels"],
-        verb="undo",
-        args_passed=passed,
+        run_dir=None if run is None else Path(run),
+        args_passed={name: str(value) for name, value in given.items() if value is not None},
         progress=progress,
     )
-    done = run_data(request)
-    found = done.manifest.results
-    return UndoResult(
-        run=done,
-        items=found["items"],
-        compared=found.get("restored_compared", 0),
-        identical=found.get("restored_identical", 0),
-        psnr_mean=found.get("restored_psnr_mean"),
-        psnr_min=found.get("restored_psnr_min"),
-        missing=found.get("protected_missing", 0),
-    )
-
-
-def diff(
-    a: str | Path,
-    b: str | Path,
-    *,
-    labels: str | None = None,
-    ssim: bool = True,
-    progress: Progress | None = None,
-) -> Diff:
-    """Compare two data sets picture by picture, as they are stored.
-
-    Args:
-        a: The first data set, usually the originals.
-        b: The second.
-        labels: Column or array with the class, where the layout does not say.
-        ssim: Also compute SSIM (slower).
-        progress: Where progress goes; nowhere when None.
-
-    Returns:
-        PSNR and SSIM mean and worst, the largest change, the worst pictures, and items without partner.
-
-    Raises:
-        DataError: Nothing in common.
-    """
-    return differences.diff(a, b, labels=labels, ssim=ssim, progress=progress)

@@ -1,12 +1,13 @@
-"""Write the report of a run."""
+"""Write the report of a run, and keep pages that show originals out of the data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from noli.api._places import refuse_inside
-from noli.core.errors import UsageError
+from noli.core.errors import OutputExists, UsageError
+from noli.core.files import write_new
 from noli.core.run import Run
+from noli.data.place import is_url, local_path
 from noli.engine.request import run_folder
 from noli.report.build import write_report as write
 
@@ -28,30 +29,44 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         OutputExists: ``html`` lies inside the data of the run, or is a file that is no earlier report.
         RunError: The run is damaged, or a place cannot be written.
     """
-    folder = run.path if isinstance(run, Run) else find_run(run)
+    place = run.path if isinstance(run, Run) else run
+    folder = Path(place) if Run.exists(place) else run_folder(place)
     if not Run.exists(folder):
         raise UsageError(
             "No run belongs to this place.",
-            where=str(folder),
-            why=f"there is no run.json in it or in {run_folder(folder)}",
+            where=str(place),
+            why=f"there is no run.json in it or in {folder}",
             fix="name the run folder (it ends in .noli), or the output that lies beside it",
         )
     if html is not None:
-        given = None if isinstance(run, Run) or Path(run) == folder else run
-        refuse_inside(html, given, *_data_of(Run.open(folder)))
+        manifest = Run.open(folder).manifest
+        data = [side.uri for side in (manifest.input, manifest.output) if side is not None]
+        beside = place if Path(place) != folder else None
+        refuse_inside(html, *data, manifest.args_resolved.get("clean"), beside)
     return write(folder, Path(html) if html is not None else None, pictures=pictures)
 
 
-def _data_of(run: Run) -> list[str]:
-    """Return where the data lies that a run read and wrote."""
-    manifest = run.manifest
-    places = [side.uri for side in (manifest.input, manifest.output) if side is not None]
-    clean = manifest.args_resolved.get("clean")
-    return [*places, *([str(clean)] if clean else [])]
+def refuse_inside(target: str | Path, *data: str | Path | None, new: bool = False) -> None:
+    """Refuse a file inside a data folder: it would be published, or read, with the data.
 
+    Args:
+        target: The file to write.
+        data: Data sets; only local folders matter, None is passed over.
+        new: Also refuse a target that exists.
 
-def find_run(place: str | Path) -> Path:
-    """Return the run folder for a run folder or for an output with a run folder beside it."""
-    if not Run.exists(place) and Run.exists(run_folder(place)):
-        return run_folder(place)
-    return Path(place)
+    Raises:
+        OutputExists: The target lies inside one of them, or exists.
+    """
+    place = Path(target)
+    for folder in data:
+        if folder is None or is_url(folder) or not local_path(folder).is_dir():
+            continue
+        if place.resolve().is_relative_to(local_path(folder).resolve()):
+            raise OutputExists(
+                "This file would lie inside the data.",
+                where=str(target),
+                why=f"it can show originals, and {folder} may be published or protected as a whole",
+                fix="name a place outside the data",
+            )
+    if new and place.exists():
+        write_new(place, b"")

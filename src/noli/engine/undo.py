@@ -13,8 +13,9 @@ from noli.core.key import Key
 from noli.core.manifest import Manifest
 from noli.core.method import Spec
 from noli.core.run import Run
-from noli.engine.progress import Progress, Quiet
-from noli.engine.request import ErrorPolicy, RunRequest, is_url, run_folder
+from noli.data.place import is_url
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, RunRequest, run_folder
 from noli.engine.runner import run_data
 
 
@@ -42,10 +43,11 @@ class UndoResult:
 
 
 def undo(
-    run_or_output: str | Path,
+    protected: str | Path,
     back: str | Path,
     key: Key | None,
     *,
+    protected_run: str | Path | None = None,
     workers: int = 1,
     on_error: ErrorPolicy = "fail",
     run_dir: Path | None = None,
@@ -59,9 +61,11 @@ def undo(
     back as the same JPEG.
 
     Args:
-        run_or_output: The protected data (its run folder lies beside it), or the run folder.
+        protected: The protected data (its run folder lies beside it), or the run folder.
         back: Where the restored data goes.
         key: The key that protected the data.
+        protected_run: Run folder of the protection, for data that does not lie where that run left it, or
+            for a part of it.
         workers: Worker processes.
         on_error: As for :class:`~noli.engine.request.RunRequest`.
         run_dir: Run folder of the undo; None puts it beside `back`.
@@ -74,32 +78,28 @@ def undo(
         WrongKey: Another key protected this data.
         DataError, RunError, Interrupted: As for :func:`~noli.engine.runner.run_data`.
     """
-    before, output = find_run(run_or_output)
+    before, place = find_run(protected_run or protected)
     manifest = before.manifest
     if manifest.status != "done" and not before.finished_once:
         fix = "finish it first: run the same protect command again"
         raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
-    check_key(manifest, key)
+    _check_key(manifest, key)
     spec = spec or registry.get(str(manifest.method))
     done = run_data(
         RunRequest(
-            source=output,
+            source=str(protected) if protected_run is not None else place,
             output=str(back),
             spec=spec,
             cfg=spec.config.model_validate(manifest.args_resolved["config"]),
             key=key,
             workers=workers,
-            format="png",
-            metadata="keep",
             on_error=on_error,
             run_dir=run_dir,
-            direction="invert",
             undo_of=before.path,
             labels=manifest.args_resolved.get("labels"),
             max_pixels=manifest.args_resolved["max_pixels"],
-            verb="undo",
             args_passed=args_passed or {},
-            progress=progress or Quiet(),
+            progress=progress or Progress(),
         )
     )
     found = done.manifest.results
@@ -134,7 +134,9 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
             "No run belongs to this data.",
             where=place,
             why=f"{run_folder(place)} holds no run",
-            fix="name the run folder itself, or put it back beside the data",
+            fix="pass --protected-run RUN (protected_run=RUN in Python), the run folder of the protection: a "
+            "part of the data, such as one of several Parquet files or a slice of one, cannot be undone "
+            "without it; or put the run folder back beside the whole data",
         )
     if run.manifest.args_resolved.get("direction") != "apply":
         fix = "name protected data or its run folder"
@@ -142,13 +144,7 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
     return run, output
 
 
-def check_key(manifest: Manifest, key: Key | None) -> None:
-    """Make sure that `key` made this data.
-
-    Raises:
-        UsageError: A key is needed and none was given.
-        WrongKey: It is another key.
-    """
+def _check_key(manifest: Manifest, key: Key | None) -> None:
     if manifest.key is None:
         return
     if key is None:
