@@ -310,6 +310,8 @@ def test_a_torn_cache_line_costs_one_training(tmp_path: Path) -> None:
     assert dict(again) == {"a": {"n": 1}}
     again["c"] = {"n": 3}
     assert dict(TrainingCache(file)) == {"a": {"n": 1}, "c": {"n": 3}}
+    with pytest.raises(TypeError):
+        del again["a"]
 
 
 # ---------------------------------------------------------------- report and explain

@@ -73,6 +73,18 @@ def test_dry_run_refuses_what_the_run_would_refuse(data: Path, ask: Ask, tmp_pat
         dry_run(ask(on_error="skip", fail_on="ant"))
 
 
+def test_one_picture_under_two_labels_is_found_before_the_run(data: Path, ask: Ask, tmp_path: Path) -> None:
+    (data / "bee/again.png").write_bytes((data / "ant/00000.png").read_bytes())
+    with pytest.raises(DataError, match="under two labels") as caught:
+        dry_run(ask())
+    assert caught.value.items == ("bee/again.png",)
+    with pytest.raises(DataError, match="under two labels"):
+        preview(ask(), tmp_path / "sheet.png")
+    plan = dry_run(ask(on_error="skip"))
+    assert (plan.items, plan.skipped) == (23, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
 @pytest.mark.parametrize("n", [1, 4, 8])
 def test_preview_is_a_sheet_of_the_right_items(data: Path, ask: Ask, tmp_path: Path, n: int) -> None:
     make_image(7, (8, 10)).save(data / "ant/00000.png")  # a grey one

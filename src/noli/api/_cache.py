@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from noli.core.files import storage_error
 from noli.core.run import dump_line, read_lines
 
 
-class TrainingCache(dict[str, dict[str, Any]]):
+class TrainingCache(MutableMapping[str, dict[str, Any]]):
     """A mapping that appends every new entry to a JSON-lines file; a line torn by a kill is passed over.
 
     Args:
@@ -18,9 +19,14 @@ class TrainingCache(dict[str, dict[str, Any]]):
     """
 
     def __init__(self, file: Path) -> None:
-        lines = read_lines(file, torn="skip") if file.is_file() else ()
-        super().__init__({line["key"]: line["value"] for line in lines})
         self._file = file
+        self._known: dict[str, dict[str, Any]] = {}
+        if file.is_file():
+            for line in read_lines(file, torn="skip"):
+                self._known[line["key"]] = line["value"]
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self._known[key]
 
     def __setitem__(self, key: str, value: dict[str, Any]) -> None:
         try:
@@ -31,4 +37,13 @@ class TrainingCache(dict[str, dict[str, Any]]):
                 os.fsync(handle.fileno())
         except OSError as error:
             raise storage_error(error, str(self._file)) from error
-        super().__setitem__(key, value)
+        self._known[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("finished trainings are kept")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)

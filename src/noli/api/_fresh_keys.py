@@ -23,6 +23,7 @@ from noli.methods.verify.learnability import measure_row
 from noli.methods.verify.rows import recipe_scope
 from noli.methods.verify.subject import Images, LearnabilityData
 
+ROW = REFERENCE
 LIMIT = "Fresh keys were applied to the images at the training size and not stored in files."
 _GROUP = 256
 
@@ -53,18 +54,16 @@ def with_fresh_keys(
     spec = registry.get(str(manifest.method))
     if "key" not in spec.needs:
         raise UsageError("This method needs no key, so there is nothing to compare.", where=spec.name)
-    scope, rows = _scope(subject, cfg, manifest), []
+    scope = _scope(subject, cfg, manifest)
+    rows = []
     for number in range(count):
         note(number, count, f"fresh key {number + 1}")
         place = f"fresh-key|{scope}|{number}"
         if place not in cache:
             images = protect_arrays(spec, manifest, subject, Key.generate())
-            row = measure_row(replace(subject, protected_x=images, restored_x=None), cfg, REFERENCE)
+            row = measure_row(replace(subject, protected_x=images, restored_x=None), cfg, ROW)
             cache[place] = row.model_dump(mode="json")
-        row = Row.model_validate(cache[place])
-        about = f"{row.about}; fresh key {number + 1} instead of the owner's"
-        shown = {"name": f"fresh-key-{number + 1}", "about": about, "level": "context"}
-        rows.append(row.model_copy(update=shown))
+        rows.append(_renamed(Row.model_validate(cache[place]), number))
     note(count, count, "fresh keys")
     values = [row.value for row in rows]
     numbers = {
@@ -103,10 +102,18 @@ def _item(image: Images, label: str) -> Item:
     return Item(short, short, label, sha256=full)
 
 
+def _renamed(row: Row, number: int) -> Row:
+    about = f"{row.about}; fresh key {number + 1} instead of the owner's"
+    return row.model_copy(update={"name": f"fresh-key-{number + 1}", "about": about, "level": "context"})
+
+
 def _scope(subject: LearnabilityData, cfg: Config, manifest: Manifest) -> str:
-    """Return a digest of everything that a row depends on, but for the key."""
     hashes = subject.hashes()
-    method = (manifest.method, manifest.args_resolved.get("config"))
-    parts = [recipe_scope(cfg), cfg.seed_count, *method, hashes["clean"], hashes["labels"], hashes["test"],
-             hashes["test_labels"]]  # fmt: skip
-    return content_id("".join(map(str, parts)).encode())[0]
+    parts = [
+        recipe_scope(cfg),
+        str(cfg.seed_count),
+        str(manifest.method),
+        str(manifest.args_resolved.get("config")),
+    ]
+    text = "".join([*parts, *(hashes[name] for name in ("clean", "labels", "test", "test_labels"))])
+    return content_id(text.encode())[0]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from noli.core.dataset import Source, content_id
 from noli.core.errors import DataError
@@ -15,7 +14,8 @@ from noli.methods.verify.subject import LearnabilityData
 SAMPLE = 200
 
 
-class Made(NamedTuple):
+@dataclass(frozen=True)
+class Made:
     """One item of a run: the original's path and the digest of what was stored."""
 
     path: str
@@ -28,13 +28,15 @@ def made_by(run: Run | None) -> dict[str, Made]:
     return {r["out"]: Made(r["path"], r["sha256_out"]) for r in records if "error" not in r}
 
 
-def compared(subject: LearnabilityData, source: Source, made: Mapping[str, Made]) -> LearnabilityData:
-    """Compare a sample of the stored items with their records.
+def compare(source: Source, made: Mapping[str, Made]) -> tuple[int, int]:
+    """Compare a sample of stored items with their records.
 
-    Items without a record, or unreadable ones, are not counted.
+    Args:
+        source: The protected data.
+        made: Result of :func:`made_by`.
 
     Returns:
-        The subject with counts, a note when items differ, and a doubt when most of them do.
+        ``(items compared, items that differ)``; items without a record, or unreadable ones, are not counted.
     """
     refs = [ref for ref in source.refs() if ref.path in made]
     checked = changed = 0
@@ -45,6 +47,11 @@ def compared(subject: LearnabilityData, source: Source, made: Mapping[str, Made]
             continue
         checked += 1
         changed += digest != made[ref.path].sha256
+    return checked, changed
+
+
+def noted(subject: LearnabilityData, checked: int, changed: int) -> LearnabilityData:
+    """Add the result of :func:`compare` to a subject: counts, a note, and a doubt if most items differ."""
     if not checked:
         return subject
     counts = {**subject.counts, "stored_checked": float(checked), "stored_changed": float(changed)}

@@ -1,13 +1,12 @@
-"""Write the report of a run, and keep pages that show originals out of the data."""
+"""Write the report of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from noli.core.errors import OutputExists, UsageError
-from noli.core.files import write_new
+from noli.api._places import refuse_inside
+from noli.core.errors import UsageError
 from noli.core.run import Run
-from noli.data.place import is_url, local_path
 from noli.engine.request import run_folder
 from noli.report.build import write_report as write
 
@@ -44,29 +43,3 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         beside = place if Path(place) != folder else None
         refuse_inside(html, *data, manifest.args_resolved.get("clean"), beside)
     return write(folder, Path(html) if html is not None else None, pictures=pictures)
-
-
-def refuse_inside(target: str | Path, *data: str | Path | None, new: bool = False) -> None:
-    """Refuse a file inside a data folder: it would be published, or read, with the data.
-
-    Args:
-        target: The file to write.
-        data: Data sets; only local folders matter, None is passed over.
-        new: Also refuse a target that exists.
-
-    Raises:
-        OutputExists: The target lies inside one of them, or exists.
-    """
-    place = Path(target)
-    for folder in data:
-        if folder is None or is_url(folder) or not local_path(folder).is_dir():
-            continue
-        if place.resolve().is_relative_to(local_path(folder).resolve()):
-            raise OutputExists(
-                "This file would lie inside the data.",
-                where=str(target),
-                why=f"it can show originals, and {folder} may be published or protected as a whole",
-                fix="name a place outside the data",
-            )
-    if new and place.exists():
-        write_new(place, b"")

@@ -97,7 +97,7 @@ def diff(
 ) -> None:
     """Say how far apart two data sets are: PSNR, SSIM and largest difference per picture."""
     from noli import api
-    from noli.api._write import refuse_inside
+    from noli.api._places import refuse_inside
     from noli.engine.progress import for_terminal
 
     if sheet is not None:

@@ -37,8 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 1 done, but the claim is not supported (or the run failed); 2 usage; "
-    "3 something is missing; 4 data problem; 130 interrupted, the same command resumes.",
+    epilog="Exit codes: 0 done; 1 done, but the claim is not supported; 2 usage; 3 something is missing; "
+    "4 data problem; 5 the run failed, the same command resumes; 130 interrupted, likewise.",
 )
 for group in (demo, keys, protect, verify, compare, report, catalog):
     group.register(app)
@@ -89,6 +89,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _fail(error: NoliError, as_json: bool) -> int:
     if os.environ.get("NOLI_DEBUG") == "1":
         raise error
+    if error.exit_code == 1:  # 1 belongs to the answer of `verify`: no failure may look like one
+        error.exit_code = 5
     show_error(error, as_json=as_json)
     return error.exit_code
 
