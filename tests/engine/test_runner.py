@@ -92,7 +92,6 @@ def test_manifest_and_records(data: Path, ask: Ask, tmp_path: Path) -> None:
         )
         assert record["linf"] == np.abs(a - b).max()
         assert record["psnr"] == pytest.approx(10 * np.log10(255**2 / ((a - b) ** 2).mean()), abs=1e-3)
-        assert record["mean_in"] == pytest.approx(a.mean() / 255, abs=1e-5)
     secret = KEY.export_secret()
     for file in run.path.rglob("*"):
         if file.is_file():
@@ -235,6 +234,21 @@ def test_no_usable_item(tmp_path: Path, ask: Ask) -> None:
     with pytest.raises(DataError):
         run_data(ask(on_error="skip"))
     assert not (tmp_path / "out.noli").exists()
+
+
+@pytest.mark.parametrize("error", [DataError("too few classes"), KeyboardInterrupt(), OSError("x")])
+def test_nothing_stays_behind_before_the_first_item(
+    data: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake, "prepare", refuse)
+        with pytest.raises((DataError, Interrupted, RunError)):
+            run_data(ask())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+    assert run_data(ask()).manifest.status == "done"
 
 
 def test_unlabelled_items_are_refused_when_labels_are_needed(tmp_path: Path, ask: Ask) -> None:

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from noli.api._protect import plan as plan
     from noli.api._protect import preview as preview
     from noli.api._protect import protect as protect
-    from noli.api._undo import undo as undo
     from noli.api._verify import verify as verify
     from noli.api._write import write_report as write_report
     from noli.engine.diff import diff as diff
+    from noli.engine.undo import undo as undo
 
 _MODULES = {
     "noli.api._demo": ("DemoResult", "demo"),
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
     "noli.api._protect": ("ProtectRun", "plan", "preview", "protect"),
-    "noli.api._undo": ("undo",),
     "noli.api._verify": ("verify",),
     "noli.api._write": ("write_report",),
     "noli.engine.diff": ("diff",),
+    "noli.engine.undo": ("undo",),
 }
 _NAMES = {name: f"{module}:{name}" for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_NAMES)

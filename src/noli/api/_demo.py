@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from noli.api._protect import ProtectRun, protect
-from noli.api._undo import undo
 from noli.api._verify import verify
 from noli.core.evidence import Evidence, Row
 from noli.core.files import atomic_write
@@ -18,6 +17,7 @@ from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.data.demo import photo_crops
 from noli.engine.progress import Progress
+from noli.engine.undo import undo
 
 Say = Callable[[str], None]
 # Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.

@@ -12,17 +12,15 @@ from noli.api._places import refuse_inside
 from noli.api._write import write_report
 from noli.core.environment import available_cores
 from noli.core.errors import RunError, UsageError
-from noli.core.key import Key
 from noli.core.manifest import Manifest
 from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
 from noli.engine.plan import Plan, dry_run
 from noli.engine.plan import preview as contact_sheet
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, RunRequest
+from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key
 from noli.engine.runner import run_data
 
-KeyLike = Key | str | Path | None
 _POLICIES = ("format", "metadata", "on_error", "labels")
 _JSON = (str, int, float, bool, type(None))
 
@@ -144,11 +142,6 @@ def preview(
     """
     refuse_inside(path, data, output, new=True)
     return contact_sheet(_request(data, output, method, **arguments), path, n)
-
-
-def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
-    """Return a key given as itself or as the path of a file without passphrase."""
-    return Key.load(key, key_id=key_id) if isinstance(key, str | Path) else key
 
 
 def _request(

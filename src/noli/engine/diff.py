@@ -19,21 +19,12 @@ from noli.engine.pictures import picture, places, small
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import Spread
-from noli.engine.sheet import contact_sheet
+from noli.engine.sheet import Pair, contact_sheet
 from noli.ops import metrics
 
 FIGURES = 8
 WORST = 10
 _LISTED = 20
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One item for pictures: ``uint8 [H, W, C]`` on both sides, at most 512 pixels wide or high."""
-
-    record: Record
-    before: Stored
-    after: Stored
 
 
 @dataclass
@@ -70,7 +61,7 @@ class Diff:
     only_a: list[str] = field(default_factory=list)
     only_b: list[str] = field(default_factory=list)
     missing: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0, "unlike": 0, "unreadable": 0})
-    figures: list[Figure] = field(default_factory=list, repr=False)
+    figures: list[Pair] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, without the pictures."""
@@ -146,7 +137,7 @@ def diff(
         if len(worst) > WORST:
             heapq.heappop(worst)
         if number in shown:
-            found.figures.append(Figure(row, small(before), small(after)))
+            found.figures.append(Pair(row, small(before), small(after)))
     progress.finish()
     for name, value in {**psnr.named("psnr"), **similar.named("ssim"), **linf.named("linf")}.items():
         if hasattr(found, name):

@@ -78,17 +78,15 @@ def save_preview(run: Run, source: Source, writer: Writer, count: int) -> None:
     atomic_write(run.artifact("preview.npz"), buffer.getvalue())
 
 
-def measure(before: Stored, after: Stored) -> dict[str, float | int | None]:
+def measure(before: Stored, after: Stored) -> dict[str, float | None]:
     """Compare one image before and after, both ``uint8`` or ``uint16 [H, W, C]`` as read from disk.
 
     Returns:
-        ``psnr`` in dB (None when identical), ``linf`` in levels of the bit depth, and ``mean_in``, the
-        mean of `before` in [0, 1].
+        ``psnr`` in dB (None when identical) and ``linf`` in levels of the bit depth.
     """
     top = int(np.iinfo(before.dtype).max)
     squared = cv2.norm(before, after, cv2.NORM_L2SQR)
     return {
         "psnr": round(10 * math.log10(top * top * before.size / squared), 4) if squared else None,
         "linf": int(cv2.norm(before, after, cv2.NORM_INF)),
-        "mean_in": round(sum(cv2.sumElems(before)) / before.size / top, 6),
     }

@@ -13,7 +13,6 @@ from noli.core.dataset import Source
 from noli.core.environment import available_cores, peak_memory_mb
 from noli.core.errors import UsageError
 from noli.core.files import write_new
-from noli.core.images import Stored
 from noli.core.run import Record, Run
 from noli.data.place import is_url, local_path
 from noli.data.sources import open_source
@@ -23,7 +22,7 @@ from noli.engine.pictures import picture, places, small
 from noli.engine.request import RunRequest, load_method
 from noli.engine.scanstage import Totals, make_row, scan_rows
 from noli.engine.shard import GROUP_PIXELS, ShardWork, blame
-from noli.engine.sheet import contact_sheet
+from noli.engine.sheet import Pair, contact_sheet
 
 MEASURED_ITEMS = 3
 # float32 arrays of one group that live at once: input, output, two temporaries, plus stored copies.
@@ -91,8 +90,7 @@ def dry_run(request: RunRequest) -> Plan:
         DataError: Broken items under ``on_error="fail"``, no usable item, or the method fails.
     """
     begun = time.perf_counter()
-    layout, totals, trials = _survey(request, MEASURED_ITEMS)
-    seconds = tuple(trial.seconds for trial in trials)
+    layout, totals, trials, seconds = _survey(request, MEASURED_ITEMS)
     once = time.perf_counter() - begun - sum(seconds)
     shape = [trial.record["shape"] for trial in trials]
     share = totals.pixels / sum(height * width for height, width, _ in shape)
@@ -128,27 +126,14 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
         OutputExists: The file exists.
         RunError: The file cannot be written.
     """
-    target = Path(path)
-    if target.exists():  # before the work, not after it
-        write_new(target, b"")
-    _, totals, trials = _survey(request, n)
+    _, totals, trials, _ = _survey(request, n)
     key = f" · key {request.key.id}" if request.key else ""
     note = f"{request.spec.name}{key} · {len(trials)} of {totals.items} items"
-    write_new(target, contact_sheet(trials, title=request.spec.card.title, note=note))
-    return target
+    write_new(Path(path), contact_sheet(trials, title=request.spec.card.title, note=note))
+    return Path(path)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """One item that went through the method: its record, both pictures, and the time that took."""
-
-    record: Record
-    before: Stored
-    after: Stored
-    seconds: float
-
-
-def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[_Trial]]:
+def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[Pair], tuple[float, ...]]:
     """Scan everything, prepare the method, try it on `n` evenly spaced items; write nothing."""
     if request.undo_of is not None:
         fix = "run the undo itself; it writes elsewhere"
@@ -162,7 +147,8 @@ def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[_Trial]]:
     state = method.prepare(totals.summary(request.source), request.key, request.cfg, None)  # type: ignore[arg-type]
     work = ShardWork(request, state, source)
     _try(work, rows[0])  # the first item pays for lazy initialisation
-    return source.layout, totals, [_try(work, row) for row in rows]
+    pairs, seconds = zip(*(_try(work, row) for row in rows), strict=True)
+    return source.layout, totals, list(pairs), seconds
 
 
 def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list[Record]:
@@ -172,20 +158,17 @@ def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list
     rows: list[Record] = []
     with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
         for found in scan_rows(request, source, catalog):
-            if found.item is None:
-                totals.failed += 1
-                continue
-            row = make_row(found, found.item)
+            row = make_row(found)
             totals.add(row)
             # At the wanted place, or at the next usable one.
-            if following is not None and row["index"] >= following:
+            if "error" not in row and following is not None and row["index"] >= following:
                 rows.append(row)
                 following = next(wanted, None)
     request.progress.finish()
     return rows
 
 
-def _try(work: ShardWork, row: Record) -> _Trial:
+def _try(work: ShardWork, row: Record) -> tuple[Pair, float]:
     begun = time.perf_counter()
     one = work.load(row)
     try:
@@ -194,7 +177,7 @@ def _try(work: ShardWork, row: Record) -> _Trial:
         raise blame(row, exc) from exc
     content, record = work.finish(one, pixels[0], extras[0])
     seconds = time.perf_counter() - begun
-    return _Trial(record, small(one.picture.pixels), small(picture(content, row["path"]).pixels), seconds)
+    return Pair(record, small(one.picture.pixels), small(picture(content, row["path"]).pixels)), seconds
 
 
 def _memory_mb(workers: int, largest: int) -> float:

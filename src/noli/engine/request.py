@@ -16,6 +16,7 @@ from noli.data.place import is_url, local_path
 from noli.engine.progress import Progress
 
 ErrorPolicy = Literal["fail", "skip"]
+KeyLike = Key | str | Path | None
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class RunRequest:
             "labels": self.labels,
             "max_pixels": self.max_pixels,
         }
+
+
+def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
+    """Return a key given as itself or as the path of a file without passphrase."""
+    return Key.load(key, key_id=key_id) if isinstance(key, str | Path) else key
 
 
 def absolute(place: str | Path) -> str:

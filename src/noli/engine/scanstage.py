@@ -175,9 +175,9 @@ def _new_rows(
         found, item = catalog.see(row.ref.path), row.item
         if item is None:
             if found is None:
-                yield bad_row(row)
+                yield make_row(row)
         elif found is None or found.failed:  # new, or broken last time and repaired since
-            line = make_row(row, item)
+            line = make_row(row)
             line["out"] = writer.target(row.ref, row.format, channels=line["shape"][2], bits=row.bits)
             if request.undo_of is not None and (record := catalog.made(row.ref.path, item.sha256)):
                 kept = ("path", "id", "label", "split", "index", "sha256_in", "sha256_out", "extra")
@@ -187,34 +187,27 @@ def _new_rows(
             noted.add("changed", row.ref.path)
 
 
-def bad_row(row: ScanRow) -> Record:
-    """Return the index row of an item that is left out."""
-    return {
-        "path": row.ref.path,
-        "index": row.ref.index,
-        "label": row.ref.label,
+def make_row(row: ScanRow) -> Record:
+    """Return the index row of an item, a good one not yet with its name in the output."""
+    ref, item = row.ref, row.item
+    line = {
+        "path": ref.path,
+        "index": ref.index,
+        "label": ref.label,
         "size": row.size,
         "mtime_ns": row.mtime_ns,
-        "error": row.error or "unusable",
     }
-
-
-def make_row(row: ScanRow, item: Item) -> Record:
-    """Return the index row of a good item, not yet with its name in the output."""
-    line = {
-        "path": row.ref.path,
-        "index": row.ref.index,
-        "label": item.label,
+    if item is None:
+        return {**line, "error": row.error or "unusable"}
+    line |= {
         "split": item.split,
         "text": item.text,
         "id": item.id,
         "sha256": item.sha256,
-        "size": row.size,
-        "mtime_ns": row.mtime_ns,
         "shape": list(row.shape or (0, 0, 0)),
         "bits": row.bits,
         "format": row.format,
-        "out": row.ref.path,
+        "out": ref.path,
     }
     if row.bytes and row.bytes != row.size:  # a row of a table: `size` is that of the whole file
         line["bytes"] = row.bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from noli.core.images import Stored
+from noli.core.run import Record
 
 CELL = 200
 GAP = 10
@@ -24,12 +26,17 @@ _PAPER, _INK, _SOFT, _FRAME = (250, 250, 248), (28, 30, 34), (120, 124, 130), (2
 _COLUMNS = ("original", "protected", f"difference \u00d7{GAIN}")
 
 
-def contact_sheet(pairs: Sequence[Any], *, title: str, note: str) -> bytes:
-    """Draw the sheet and return it as PNG bytes. More than four items go into two blocks side by side.
+@dataclass(frozen=True)
+class Pair:
+    """An item: its record (``path``, ``label``, ``shape``, ``psnr``) and pictures ``uint8 [H, W, C]``."""
 
-    Each of `pairs` has a ``record`` (``path``, ``label``, ``shape``, ``psnr``) and the pictures ``before``
-    and ``after``, ``uint8 [H, W, C]`` of the same shape.
-    """
+    record: Record
+    before: Stored
+    after: Stored
+
+
+def contact_sheet(pairs: Sequence[Pair], *, title: str, note: str) -> bytes:
+    """Draw the sheet and return it as PNG bytes. More than four items go into two blocks side by side."""
     blocks = 1 if len(pairs) <= 4 else 2
     rows = -(-len(pairs) // blocks)
     block = 3 * CELL + 2 * GAP
@@ -62,7 +69,7 @@ def difference(before: Stored, after: Stored, gain: int = GAIN) -> Stored:
     return np.clip(128 + gain * change, 0, 255).astype(np.uint8)
 
 
-def _caption(draw: ImageDraw.ImageDraw, record: dict[str, Any], left: int, top: int, width: int) -> None:
+def _caption(draw: ImageDraw.ImageDraw, record: Record, left: int, top: int, width: int) -> None:
     height, across, _ = record["shape"]
     psnr = "identical" if record["psnr"] is None else f"{record['psnr']:.1f} dB"
     facts = " · ".join(part for part in (record.get("label"), f"{across} \u00d7 {height} px", psnr) if part)
