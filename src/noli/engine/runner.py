@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from noli.core.dataset import Source, content_id
+from noli.core.dataset import Source
 from noli.core.environment import Meter
 from noli.core.errors import Interrupted, NoliError, OutputExists, UsageError
 from noli.core.files import TEMP_SUFFIX, remove_quietly, storage_error
@@ -19,11 +18,12 @@ from noli.data.sources import open_source
 from noli.data.writers import Writer, check_paths, open_writer
 from noli.engine.catalog import Catalog
 from noli.engine.lock import locked
+from noli.engine.outputs import Outputs
 from noli.engine.pictures import save_preview
 from noli.engine.pool import map_shards, threads_per_worker
 from noli.engine.request import RunRequest, absolute, load_method
 from noli.engine.results import tally
-from noli.engine.scanstage import SHARD_PIXELS, Noted, Totals, all_shards, cut_shards, find_new, row_ref
+from noli.engine.scanstage import SHARD_PIXELS, Noted, Totals, cut_shards, find_new
 from noli.engine.shard import ShardWork
 
 _ALWAYS_TOLD = ("removed_from_source", "outputs_changed", "outputs_gone")
@@ -86,12 +86,13 @@ class _Session:
         """Run all stages that still have something to do."""
         try:
             run = self._enter()
-            todo = {index: len(rows) for index, rows in self._undone(run, note=True)}
+            outputs = Outputs(self.request, run, self.source, self.writer)
+            todo = {index: len(rows) for index, rows in outputs.undone(self.noted)}
             self._warn(run)
             if todo or run.manifest.status != "done":
                 if run.manifest.status != "running":
                     run.resume()
-                self._process(run, todo)
+                self._process(run, outputs, todo)
                 self._finish(run)
         except BaseException as exc:
             error = _typed(exc)
@@ -115,7 +116,8 @@ class _Session:
             size, pixels = request.shard_size, SHARD_PIXELS
             if run is not None:
                 size, pixels = run.manifest.shard_size, run.manifest.shard_pixels
-            index = self.folder / "artifacts" / _index_name(len(generations))
+            name = f"index-{len(generations)}.jsonl" if generations else "index.jsonl"
+            index = self.folder / "artifacts" / name
             index.parent.mkdir(exist_ok=True)
             fresh.replace(index)
         except OSError as exc:
@@ -123,7 +125,7 @@ class _Session:
         finally:
             remove_quietly(fresh)
         entered = Generation(
-            index=index.name,
+            index=name,
             first_shard=sum(generation.shards for generation in generations),
             shards=sum(1 for _ in cut_shards(read_lines(index), size, pixels)),
             items=new,
@@ -190,57 +192,6 @@ class _Session:
         run.meter = self.meter
         return run
 
-    def _undone(self, run: Run, *, note: bool = False) -> Iterator[tuple[int, list[Record]]]:
-        """Iterate over the shards with items that must be made (again), and those items.
-
-        Outputs that somebody changed are never replaced; items of which neither original nor output is left
-        are given up. `note` looks for changes and counts both.
-        """
-        for index, rows in all_shards(run):
-            file = run.shard_record(index)
-            wanted = rows
-            if file.is_file():
-                records = {record["out"]: record for record in read_lines(file) if "out" in record}
-                since = file.stat().st_mtime_ns
-                missing = []
-                for row in rows:
-                    found = self._found(row, records.get(row.get("out")), since if note else None)
-                    if found == "missing":
-                        missing.append(row)
-                    elif found != "ok" and note:
-                        self.noted.add(f"outputs_{found}", row["out"])
-                wanted = rows if missing and not self.writer.separate else missing
-            if wanted:
-                yield index, wanted
-
-    def _found(self, row: Record, record: Record | None, since: int | None) -> str:
-        """Tell how an item lies in the output: ``ok``, ``missing``, ``gone`` for good, or ``changed``."""
-        if "out" not in row:
-            return "ok"
-        out = row["out"]
-        found = self.writer.state(out, record["size_out"] if record else None)
-        if found == "missing" and self.writer.separate:
-            with suppress(NoliError, OSError):
-                self.source.stat(row_ref(row))
-                return "missing"
-            return "gone"
-        if found == "ok" and record and since is not None and self._touched(out, since):
-            return "ok" if content_id(self.writer.read(out))[1] == record["sha256_out"] else "changed"
-        return found
-
-    def _touched(self, out: str, since: int) -> bool:
-        """Tell whether the file of an output was modified after its record was written (local files only)."""
-        if is_url(self.request.output):
-            return False
-        file = local_path(self.request.output)
-        if self.writer.separate:
-            file /= out
-        else:
-            file = file / out.rpartition("#")[0] if file.is_dir() else file
-            # Assembled after the records; the preview is what a session writes next.
-            since = _modified(self.folder / "artifacts/preview.npz")
-        return _modified(file) >= since
-
     def _warn(self, run: Run) -> None:
         """Write down what is not as the run left it; the manifest changes only when the counts do."""
         for kind, names in self.noted.names.items():
@@ -252,7 +203,7 @@ class _Session:
     def _counts(self) -> dict[str, int]:
         return {**dict.fromkeys(_ALWAYS_TOLD, 0), **self.noted.counts}
 
-    def _process(self, run: Run, todo: dict[int, int]) -> None:
+    def _process(self, run: Run, outputs: Outputs, todo: dict[int, int]) -> None:
         """Work on the shards in `todo`, given as number -> items."""
         request = self.request
         work = ShardWork(request, run.manifest.state or {}, self.source, self.writer, self._originals())
@@ -260,13 +211,13 @@ class _Session:
         workers = max(1, min(request.at_once, len(todo)))
         run.update(threads=threads_per_worker(workers))
         request.progress.start(sum(todo.values()), request.verb)
-        pending = ((index, rows) for index, rows in self._undone(run) if index in todo)
+        pending = ((index, rows) for index, rows in outputs.undone() if index in todo)
         finished = map_shards(work, pending, workers, run.meter)
         try:
             # Closed at once on an error, not when it is collected: workers stop, files are released.
             with closing(pending), closing(finished):
                 for index, records in finished:
-                    _keep(run, index, records)
+                    outputs.note(index, records)
                     request.progress.advance(len(records))
         finally:
             request.progress.finish()
@@ -310,21 +261,6 @@ class _Session:
         run.finish(results, shards=tuple(found.shards), input=before, output=after)
 
 
-def _keep(run: Run, index: int, records: list[Record]) -> None:
-    """Write the record of a shard; items made again go between those of the others."""
-    file = run.shard_record(index)
-    if file.is_file():
-        written = file.stat().st_mtime_ns
-        table = {record["path"]: record for record in [*read_lines(file), *records]}
-        run.write_shard_record(index, table.values())
-        os.utime(file, ns=(written, written))  # else edits of the other outputs would look old
-    else:
-        run.write_shard_record(index, records)
-    for record in records:
-        if "error" in record:
-            run.event("item-failed", path=record["path"], why=record["error"])
-
-
 def _same_job(run: Run, request: RunRequest) -> None:
     """Refuse to continue a run with other arguments than it was begun with."""
     if run.manifest.verb != request.verb:
@@ -357,14 +293,6 @@ def _check_places(request: RunRequest, folder: Path) -> None:
                 where=str(folder),
                 fix="choose another --run folder, or leave it out: it then lies beside the output",
             )
-
-
-def _index_name(generation: int) -> str:
-    return f"index-{generation}.jsonl" if generation else "index.jsonl"
-
-
-def _modified(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _typed(exc: BaseException) -> BaseException:
