@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
-import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,25 +111,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 def test_little_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**9))
     assert [check.status for check in _doctor._disk(tmp_path)] == ["warning", "warning"]
-
-
-def test_extras_name_torch_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_doctor, "EXTRAS", {"one": "a_module", "two": "json"})
-    without(monkeypatch, "a_module")
-    present, missing, reserved = _doctor._extras()
-    assert (present.found, missing.name) == ("installed: two", "extra one")
-    assert "torch==2.13.0" in (missing.fix or "")
-    assert (reserved.status, reserved.fix) == ("ok", None)
-
-
-def test_every_extra_is_in_use_or_reserved() -> None:
-    root = Path(__file__).parents[1]
-    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {*_doctor.EXTRAS, *_doctor.RESERVED} == set(declared) - {"docs", "dev"}
-    imported = "\n".join(file.read_text("utf-8") for file in (root / "src").rglob("*.py"))
-    for module in ("ray", "pydicom", "datasets", "webdataset", "accelerate", "foolbox", "torchmetrics"):
-        used = re.search(rf"^\s*(import|from) {module}\b", imported, re.MULTILINE) is not None
-        assert used == (module in _doctor.EXTRAS.values())
 
 
 def test_a_fresh_interpreter_answers_or_explains() -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from noli.cli import console, main
-from noli.core.errors import DataError, Interrupted, MissingPrerequisite, NoliError, RunError, UsageError
+from noli.core.errors import (
+    DataError,
+    Interrupted,
+    MissingPrerequisite,
+    NoliError,
+    RunError,
+    UsageError,
+    WorkerDied,
+)
 
 Run = Callable[..., Any]
 
@@ -28,10 +36,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (UsageError("u"), 2),
         (MissingPrerequisite("m"), 3),
         (DataError("d"), 4),
-        (RunError("r"), 1),
+        (RunError("r"), 5),
+        (WorkerDied("w"), 5),
         (Interrupted("i"), 130),
         (KeyboardInterrupt(), 130),
-        (ZeroDivisionError("z"), 1),
+        (ZeroDivisionError("z"), 5),
     ],
 )
 def test_exit_codes(noli: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
@@ -41,6 +50,14 @@ def test_exit_codes(noli: Run, monkeypatch: pytest.MonkeyPatch, error: BaseExcep
     assert done.out == ""
     assert done.err.startswith("noli: ")
     assert "Traceback" not in done.err
+
+
+def test_a_failed_run_is_not_mistaken_for_a_verdict(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, RunError("The disk is full."))
+    assert json.loads(noli("list", "--json").err)["error"]["exit_code"] == 5
+    said = " ".join(noli("--help").out.split())
+    assert "1 done, but the claim is not supported; 2 usage" in said
+    assert "5 the run failed, the same command resumes" in said
 
 
 def test_the_error_block_says_what_where_why_and_what_to_do(

@@ -11,15 +11,15 @@ CLASSES = [c for c in vars(errors).values() if inspect.isclass(c) and issubclass
 
 # The exit codes are a public promise; changing one breaks scripts.
 EXIT_CODES = {
-    "NoliError": 1,
+    "NoliError": 5,
     "UsageError": 2,
     "OutputExists": 2,
     "MissingPrerequisite": 3,
     "DataError": 4,
     "KeyFileError": 4,
     "WrongKey": 4,
-    "RunError": 1,
-    "WorkerDied": 1,
+    "RunError": 5,
+    "WorkerDied": 5,
     "Interrupted": 130,
 }
 

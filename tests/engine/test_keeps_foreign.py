@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import engine_fake_method as fake
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -126,6 +127,43 @@ def test_changed_outputs_are_told_and_kept(data: Path, ask: Ask, tmp_path: Path)
     assert (tmp_path / "out/ant/00000.png").exists()
     assert run.manifest.results["outputs_changed"] == 1
     assert [e["items"] for e in run.events() if e["kind"] == "outputs-changed"] == [["ant/00002.png"]]
+
+
+def flip(file: Path, at: int = -20) -> bytes:
+    """Change one byte, as an editor that keeps the size would."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    return bytes(content)
+
+
+def test_edits_that_keep_the_size_are_told(data: Path, ask: Ask, tmp_path: Path) -> None:
+    run_data(ask())
+    mine = flip(tmp_path / "out/ant/00002.png")
+    (tmp_path / "out/bee/00001.png").touch()  # newer, but the same bytes
+    (tmp_path / "out/ant/00000.png").unlink()  # of the same shard
+    for _ in range(2):
+        run = run_data(ask())
+        assert run.manifest.results["outputs_changed"] == 1
+        assert [e["items"] for e in run.events() if e["kind"] == "outputs-changed"][-1] == ["ant/00002.png"]
+    assert (tmp_path / "out/ant/00002.png").read_bytes() == mine
+    assert (tmp_path / "out/ant/00000.png").exists()
+
+
+def test_edited_arrays_are_told(tmp_path: Path, ask: Ask) -> None:
+    pixels = np.stack([np.asarray(make_image(i)) for i in range(6)])
+    np.savez(tmp_path / "in.npz", x=pixels, y=["a", "b"] * 3)
+    request = ask(source=tmp_path / "in.npz", output=tmp_path / "out.npz")
+    run_data(request)
+    assert run_data(request).manifest.results["outputs_changed"] == 0
+    archive = dict(np.load(tmp_path / "out.npz"))
+    archive["x"][3] ^= 1
+    before = (tmp_path / "out.npz").read_bytes()
+    np.savez(tmp_path / "out.npz", **archive)
+    assert (tmp_path / "out.npz").stat().st_size == len(before)
+    assert run_data(request).manifest.results["outputs_changed"] == 1
+    (tmp_path / "out.npz").write_bytes(before)
+    assert run_data(request).manifest.results["outputs_changed"] == 0
 
 
 def test_rows_count_their_own_bytes(tmp_path: Path, ask: Ask) -> None:

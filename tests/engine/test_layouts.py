@@ -16,7 +16,7 @@ import pytest
 from engine_data import KEY, make_folder, make_image, tree_hash
 from PIL import Image
 
-from noli.core.errors import DataError, Interrupted
+from noli.core.errors import DataError, Interrupted, UsageError
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
 from noli.engine.undo import undo
@@ -112,6 +112,24 @@ def test_parquet_with_a_skipped_row_can_be_undone(tmp_path: Path, ask: Ask) -> N
     assert (found.items, found.identical) == (7, 7)
     kept = [i for i in range(8) if i != 2]
     np.testing.assert_array_equal(parquet_pixels(tmp_path / "back/train-0.parquet"), pixels(8)[kept])
+
+
+def test_a_slice_of_a_parquet_file_needs_the_run_folder(tmp_path: Path, ask: Ask) -> None:
+    write_parquet(tmp_path / "in/train-0.parquet", 8)
+    run = run_data(ask())
+    for place, rows in (
+        (tmp_path / "slice.parquet", range(2, 5)),
+        (tmp_path / "out/train-0.parquet", range(8)),
+    ):
+        if not place.exists():
+            pq.write_table(pq.read_table(tmp_path / "out/train-0.parquet").slice(2, 3), place)
+        back = tmp_path / f"back-{place.name}"
+        with pytest.raises(UsageError, match="--protected-run RUN") as caught:
+            undo(place, back, KEY, spec=fake.SPEC)
+        assert "one of several Parquet files or a slice of one" in str(caught.value.fix)
+        found = undo(place, back, KEY, protected_run=run.path, spec=fake.SPEC)
+        assert (found.items, found.missing) == (len(rows), 8 - len(rows))
+        np.testing.assert_array_equal(parquet_pixels(back), pixels(8)[list(rows)])
 
 
 def test_metadata_table(tmp_path: Path, ask: Ask) -> None:

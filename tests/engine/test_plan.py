@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from noli.core.errors import DataError, OutputExists, UsageError
-from noli.engine.measure import measure
+from noli.engine.pictures import evenly, measure, small
 from noli.engine.plan import dry_run, preview
-from noli.engine.previews import evenly, small
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
-from noli.engine.sheet import contact_sheet, difference
+from noli.engine.sheet import Pair, contact_sheet, difference
 
 Ask = Callable[..., RunRequest]
 
@@ -69,9 +68,21 @@ def test_dry_run_refuses_what_the_run_would_refuse(data: Path, ask: Ask, tmp_pat
     plan = dry_run(ask(on_error="skip"))
     assert (plan.items, plan.skipped) == (22, 1)
     with pytest.raises(UsageError, match="tried out"):
-        dry_run(ask(direction="invert", undo_of=tmp_path))
+        dry_run(ask(undo_of=tmp_path))
     with pytest.raises(DataError, match="ValueError"):
         dry_run(ask(on_error="skip", fail_on="ant"))
+
+
+def test_one_picture_under_two_labels_is_found_before_the_run(data: Path, ask: Ask, tmp_path: Path) -> None:
+    (data / "bee/again.png").write_bytes((data / "ant/00000.png").read_bytes())
+    with pytest.raises(DataError, match="under two labels") as caught:
+        dry_run(ask())
+    assert caught.value.items == ("bee/again.png",)
+    with pytest.raises(DataError, match="under two labels"):
+        preview(ask(), tmp_path / "sheet.png")
+    plan = dry_run(ask(on_error="skip"))
+    assert (plan.items, plan.skipped) == (23, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 @pytest.mark.parametrize("n", [1, 4, 8])
@@ -100,14 +111,9 @@ def test_preview_shows_the_real_result(data: Path, ask: Ask, tmp_path: Path) -> 
 
 
 def test_sheet_survives_hostile_names() -> None:
-    class Pair:
-        before = np.zeros((3, 900, 1), np.uint8)
-        after = np.full((3, 900, 1), 7, np.uint8)
-
-        def __init__(self, path: str) -> None:
-            self.record = {"path": path, "label": None, "shape": [3, 900, 1], "psnr": None}
-
-    pairs = [Pair("x" * 500), Pair("caf\udce9/ü漢.png")]
+    before, after = np.zeros((3, 900, 1), np.uint8), np.full((3, 900, 1), 7, np.uint8)
+    facts = {"label": None, "shape": [3, 900, 1], "psnr": None}
+    pairs = [Pair({"path": path, **facts}, before, after) for path in ("x" * 500, "caf\udce9/ü漢.png")]
     assert contact_sheet(pairs, title="T" * 300, note="n").startswith(b"\x89PNG")
 
 
@@ -147,5 +153,4 @@ def test_measure_agrees_with_the_definitions(seed: int, deep: bool, grey: bool) 
     assert found["linf"] == max(squares) ** 0.5
     if sum(squares):
         assert found["psnr"] == pytest.approx(10 * np.log10(top**2 * len(squares) / sum(squares)), abs=1e-3)
-    assert found["mean_in"] == pytest.approx(float(before.astype(float).mean()) / top, abs=1e-5)
     assert measure(before, before)["psnr"] is None

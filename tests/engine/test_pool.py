@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from noli.engine.pool import IN_FLIGHT_PER_WORKER, map_shards
 from noli.engine.request import RunRequest, load_method
 from noli.engine.runner import run_data
 from noli.engine.scanstage import cut_shards
-from noli.engine.shard import Job, ShardWork, StoppedError
+from noli.engine.shard import ShardWork, StoppedError
 
 Ask = Callable[..., RunRequest]
 Rows = list[dict[str, Any]]
@@ -35,33 +36,21 @@ def rows(data: Path, ask: Ask, tmp_path: Path) -> Rows:
     return list(read_lines(run.path / "artifacts/index.jsonl"))
 
 
-def job(tmp_path: Path, **changes: Any) -> Job:
+def work(tmp_path: Path, key: Key = KEY, output: bool = True, **changes: Any) -> ShardWork:
     source = open_source(tmp_path / "in")
-    config = {name: changes.pop(name) for name in list(changes) if name in fake.Config.model_fields}
-    fields: dict[str, Any] = {
-        "module": "engine_fake_method",
-        "config": fake.Config(**config).model_dump(),
-        "direction": "apply",
-        "state": {"classes": {"ant": 0, "bee": 1}},
-        "source": source,
-        "writer": open_writer(tmp_path / "out", source, work=tmp_path / "parts", owned=True),
-        "format": "png",
-        "metadata": "keep",
-        "on_error": "fail",
-        "max_pixels": 10**8,
-    }
-    return Job(**{**fields, **changes})
-
-
-def work(tmp_path: Path, key: Key = KEY, **changes: Any) -> ShardWork:
-    return ShardWork(job(tmp_path, **changes), load_method("engine_fake_method"), key, stop=lambda: False)
+    cfg = fake.Config(
+        **{name: changes.pop(name) for name in list(changes) if name in fake.Config.model_fields}
+    )
+    request = RunRequest(str(tmp_path / "in"), str(tmp_path / "out"), fake.SPEC, cfg, key, **changes)
+    writer = open_writer(tmp_path / "out", source, work=tmp_path / "parts", owned=True) if output else None
+    return ShardWork(request, {"classes": {"ant": 0, "bee": 1}}, source, writer)
 
 
 def test_processes_and_this_process_agree(rows: Rows, tmp_path: Path) -> None:
     found = []
     for workers in (1, 2):
         shards = cut_shards(rows, 5, 10**6)
-        done = dict(map_shards(job(tmp_path), KEY, shards, workers, Meter()))
+        done = dict(map_shards(work(tmp_path), shards, workers, Meter()))
         assert sorted(done) == list(range(5))
         found.append(done)
     assert found[0] == found[1]
@@ -75,14 +64,14 @@ def test_shards_are_asked_for_only_when_needed(rows: Rows, tmp_path: Path) -> No
             asked.append(index)
             yield index, shard
 
-    with closing(map_shards(job(tmp_path), KEY, shards(), 2, Meter())) as done:
+    with closing(map_shards(work(tmp_path), shards(), 2, Meter())) as done:
         next(done)
         assert len(asked) <= 2 * IN_FLIGHT_PER_WORKER + 1
 
 
 def test_closing_early_stops_the_workers_soon(rows: Rows, tmp_path: Path) -> None:
     shards = cut_shards(rows, 1, 10**6)  # all of them would take two workers eleven seconds
-    with closing(map_shards(job(tmp_path, pause=1.0), KEY, shards, 2, Meter())) as done:
+    with closing(map_shards(work(tmp_path, pause=1.0), shards, 2, Meter())) as done:
         next(done)
         begun = time.monotonic()
     assert time.monotonic() - begun < 7
@@ -94,7 +83,8 @@ def test_a_stopped_worker_stops_between_groups(
 ) -> None:
     monkeypatch.setattr("noli.engine.shard.GROUP_PIXELS", 1)
     answers = iter([False, False, True])
-    stopping = ShardWork(job(tmp_path), load_method("engine_fake_method"), KEY, stop=lambda: next(answers))
+    stopping = work(tmp_path)
+    stopping.stop = lambda: next(answers)
     with pytest.raises(StoppedError):
         stopping.process(0, rows)
     assert not (tmp_path / "out").exists()
@@ -102,7 +92,7 @@ def test_a_stopped_worker_stops_between_groups(
 
 def test_workers_report_their_memory(rows: Rows, tmp_path: Path) -> None:
     meter = Meter()
-    list(map_shards(job(tmp_path), KEY, cut_shards(rows, 3, 10**6), 2, meter))
+    list(map_shards(work(tmp_path), cut_shards(rows, 3, 10**6), 2, meter))
     assert 1 <= len(meter._workers) <= 2
     assert os.getpid() not in meter._workers
     assert all(10 < peak < 5000 for peak in meter._workers.values())
@@ -110,19 +100,25 @@ def test_workers_report_their_memory(rows: Rows, tmp_path: Path) -> None:
 
 def test_errors_cross_the_border_whole(rows: Rows, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        list(map_shards(job(tmp_path, fail_on="ant"), KEY, cut_shards(rows, 3, 10**6), 2, Meter()))
+        list(map_shards(work(tmp_path, fail_on="ant"), cut_shards(rows, 3, 10**6), 2, Meter()))
     assert caught.value.where == caught.value.items[0]
     assert caught.value.fix
     assert caught.value.why is not None
     assert "ValueError" in caught.value.why
 
 
+def test_pickled_work_holds_no_key(tmp_path: Path, data: Path) -> None:
+    content = pickle.dumps(work(tmp_path))
+    assert KEY.export_secret() not in content
+    assert pickle.loads(content).request.key is None  # noqa: S301
+
+
 def test_a_killed_worker_is_named(rows: Rows, tmp_path: Path) -> None:
     before = threading.active_count()
-    deadly = job(tmp_path, kill_on="bee", killed_once=str(tmp_path / "once"))
+    deadly = work(tmp_path, kill_on="bee", killed_once=str(tmp_path / "once"))
     with pytest.raises(WorkerDied) as caught:
-        list(map_shards(deadly, KEY, cut_shards(rows, 3, 10**6), 2, Meter()))
-    assert caught.value.exit_code == 1
+        list(map_shards(deadly, cut_shards(rows, 3, 10**6), 2, Meter()))
+    assert caught.value.exit_code == 5
     assert "resumes" in str(caught.value)
     assert threading.active_count() == before
 
@@ -198,7 +194,7 @@ def test_errors_that_no_item_is_to_blame_for_are_never_skipped(
 
 def test_a_job_without_an_output_writes_nothing(rows: Rows, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no output"):
-        work(tmp_path, writer=None).process(0, rows)
+        work(tmp_path, output=False).process(0, rows)
 
 
 def test_a_method_without_key_labels_or_extras(

@@ -17,44 +17,21 @@ if TYPE_CHECKING:
     from noli.api._protect import plan as plan
     from noli.api._protect import preview as preview
     from noli.api._protect import protect as protect
-    from noli.api._undo import diff as diff
-    from noli.api._undo import undo as undo
     from noli.api._verify import verify as verify
     from noli.api._write import write_report as write_report
+    from noli.engine.diff import diff as diff
+    from noli.engine.undo import undo as undo
 
-__all__ = [
-    "DemoResult",
-    "DoctorReport",
-    "Explanation",
-    "ProtectRun",
-    "demo",
-    "diff",
-    "doctor",
-    "explain",
-    "plan",
-    "preview",
-    "protect",
-    "undo",
-    "verify",
-    "write_report",
-]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "DemoResult": "noli.api._demo:DemoResult",
-        "DoctorReport": "noli.api._doctor:DoctorReport",
-        "Explanation": "noli.api._explain:Explanation",
-        "ProtectRun": "noli.api._protect:ProtectRun",
-        "demo": "noli.api._demo:demo",
-        "diff": "noli.api._undo:diff",
-        "doctor": "noli.api._doctor:doctor",
-        "explain": "noli.api._explain:explain",
-        "plan": "noli.api._protect:plan",
-        "preview": "noli.api._protect:preview",
-        "protect": "noli.api._protect:protect",
-        "undo": "noli.api._undo:undo",
-        "verify": "noli.api._verify:verify",
-        "write_report": "noli.api._write:write_report",
-    },
-)
+_MODULES = {
+    "noli.api._demo": ("DemoResult", "demo"),
+    "noli.api._doctor": ("DoctorReport", "doctor"),
+    "noli.api._explain": ("Explanation", "explain"),
+    "noli.api._protect": ("ProtectRun", "plan", "preview", "protect"),
+    "noli.api._verify": ("verify",),
+    "noli.api._write": ("write_report",),
+    "noli.engine.diff": ("diff",),
+    "noli.engine.undo": ("undo",),
+}
+_NAMES = {name: f"{module}:{name}" for module, names in _MODULES.items() for name in names}
+__all__ = sorted(_NAMES)
+__getattr__, __dir__ = attach(__name__, _NAMES)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from noli.api._protect import ProtectRun, protect
-from noli.api._undo import undo
 from noli.api._verify import verify
 from noli.core.evidence import Evidence, Row
 from noli.core.files import atomic_write
 from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.data.demo import photo_crops
-from noli.engine.progress import Progress, Quiet
+from noli.engine.progress import Progress
+from noli.engine.undo import undo
 
 Say = Callable[[str], None]
 # Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.
@@ -88,12 +88,13 @@ def demo(
         NoliError: Whatever a step raises; the same call goes on.
     """
     begun = time.monotonic()
-    folder, bar, tell = Path(dest), progress or Quiet(), say or (lambda _: None)
+    folder, bar, tell = Path(dest), progress or Progress(), say or (lambda _: None)
     folder.mkdir(parents=True, exist_ok=True)
     tell("1/6 pictures")
     pictures = Path(data) if data is not None else photo_crops(folder / "photos")
     tell("2/6 key")
-    key = _key(folder / "owner.key")
+    file = folder / "owner.key"
+    key = Key.load(file) if file.exists() else Key.new(file, label="demo")
     tell("3/6 protect, as published (paper mode)")
     paper = protect(pictures, folder / "safe-paper", key=key, mode="paper", workers=workers, progress=bar)
     tell("4/6 protect, with secret per-picture filters (default mode)")
@@ -101,8 +102,8 @@ def demo(
     tell("5/6 verify: train fresh models, as a thief would")
     settings = dict(SMALL if data is None and config is None else config or {})
     evidence = verify(folder / "safe-paper", clean=pictures, progress=bar, config=settings)
-    keyed = _one_row(safe, pictures, evidence.config, bar)
-    control = _one_row(safe, pictures, evidence.config, bar, brighten=True)
+    keyed = _accuracy(safe, pictures, evidence.config, bar)
+    control = _accuracy(safe, pictures, evidence.config, bar, brighten=True)
     tell("6/6 undo with the key")
     restored = undo(folder / "safe", folder / "back", key=key, workers=workers, progress=bar)
     return DemoResult(
@@ -112,8 +113,8 @@ def demo(
         clean=evidence.reference.get("clean"),
         chance=evidence.reference.get("chance"),
         paper=next((row.value for row in evidence.rows if row.name == ROW), None),
-        keyed=keyed.value if keyed else None,
-        brightened=control.value if control else None,
+        keyed=keyed,
+        brightened=control,
         evidence=evidence,
         undo_psnr=restored.psnr_mean,
         seconds=round(time.monotonic() - begun, 1),
@@ -121,13 +122,9 @@ def demo(
     )
 
 
-def _key(path: Path) -> Key:
-    return Key.load(path) if path.exists() else Key.new(path, label="demo")
-
-
-def _one_row(
+def _accuracy(
     made: ProtectRun, clean: Path, config: Mapping[str, object], bar: Progress, *, brighten: bool = False
-) -> Row | None:
+) -> float | None:
     """Measure one training and remember it in the run folder; `brighten` replaces the data by the control."""
     from noli.methods.verify.config import Config
     from noli.methods.verify.learnability import measure_row
@@ -138,7 +135,7 @@ def _one_row(
     name = hashlib.sha256(f"{cfg.model_dump_json()} {brighten}".encode()).hexdigest()[:12]
     file = made.artifact(f"demo-{name}.json")
     if file.is_file():
-        return Row.model_validate_json(file.read_bytes())
+        return Row.model_validate_json(file.read_bytes()).value
     subject = load(made.output, str(clean), cfg)
     if len(subject.classes) < 2 or len(subject.test_y) == 0:
         return None
@@ -150,4 +147,4 @@ def _one_row(
     bar.advance(1)
     bar.finish()
     atomic_write(file, row.model_dump_json(indent=1).encode())
-    return row
+    return row.value

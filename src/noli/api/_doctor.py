@@ -20,28 +20,11 @@ TORCH_PIN = "2.13.0"
 MIN_FREE_BYTES = 2 * 10**9
 # Import name -> distribution, of everything the base install promises.
 BASE = {
-    "cryptography": "cryptography",
-    "cv2": "opencv-python-headless",
-    "fsspec": "fsspec",
-    "jinja2": "jinja2",
-    "matplotlib": "matplotlib",
-    "numpy": "numpy",
-    "PIL": "pillow",
-    "pyarrow": "pyarrow",
-    "pydantic": "pydantic",
-    "rich": "rich",
-    "safetensors": "safetensors",
-    "scipy": "scipy",
-    "skimage": "scikit-image",
-    "typer": "typer",
-    "yaml": "pyyaml",
-}
-# Extra -> import name, of what the code can use today; the others are declared for what is to come.
-EXTRAS: dict[str, str] = {}
-RESERVED = (
-    "dicom", "diffusion", "hub", "inspect", "metrics", "ray", "referee", "shards", "text", "timestamps",
-    "train-dist", "web",
-)  # fmt: skip
+    "cryptography": "cryptography", "cv2": "opencv-python-headless", "fsspec": "fsspec", "jinja2": "jinja2",
+    "matplotlib": "matplotlib", "numpy": "numpy", "PIL": "pillow", "pyarrow": "pyarrow",
+    "pydantic": "pydantic", "rich": "rich", "safetensors": "safetensors", "scipy": "scipy",
+    "skimage": "scikit-image", "typer": "typer", "yaml": "pyyaml",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,55 +61,38 @@ class DoctorReport:
 
 
 def doctor(folder: str | Path = ".") -> DoctorReport:
-    """Check interpreter, packages, processor, disk and optional parts; changes nothing, uses no network.
+    """Check interpreter, packages, processor, disk and plug-ins; changes nothing, uses no network.
 
     Args:
         folder: Where results would be written.
     """
-    checks = [
-        _python(),
-        *_packages(),
-        _torch(),
-        *_torchvision(),
-        *_opencv_twins(),
-        _processor(),
-        *_disk(Path(folder)),
-        *_plugins(),
-        *_extras(),
-    ]
-    return DoctorReport(tuple(checks))
-
-
-def _python() -> Check:
-    found = f"{sys.version.split()[0]} in {sys.prefix}"
-    return Check("python", "ok", found)
+    python = Check("python", "ok", f"{sys.version.split()[0]} in {sys.prefix}")
+    found = (*_packages(), _torch(), *_torchvision(), *_opencv_twins(), _processor(), *_disk(Path(folder)))
+    return DoctorReport((python, *found, *_plugins()))
 
 
 def _packages() -> Iterator[Check]:
     missing = [dist for name, dist in BASE.items() if importlib.util.find_spec(name) is None]
-    noli = package_version("noli") or "not installed as a package"
     if missing:
-        yield Check(
-            "packages", "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
-        )
-    else:
-        yield Check("packages", "ok", f"noli {noli}, {len(BASE)} packages present")
-    broken = _imports(["cv2", "pyarrow", "PIL.Image", "scipy.stats"]) if not missing else None
-    if broken:
-        yield Check(
-            "packages load", "problem", broken, "pip install --force-reinstall the package named on the left"
-        )
+        names = ", ".join(missing)
+        yield Check("packages", "problem", f"missing: {names}", f"pip install {' '.join(missing)}")
+        return
+    noli = package_version("noli") or "not installed as a package"
+    yield Check("packages", "ok", f"noli {noli}, {len(BASE)} packages present")
+    ok, text = _python_says("import cv2, pyarrow, PIL.Image, scipy.stats")
+    if not ok:
+        fix = "pip install --force-reinstall the package named on the left"
+        yield Check("packages load", "problem", text, fix)
 
 
 def _torch() -> Check:
     install = f'pip install "torch=={TORCH_PIN}"'
     if importlib.util.find_spec("torch") is None:
         return Check("torch", "problem", "not installed; verify needs it", install)
-    code = (
+    ok, text = _python_says(
         "import torch; c = torch.cuda; a = c.is_available(); "
         "print(torch.__version__, c.get_device_name(0) if a else 'CPU only', sep=', ')"
     )
-    ok, text = _python_says(code)
     if not ok:
         return Check("torch", "problem", text, install)
     if text.split("+")[0].split(",")[0] != TORCH_PIN:
@@ -143,58 +109,46 @@ def _torchvision() -> Iterator[Check]:
     if ok:
         yield Check("torchvision", "ok", f"{text} (noli does not use it)")
     else:
-        yield Check(
-            "torchvision",
-            "warning",
-            f"present, but broken beside this torch: {text}",
-            "pip uninstall torchvision (noli does not need it; other packages fail on it)",
-        )
+        fix = "pip uninstall torchvision (noli does not need it; other packages fail on it)"
+        yield Check("torchvision", "warning", f"present, but broken beside this torch: {text}", fix)
 
 
 def _opencv_twins() -> Iterator[Check]:
     twins = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
     others = [name for name in twins if package_version(name)]
     if others and package_version("opencv-python-headless"):
-        yield Check(
-            "opencv",
-            "warning",
-            f"several builds overwrite each other: opencv-python-headless, {', '.join(others)}",
-            f"pip uninstall {' '.join(others)} && pip install --force-reinstall opencv-python-headless",
-        )
+        found = f"several builds overwrite each other: opencv-python-headless, {', '.join(others)}"
+        fix = f"pip uninstall {' '.join(others)} && pip install --force-reinstall opencv-python-headless"
+        yield Check("opencv", "warning", found, fix)
 
 
 def _processor() -> Check:
-    machine = capture_environment()
+    machine, cores = capture_environment(), available_cores()
     fast = [name for name in ("amx_bf16", "avx512_bf16") if name in machine.cpu_features]
-    threads = os.environ.get("OMP_NUM_THREADS")
-    found = f"{machine.cpu}, {available_cores()} cores"
-    found += f", bf16 training: {', '.join(fast)}" if fast else ", no bf16 (trainings run in float32)"
-    if machine.gpu:
-        found += f", {', '.join(machine.gpu)}"
-    if threads and threads.isdigit() and int(threads) < available_cores():
-        note = f"unset OMP_NUM_THREADS (it is {threads}) to use all cores"
-        return Check("processor", "warning", found, note)
+    bf16 = f"bf16 training: {', '.join(fast)}" if fast else "no bf16 (trainings run in float32)"
+    found = ", ".join((machine.cpu, f"{cores} cores", bf16, *machine.gpu))
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit() and int(threads) < cores:
+        fix = f"unset OMP_NUM_THREADS (it is {threads}) to use all cores"
+        return Check("processor", "warning", found, fix)
     return Check("processor", "ok", found)
 
 
 def _disk(folder: Path) -> Iterator[Check]:
-    for name, place in (("output folder", folder), ("temporary folder", Path(tempfile.gettempdir()))):
+    for name, place, fix in (
+        ("output folder", folder, "choose a folder you can write to"),
+        ("temporary folder", Path(tempfile.gettempdir()), "set TMPDIR to one you can write to"),
+    ):
         try:
             with tempfile.TemporaryFile(dir=place):
                 free = shutil.disk_usage(place).free
         except OSError as error:
-            fix = (
-                "choose a folder you can write to"
-                if place == folder
-                else "set TMPDIR to one you can write to"
-            )
             yield Check(name, "problem", f"{place}: {error.strerror or error}", fix)
             continue
         found = f"{place.resolve()}, {free / 1e9:.1f} GB free"
         if free < MIN_FREE_BYTES:
-            yield Check(
-                name, "warning", found, "free some space: a protected set needs up to 8 times a JPEG set"
-            )
+            fix = "free some space: a protected set needs up to 8 times a JPEG set"
+            yield Check(name, "warning", found, fix)
         else:
             yield Check(name, "ok", found)
 
@@ -207,24 +161,6 @@ def _plugins() -> Iterator[Check]:
         yield Check("plug-ins", "ok", ", ".join(good))
     for error in refused.values():
         yield Check("plug-ins", "warning", f"{error.what} {error.where or ''}".strip(), error.fix)
-
-
-def _extras() -> Iterator[Check]:
-    missing = [extra for extra, name in EXTRAS.items() if importlib.util.find_spec(name) is None]
-    present = [extra for extra in EXTRAS if extra not in missing]
-    if present:
-        yield Check("extras", "ok", f"installed: {', '.join(present)}")
-    for extra in missing:
-        # torch is named again because a later resolution without the pin would fetch another build.
-        line = f'pip install "torch=={TORCH_PIN}" "noli[{extra}]"'
-        yield Check(f"extra {extra}", "info", "not installed (optional)", line)
-    yield Check("extras, reserved", "ok", f"nothing uses them yet: {', '.join(RESERVED)}")
-
-
-def _imports(names: list[str]) -> str | None:
-    lines = "\n".join(f"import {name}" for name in names)
-    ok, text = _python_says(lines)
-    return None if ok else text
 
 
 def _python_says(code: str) -> tuple[bool, str]:

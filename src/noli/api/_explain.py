@@ -21,24 +21,17 @@ class Option:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What there is to know about a method.
-
-    Attributes:
-        spec: Its registry entry.
-        options: Its options, in the order of its Config.
-    """
+    """What there is to know about a method: its registry entry and its options, in the Config's order."""
 
     spec: Spec
     options: tuple[Option, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields."""
+        plain = {name: getattr(self.spec, name) for name in ("name", "family", "arrow", "reversible")}
         return {
-            "name": self.spec.name,
-            "family": self.spec.family,
-            "arrow": self.spec.arrow,
+            **plain,
             "needs": sorted(self.spec.needs),
-            "reversible": self.spec.reversible,
             "card": asdict(self.spec.card),
             "options": [asdict(option) for option in self.options],
         }
@@ -58,7 +51,6 @@ def explain(method: str) -> Explanation:
     rows = []
     for name, field in spec.config.model_fields.items():
         kind, _, default = options.describe(field).rpartition(", default ")
-        rows.append(
-            Option(name, kind or default, default if kind else "", options.meaning(spec.config, name))
-        )
+        meaning = options.meaning(spec.config, name)
+        rows.append(Option(name, kind or default, default if kind else "", meaning))
     return Explanation(spec, tuple(rows))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from noli.core.errors import OutputExists
 from noli.core.files import write_new
-from noli.engine.request import is_url
+from noli.data.place import is_url, local_path
 
 
 def refuse_inside(target: str | Path, *data: str | Path | None, new: bool = False) -> None:
@@ -21,12 +21,10 @@ def refuse_inside(target: str | Path, *data: str | Path | None, new: bool = Fals
         OutputExists: The target lies inside one of them, or exists.
     """
     place = Path(target)
-    whole = place.resolve()
     for folder in data:
-        if folder is None or is_url(str(folder)) or not Path(folder).is_dir():
+        if folder is None or is_url(folder) or not local_path(folder).is_dir():
             continue
-        root = Path(folder).resolve()
-        if root == whole or root in whole.parents:
+        if place.resolve().is_relative_to(local_path(folder).resolve()):
             raise OutputExists(
                 "This file would lie inside the data.",
                 where=str(target),

@@ -6,16 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from noli import options as option_parser
+from noli import registry
 from noli.api._places import refuse_inside
-from noli.api._request import KeyLike, build, check_same_key
-from noli.core.errors import RunError
+from noli.api._write import write_report
+from noli.core.environment import available_cores
+from noli.core.errors import RunError, UsageError
 from noli.core.manifest import Manifest
 from noli.core.run import Run
+from noli.data.picture import FormatPolicy, Metadata
 from noli.engine.plan import Plan, dry_run
 from noli.engine.plan import preview as contact_sheet
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, FormatPolicy, MetadataPolicy, RunRequest
+from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key
 from noli.engine.runner import run_data
+
+_POLICIES = ("format", "metadata", "on_error", "labels")
+_JSON = (str, int, float, bool, type(None))
 
 
 class ProtectRun(Run):
@@ -33,8 +40,7 @@ class ProtectRun(Run):
 
     def __repr__(self) -> str:
         found = self.manifest.results
-        place = self.manifest.output.uri if self.manifest.output else str(self.path)
-        return f"<ProtectRun {place!r}: {found.get('items', 0)} pictures, {self.manifest.status}>"
+        return f"<ProtectRun {self.output!r}: {found.get('items', 0)} pictures, {self.manifest.status}>"
 
     @property
     def output(self) -> str:
@@ -45,8 +51,6 @@ class ProtectRun(Run):
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report into the run folder, and the page also to ``path``; return where the page is."""
-        from noli.api._write import write_report
-
         return write_report(self.path, path)
 
 
@@ -58,7 +62,7 @@ def protect(
     key: KeyLike = None,
     workers: int | None = None,
     format: FormatPolicy = "png",  # noqa: A002
-    metadata: MetadataPolicy = "keep",
+    metadata: Metadata = "keep",
     on_error: ErrorPolicy = "fail",
     labels: str | None = None,
     run: str | Path | None = None,
@@ -95,48 +99,26 @@ def protect(
         RunError: Disk full, place not writable, worker killed; the same call resumes.
         Interrupted: Ctrl-C; the same call resumes.
     """
-    request = build(data, output, method, key=key, workers=workers, format=format, metadata=metadata,
-                    on_error=on_error, labels=labels, run=run, progress=progress,
-                    options={**(config or {}), **options})  # fmt: skip
-    before = _manifest(request.run_folder)
-    check_same_key(request, before)
+    request = _request(
+        data, output, method, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
+        labels=labels, run=run, progress=progress, config=config, **options,
+    )  # fmt: skip
+    before = _manifest(request)
     done = run_data(request)
     finished = ProtectRun(done.path, done.manifest)
-    finished.worked = before is None or _state(before) != _state(done.manifest)
-    finished.added = _entered(done.manifest) - (_entered(before) if before else 0)
+    finished.worked = before is None or before.resources != done.manifest.resources
+    finished.added = _entered(done.manifest) - _entered(before)
     finished.report()
     return finished
 
 
-def _manifest(folder: Path) -> Manifest | None:
-    return Run.open(folder).manifest if Run.exists(folder) else None
-
-
-def _state(manifest: Manifest) -> tuple[object, ...]:
-    """Return what changes whenever a session worked on pictures."""
-    return manifest.status, manifest.generations, manifest.shards, manifest.resources
-
-
-def _entered(manifest: Manifest) -> int:
-    return sum(generation.items for generation in manifest.generations)
-
-
-def plan(
-    data: str | Path,
-    output: str | Path,
-    method: str = "cuda",
-    *,
-    config: Mapping[str, object] | None = None,
-    **arguments: Any,
-) -> Plan:
+def plan(data: str | Path, output: str | Path, method: str = "cuda", **arguments: Any) -> Plan:
     """Say what :func:`protect` would do with the same arguments, without writing anything.
 
     Returns:
         Counts, sizes, disk space, memory, and the time as measured on three items.
     """
-    request = _dry(data, output, method, config, arguments)
-    check_same_key(request, _manifest(request.run_folder))
-    return dry_run(request)
+    return dry_run(_request(data, output, method, **arguments))
 
 
 def preview(
@@ -146,7 +128,6 @@ def preview(
     *,
     path: str | Path,
     n: int = 8,
-    config: Mapping[str, object] | None = None,
     **arguments: Any,
 ) -> Path:
     """Write one PNG with ``n`` examples: original, protected, difference times ten. Protects nothing.
@@ -157,26 +138,59 @@ def preview(
         method: As for :func:`protect`.
         path: The PNG to write: a new file outside the data.
         n: How many examples.
-        config: As for :func:`protect`.
         arguments: All other arguments of :func:`protect`.
     """
     refuse_inside(path, data, output, new=True)
-    return contact_sheet(_dry(data, output, method, config, arguments), path, n)
+    return contact_sheet(_request(data, output, method, **arguments), path, n)
 
 
-_POLICIES: dict[str, Any] = {
-    "key": None, "workers": None, "format": "png", "metadata": "keep", "on_error": "fail",
-    "labels": None, "run": None, "progress": None,
-}  # fmt: skip
-
-
-def _dry(
+def _request(
     data: str | Path,
     output: str | Path,
     method: str,
-    config: Mapping[str, object] | None,
-    arguments: Mapping[str, Any],
+    *,
+    key: KeyLike = None,
+    workers: int | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    config: Mapping[str, object] | None = None,
+    **others: Any,
 ) -> RunRequest:
-    policies = {name: arguments.get(name, default) for name, default in _POLICIES.items()}
-    options = {name: value for name, value in arguments.items() if name not in _POLICIES}
-    return build(data, output, method, **policies, options={**(config or {}), **options})
+    """Resolve names, key and options; refuse to go on with a protection that another key began."""
+    spec = registry.get(method if "/" in method else f"protect/{method}")
+    policies = {name: others.pop(name) for name in _POLICIES if name in others}
+    options = {**(config or {}), **others}
+    plain = {name: value if isinstance(value, _JSON) else str(value) for name, value in options.items()}
+    passed = {"data": str(data), "output": str(output), "method": method, "workers": workers, **policies}
+    request = RunRequest(
+        source=str(data),
+        output=str(output),
+        spec=spec,
+        cfg=option_parser.resolve(spec, options),
+        key=open_key(key),
+        workers=workers if workers is not None else available_cores(),
+        run_dir=None if run is None else Path(run),
+        args_passed={**passed, "options": plain},
+        progress=progress if progress is not None else Progress(),
+        **policies,
+    )
+    before = _manifest(request)
+    known = before.key if before is not None and before.verb == request.verb else None
+    if known is not None and request.key is not None and known.id != request.key.id:
+        raise UsageError(
+            "This output was begun with another key.",
+            where=str(request.run_folder),
+            why=f"it was made with key {known.id}, this is key {request.key.id}; "
+            "after `noli key rotate` the earlier key can only undo and protects nothing new",
+            fix="protect into a new output with this key, or pass the file in which the other key is active",
+        )
+    return request
+
+
+def _manifest(request: RunRequest) -> Manifest | None:
+    folder = request.run_folder
+    return Run.open(folder).manifest if Run.exists(folder) else None
+
+
+def _entered(manifest: Manifest | None) -> int:
+    return sum(generation.items for generation in manifest.generations) if manifest is not None else 0

@@ -18,9 +18,10 @@ from noli.core.evidence import Evidence, Level
 from noli.core.files import atomic_write, storage_error
 from noli.core.manifest import DataInfo
 from noli.core.run import Run, dump_line, read_lines
+from noli.data.place import is_url
 from noli.engine.lock import locked
-from noli.engine.progress import Progress, Quiet
-from noli.engine.request import is_url, run_folder
+from noli.engine.progress import Progress
+from noli.engine.request import run_folder
 
 if TYPE_CHECKING:
     from noli.methods.verify.battery import LearnabilityData
@@ -82,7 +83,7 @@ def verify(
     beside = run_folder(place)
     folder = Path(run or beside.with_name(beside.name.removesuffix(".noli") + ".verify.noli"))
     arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
-    bar = progress or Quiet()
+    bar = progress if progress is not None else Progress()
     try:
         subject = _read(place, str(clean), cfg, labels, before, bar)
         with locked(folder):

@@ -28,30 +28,18 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         OutputExists: ``html`` lies inside the data of the run, or is a file that is no earlier report.
         RunError: The run is damaged, or a place cannot be written.
     """
-    folder = run.path if isinstance(run, Run) else find_run(run)
+    place = run.path if isinstance(run, Run) else run
+    folder = Path(place) if Run.exists(place) else run_folder(place)
     if not Run.exists(folder):
         raise UsageError(
             "No run belongs to this place.",
-            where=str(folder),
-            why=f"there is no run.json in it or in {run_folder(folder)}",
+            where=str(place),
+            why=f"there is no run.json in it or in {folder}",
             fix="name the run folder (it ends in .noli), or the output that lies beside it",
         )
     if html is not None:
-        given = None if isinstance(run, Run) or Path(run) == folder else run
-        refuse_inside(html, given, *_data_of(Run.open(folder)))
+        manifest = Run.open(folder).manifest
+        data = [side.uri for side in (manifest.input, manifest.output) if side is not None]
+        beside = place if Path(place) != folder else None
+        refuse_inside(html, *data, manifest.args_resolved.get("clean"), beside)
     return write(folder, Path(html) if html is not None else None, pictures=pictures)
-
-
-def _data_of(run: Run) -> list[str]:
-    """Return where the data lies that a run read and wrote."""
-    manifest = run.manifest
-    places = [side.uri for side in (manifest.input, manifest.output) if side is not None]
-    clean = manifest.args_resolved.get("clean")
-    return [*places, *([str(clean)] if clean else [])]
-
-
-def find_run(place: str | Path) -> Path:
-    """Return the run folder for a run folder or for an output with a run folder beside it."""
-    if not Run.exists(place) and Run.exists(run_folder(place)):
-        return run_folder(place)
-    return Path(place)

@@ -49,8 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 1 done, but the claim is not supported (or the run failed); 2 usage; "
-    "3 something is missing; 4 data problem; 130 interrupted, the same command resumes.",
+    epilog="Exit codes: 0 done; 1 done, but the claim is not supported; 2 usage; 3 something is missing; "
+    "4 data problem; 5 the run failed, the same command resumes; 130 interrupted, likewise.",
 )
 for name, command in COMMANDS.items():
     if isinstance(command, typer.Typer):

@@ -16,7 +16,7 @@ class NoliError(Exception):
         items: Names of all items concerned (for data errors).
     """
 
-    exit_code = 1
+    exit_code = 5  # 1 belongs to the answer of `verify`: no failure may look like one
 
     def __init__(
         self,

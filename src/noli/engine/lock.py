@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from noli.core.errors import UsageError
 from noli.core.files import storage_error
@@ -28,44 +28,35 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _acquire(file)
+        handle = file.open("a+")
     except OSError as exc:
         raise storage_error(exc, str(file)) from exc
-    try:
-        yield
-    finally:
-        # Removed while still held; whoever opened it in between notices that the name is gone.
-        file.unlink(missing_ok=True)
-        os.close(handle)
+    with handle:
+        _take(file, handle)
+        try:
+            yield
+        finally:
+            # Removed while still held; whoever opened it in between notices that the name is gone.
+            file.unlink(missing_ok=True)
 
 
-def _acquire(file: Path) -> int:
+def _take(file: Path, handle: IO[str]) -> None:
     import fcntl  # POSIX only; imported here so that other platforms can at least import the engine
 
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(file, handle):
-                os.ftruncate(handle, 0)
-                os.write(handle, f"{os.getpid()}\n".encode())
-                return handle
-        except OSError as exc:
-            owner = os.read(handle, 32).decode(errors="replace").strip()
-            os.close(handle)
-            if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise UsageError(
-                "Another process works in this run folder.",
-                where=str(file.parent),
-                why=f"process {owner or '(starting)'} holds its lock",
-                fix="wait until it has ended, or stop it",
-            ) from exc
-        os.close(handle)
-
-
-def _is_still(file: Path, handle: int) -> bool:
     try:
-        return os.path.samestat(file.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(file.stat(), os.fstat(handle.fileno())):
+            raise BlockingIOError
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+    except (BlockingIOError, FileNotFoundError) as exc:
+        handle.seek(0)
+        raise UsageError(
+            "Another process works in this run folder.",
+            where=str(file.parent),
+            why=f"process {handle.read(32).strip() or '(starting)'} holds its lock",
+            fix="wait until it has ended, or stop it",
+        ) from exc
+    except OSError as exc:
+        raise storage_error(exc, str(file)) from exc

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noli.core.dataset import Source
 from noli.core.environment import available_cores, peak_memory_mb
+from noli.core.errors import UsageError
 from noli.core.files import write_new
-from noli.engine.request import RunRequest, is_url
-from noli.engine.shard import GROUP_PIXELS
-from noli.engine.sheet import contact_sheet
-from noli.engine.survey import Survey, survey
+from noli.core.run import Record, Run
+from noli.data.place import is_url, local_path
+from noli.data.sources import open_source
+from noli.data.writers import check_paths
+from noli.engine.catalog import Catalog
+from noli.engine.pictures import picture, places, small
+from noli.engine.request import RunRequest, load_method
+from noli.engine.scanstage import Totals, make_row, scan_rows
+from noli.engine.shard import GROUP_PIXELS, ShardWork, blame
+from noli.engine.sheet import Pair, contact_sheet
 
 MEASURED_ITEMS = 3
 # float32 arrays of one group that live at once: input, output, two temporaries, plus stored copies.
@@ -30,8 +40,7 @@ class Plan:
     Attributes:
         source, output, layout, method: What and how.
         items, skipped: Usable and unusable items.
-        classes: Items per class name.
-        formats: Items per file format.
+        classes, formats: Items per class name and per file format.
         shapes: The most frequent sizes as ``HxWxC`` with their counts.
         with_gps: Items that carry a GPS position.
         bytes_in: Size of the input.
@@ -78,75 +87,101 @@ def dry_run(request: RunRequest) -> Plan:
 
     Raises:
         UsageError: The output is in the way.
-        DataError: Broken items under ``on_error="fail"``, or no usable item.
+        DataError: Broken items under ``on_error="fail"``, no usable item, or the method fails.
     """
-    found = survey(request, MEASURED_ITEMS)
-    totals = found.totals
-    shapes = {f"{h}x{w}x{c}": count for (h, w, c), count in totals.shapes.most_common(_LISTED_SHAPES)}
+    begun = time.perf_counter()
+    layout, totals, trials, seconds = _survey(request, MEASURED_ITEMS)
+    once = time.perf_counter() - begun - sum(seconds)
+    shape = [trial.record["shape"] for trial in trials]
+    share = totals.pixels / sum(height * width for height, width, _ in shape)
+    at_once = min(request.at_once, available_cores())
+    start = 0.0 if request.at_once == 1 else _WORKER_START_S
     return Plan(
         source=request.source,
         output=request.output,
-        layout=found.layout,
+        layout=layout,
         method=request.spec.name,
         items=totals.items,
         skipped=totals.failed,
         classes=dict(sorted(totals.per_class.items())),
         formats=dict(totals.formats),
-        shapes=shapes,
+        shapes={f"{h}x{w}x{c}": n for (h, w, c), n in totals.shapes.most_common(_LISTED_SHAPES)},
         with_gps=totals.with_gps,
         bytes_in=totals.bytes,
-        bytes_out=round(_per_pixel(found, [t.record["size_out"] for t in found.trials]) * totals.pixels),
+        bytes_out=round(share * sum(trial.record["size_out"] for trial in trials)),
         disk_free=_free(request.output),
-        seconds=_seconds(request, found),
-        seconds_measured=tuple(trial.seconds for trial in found.trials),
-        memory_mb=_memory_mb(request, totals.largest),
+        seconds=round(once + start + share * sum(seconds) / at_once, 3),
+        seconds_measured=seconds,
+        memory_mb=_memory_mb(request.at_once, totals.largest),
         workers=request.workers,
-        resumes=found.known,
+        resumes=Run.exists(request.run_folder),
     )
 
 
 def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
-    """Write a contact sheet of `n` evenly spaced items: original, protected, difference x10.
-
-    Args:
-        request: The run to show; its output is not touched.
-        path: PNG file to write.
-        n: Number of items.
-
-    Returns:
-        The file.
+    """Write a contact sheet of `n` evenly spaced items (PNG); the output of the request is not touched.
 
     Raises:
         UsageError, DataError: As for :func:`dry_run`.
         OutputExists: The file exists.
         RunError: The file cannot be written.
     """
-    target = Path(path)
-    if target.exists():  # before the work, not after it
-        write_new(target, b"")
-    found = survey(request, n)
+    _, totals, trials, _ = _survey(request, n)
     key = f" · key {request.key.id}" if request.key else ""
-    title = f"{request.spec.card.title}"
-    note = f"{request.spec.name}{key} · {len(found.trials)} of {found.totals.items} items"
-    write_new(target, contact_sheet(found.trials, title=title, note=note))
-    return target
+    note = f"{request.spec.name}{key} · {len(trials)} of {totals.items} items"
+    write_new(Path(path), contact_sheet(trials, title=request.spec.card.title, note=note))
+    return Path(path)
 
 
-def _per_pixel(found: Survey, values: list[float]) -> float:
-    pixels: int = sum(trial.record["shape"][0] * trial.record["shape"][1] for trial in found.trials)
-    return sum(values) / pixels
+def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[Pair], tuple[float, ...]]:
+    """Scan everything, prepare the method, try it on `n` evenly spaced items; write nothing."""
+    if request.undo_of is not None:
+        fix = "run the undo itself; it writes elsewhere"
+        raise UsageError("Only an application can be tried out.", fix=fix)
+    check_paths(request.source, request.output, owned=Run.exists(request.run_folder))
+    source = open_source(request.source, labels=request.labels)
+    totals = Totals()
+    rows = _sample(request, source, totals, n)
+    method = load_method(request.spec.module)
+    # Methods that need no key never look at this argument.
+    state = method.prepare(totals.summary(request.source), request.key, request.cfg, None)  # type: ignore[arg-type]
+    work = ShardWork(request, state, source)
+    _try(work, rows[0])  # the first item pays for lazy initialisation
+    pairs, seconds = zip(*(_try(work, row) for row in rows), strict=True)
+    return source.layout, totals, list(pairs), seconds
 
 
-def _seconds(request: RunRequest, found: Survey) -> float:
-    work = _per_pixel(found, [trial.seconds for trial in found.trials]) * found.totals.pixels
-    at_once = min(request.at_once, available_cores())
-    start = 0.0 if request.at_once == 1 else _WORKER_START_S
-    return round(found.scan_seconds + found.prepare_seconds + start + work / at_once, 3)
+def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list[Record]:
+    request.progress.start(None, "scan")
+    wanted = iter(sorted(places(sum(1 for _ in source.refs()), n)))
+    following = next(wanted, None)
+    rows: list[Record] = []
+    with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
+        for found in scan_rows(request, source, catalog):
+            row = make_row(found)
+            totals.add(row)
+            # At the wanted place, or at the next usable one.
+            if "error" not in row and following is not None and row["index"] >= following:
+                rows.append(row)
+                following = next(wanted, None)
+    request.progress.finish()
+    return rows
 
 
-def _memory_mb(request: RunRequest, largest: int) -> float:
+def _try(work: ShardWork, row: Record) -> tuple[Pair, float]:
+    begun = time.perf_counter()
+    one = work.load(row)
+    try:
+        pixels, extras = work.transform([one])
+    except Exception as exc:
+        raise blame(row, exc) from exc
+    content, record = work.finish(one, pixels[0], extras[0])
+    seconds = time.perf_counter() - begun
+    return Pair(record, small(one.picture.pixels), small(picture(content, row["path"]).pixels)), seconds
+
+
+def _memory_mb(workers: int, largest: int) -> float:
     group = max(GROUP_PIXELS, largest) * _BYTES_PER_PIXEL * _COPIES / 2**20
-    workers = request.at_once
     processes = 1 if workers == 1 else 1 + workers
     return round(peak_memory_mb() * processes + group * workers, 1)
 
@@ -154,7 +189,7 @@ def _memory_mb(request: RunRequest, largest: int) -> float:
 def _free(output: str) -> int | None:
     if is_url(output):
         return None
-    place = Path(output).resolve()
+    place = local_path(output).resolve()
     while not place.exists():
         place = place.parent
     return int(shutil.disk_usage(place).free)

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import connection
 from typing import Any
 
@@ -21,15 +22,15 @@ from noli.core.errors import WorkerDied
 from noli.core.key import Key
 from noli.core.run import Record
 from noli.engine.request import load_method
-from noli.engine.shard import Job, ShardWork
+from noli.engine.shard import ShardWork
 
 IN_FLIGHT_PER_WORKER = 2
 Shard = tuple[int, list[Record]]
-_work: ShardWork | None = None
+_work: ShardWork
 
 
 def map_shards(
-    job: Job, key: Key | None, shards: Iterable[Shard], workers: int, meter: Meter
+    work: ShardWork, shards: Iterable[Shard], workers: int, meter: Meter
 ) -> Generator[Shard, None, None]:
     """Process shards and yield ``(number, records)`` as they finish, in any order.
 
@@ -40,11 +41,10 @@ def map_shards(
         NoliError: Whatever a shard raises, unchanged.
     """
     if workers == 1:
-        work = ShardWork(job, load_method(job.module), key, stop=lambda: False)
         for index, rows in shards:
             yield index, work.process(index, rows)
-        return
-    yield from _map_processes(job, key, iter(shards), workers, meter)
+    else:
+        yield from _map_processes(work, iter(shards), workers, meter)
 
 
 def threads_per_worker(workers: int) -> int:
@@ -53,27 +53,30 @@ def threads_per_worker(workers: int) -> int:
 
 
 def _map_processes(
-    job: Job, key: Key | None, shards: Iterator[Shard], workers: int, meter: Meter
+    work: ShardWork, shards: Iterator[Shard], workers: int, meter: Meter
 ) -> Generator[Shard, None, None]:
     context = multiprocessing.get_context("spawn")
     # A bare byte without a lock: a worker killed while it looks must not leave a lock behind.
     stop = context.RawValue("b", 0)
-    secret = key.export_secret() if key is not None else None
-    label = key.label if key is not None else ""
+    key = work.request.key
+    secret = None if key is None else (key.export_secret(), key.label)
     pool = ProcessPoolExecutor(
-        workers, context, _start_worker, (job, secret, label, threads_per_worker(workers), stop)
+        workers, context, _start_worker, (work, secret, threads_per_worker(workers), stop)
     )
     del secret
     waiting: set[Future[tuple[int, list[Record], int, float]]] = set()
     try:
-        _fill(pool, waiting, shards, workers * IN_FLIGHT_PER_WORKER)
-        while waiting:
+        while True:
+            for shard in islice(shards, workers * IN_FLIGHT_PER_WORKER - len(waiting)):
+                with _without_main():  # the executor spawns its processes while work is submitted
+                    waiting.add(pool.submit(_process, *shard))
+            if not waiting:
+                return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 index, records, pid, peak = future.result()
                 meter.worker(pid, peak)
                 yield index, records
-            _fill(pool, waiting, shards, workers * IN_FLIGHT_PER_WORKER)
     except BrokenProcessPool as exc:
         raise WorkerDied(
             "A worker process died.",
@@ -85,18 +88,7 @@ def _map_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fill(
-    pool: ProcessPoolExecutor,
-    waiting: set[Future[tuple[int, list[Record], int, float]]],
-    shards: Iterator[Shard],
-    most: int,
-) -> None:
-    while len(waiting) < most and (shard := next(shards, None)) is not None:
-        with _without_main():  # the executor spawns its processes while work is submitted
-            waiting.add(pool.submit(_process, *shard))
-
-
-def _start_worker(job: Job, secret: bytes | None, label: str, threads: int, stop: Any) -> None:
+def _start_worker(work: ShardWork, secret: tuple[bytes, str] | None, threads: int, stop: Any) -> None:
     global _work
     # Ctrl-C reaches the whole process group; only the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -104,16 +96,16 @@ def _start_worker(job: Job, secret: bytes | None, label: str, threads: int, stop
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     cv2.setNumThreads(threads)
-    key = Key.from_bytes(secret, label) if secret is not None else None
-    _work = ShardWork(job, load_method(job.module), key, lambda: bool(stop.value))
+    work.key = Key.from_bytes(*secret) if secret is not None else None
+    work.stop = lambda: bool(stop.value)
+    work.method = load_method(work.request.spec.module)
+    _work = work
     torch = sys.modules.get("torch")  # only if the method brought it along
     if torch is not None:
         torch.set_num_threads(threads)
 
 
 def _process(index: int, rows: list[Record]) -> tuple[int, list[Record], int, float]:
-    if _work is None:
-        raise WorkerDied("A worker was not initialised.", fix="run the same command again")
     return index, _work.process(index, rows), os.getpid(), peak_memory_mb()
 
 

@@ -11,37 +11,31 @@ from typing import Any, Literal, cast
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
-from noli.engine.progress import Progress, Quiet
+from noli.data.picture import MAX_PIXELS, FormatPolicy, Metadata
+from noli.data.place import is_url, local_path
+from noli.engine.progress import Progress
 
-Direction = Literal["apply", "invert"]
-FormatPolicy = Literal["png", "webp", "same"]
-MetadataPolicy = Literal["keep", "strip"]
 ErrorPolicy = Literal["fail", "skip"]
-MAX_PIXELS = 178_956_970
-SHARD_PIXELS = 1 << 24
+KeyLike = Key | str | Path | None
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One job for the data -> data arrow.
+    """One job for the data -> data arrow. Pickled, it leaves the key and the progress display behind.
 
     Attributes:
-        source: Folder, file or URL of the input.
-        output: Folder, file or URL of the output.
+        source, output: Folder, file or URL of either end.
         spec: The method; ``spec.module`` must be importable, workers import it again.
         cfg: The method's resolved Config.
         key: Owner's key; None only for methods that need none.
         workers: Worker processes; 1 works inside this process.
-        format: Output format policy.
-        metadata: Metadata policy.
+        format, metadata: Policies for the output files.
         on_error: ``fail`` refuses broken items before any work, ``skip`` records and leaves them out.
         shard_size: Most items of a shard.
         run_dir: Run folder; None puts it beside the output.
-        direction: ``apply``, or ``invert`` to undo (set by :func:`noli.engine.undo.undo`).
-        undo_of: For ``invert``: run folder of the protected data.
+        undo_of: Run folder of protected data: invert the method instead of applying it.
         labels: Which labels the source reader should use (passed to ``open_source``).
         max_pixels: Larger images are refused.
-        verb: Word for the manifest.
         args_passed: Arguments as the user gave them, for the manifest.
         progress: Where progress goes.
     """
@@ -53,17 +47,15 @@ class RunRequest:
     key: Key | None = None
     workers: int = 1
     format: FormatPolicy = "png"
-    metadata: MetadataPolicy = "keep"
+    metadata: Metadata = "keep"
     on_error: ErrorPolicy = "fail"
     shard_size: int = 256
     run_dir: Path | None = None
-    direction: Direction = "apply"
     undo_of: Path | None = None
     labels: str | None = None
     max_pixels: int = MAX_PIXELS
-    verb: str = "protect"
     args_passed: Mapping[str, Any] = field(default_factory=dict)
-    progress: Progress = field(default_factory=Quiet)
+    progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.shard_size < 1:
@@ -75,15 +67,24 @@ class RunRequest:
         if "key" in self.spec.needs and self.key is None:
             fix = "make one with `noli key new owner.key` and pass --key owner.key"
             raise UsageError("This method needs a key.", where=self.spec.name, fix=fix)
-        if self.direction == "apply" and self.key is not None and self.key.state != "active":
-            fix = "use the active key of this key file"
-            raise UsageError("A rotated key protects nothing new.", where=self.key.id, fix=fix)
-        if (self.direction == "invert") != (self.undo_of is not None):
-            fix = "call noli.engine.undo.undo"
-            raise UsageError("An inversion needs the run that it undoes.", fix=fix)
-        if self.direction == "invert" and not self.spec.reversible:
+        if self.undo_of is None and self.key is not None and self.key.state != "active":
+            raise UsageError(
+                "This key is retired: it can undo, but must not protect anything new.",
+                where=self.key.id,
+                why=f"its state is {self.key.state}",
+                fix="use the active key of the file and a new output, or make a key with `noli key new`",
+            )
+        if self.undo_of is not None and not self.spec.reversible:
             fix = "keep the originals: nothing can restore them from the output"
             raise UsageError("This method cannot be undone.", where=self.spec.name, fix=fix)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "key": None, "progress": None}
+
+    @property
+    def verb(self) -> str:
+        """Word for the manifest: ``undo``, or the family of the method."""
+        return "undo" if self.undo_of is not None else self.spec.family
 
     @property
     def at_once(self) -> int:
@@ -99,10 +100,10 @@ class RunRequest:
     def resolved(self) -> dict[str, Any]:
         """Return every argument that decides the output, JSON values, no secrets."""
         return {
-            "source": self.source if is_url(self.source) else str(Path(self.source).resolve()),
-            "output": self.output if is_url(self.output) else str(Path(self.output).resolve()),
+            "source": absolute(self.source),
+            "output": absolute(self.output),
             "method": self.spec.name,
-            "direction": self.direction,
+            "direction": "apply" if self.undo_of is None else "invert",
             "config": self.cfg.model_dump(mode="json"),
             "key": self.key.id if self.key else None,
             "format": self.format,
@@ -112,9 +113,14 @@ class RunRequest:
         }
 
 
-def is_url(place: str) -> bool:
-    """Return True for ``scheme://...``, False for a local path."""
-    return "://" in place
+def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
+    """Return a key given as itself or as the path of a file without passphrase."""
+    return Key.load(key, key_id=key_id) if isinstance(key, str | Path) else key
+
+
+def absolute(place: str | Path) -> str:
+    """Return a URL as it is, a local path in full."""
+    return str(place) if is_url(place) else str(local_path(place).resolve())
 
 
 def run_folder(output: str | Path) -> Path:
@@ -122,7 +128,7 @@ def run_folder(output: str | Path) -> Path:
     text = str(output).rstrip("/")
     if is_url(text):
         return Path(text.rsplit("/", 1)[-1] + ".noli")
-    path = Path(text)
+    path = local_path(text) if text.startswith(("file:", "local:")) else Path(text)
     if not path.name or path.name == "..":
         path = path.resolve()
     return path.with_name(path.name + ".noli")

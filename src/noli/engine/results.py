@@ -30,26 +30,20 @@ class Spread:
         self.low = min(self.low, value)
         self.high = max(self.high, value)
 
-    def named(self, name: str) -> dict[str, float | int | None]:
+    def named(self, name: str) -> dict[str, float | None]:
         """Return ``{name}_mean``, ``_min`` and ``_max`` over finite values (None when there is none)."""
-        if not self.n:
-            return {f"{name}_mean": None, f"{name}_min": None, f"{name}_max": None}
-        return {
-            f"{name}_mean": round(self.total / self.n, 4),
-            f"{name}_min": self.low,
-            f"{name}_max": self.high,
-        }
+        found = (round(self.total / self.n, 4), self.low, self.high) if self.n else (None, None, None)
+        return dict(zip((f"{name}_mean", f"{name}_min", f"{name}_max"), found, strict=True))
 
 
 @dataclass
 class Tally:
-    """Everything counted over the records of a run."""
+    """Everything counted over the records of a run; ``failed`` items never worked, also not when retried."""
 
     items: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     with_gps: int = 0
-    noted: int = 0
     failed: set[str] = field(default_factory=set)
     psnr: Spread = field(default_factory=Spread)
     linf: Spread = field(default_factory=Spread)
@@ -57,11 +51,6 @@ class Tally:
     shards: list[ShardInfo] = field(default_factory=list)
     hash_in: Any = field(default_factory=hashlib.sha256)
     hash_out: Any = field(default_factory=hashlib.sha256)
-
-    @property
-    def skipped(self) -> int:
-        """Items that never worked, also not when they were tried again."""
-        return len(self.failed)
 
     def add(self, record: Record) -> None:
         """Count one record."""
@@ -74,50 +63,44 @@ class Tally:
         self.bytes_in += record["size"]
         self.bytes_out += record["size_out"]
         self.with_gps += any(note.startswith("GPS") for note in record["notes"])
-        self.noted += bool(record["notes"])
         self.psnr.add(record["psnr"])
         self.linf.add(record["linf"] * (255 / 65535 if record["bits"] == 16 else 1))
         if "restored_psnr" in record:
             self.restored.add(record["restored_psnr"])
-        _feed(self.hash_in, record["path"], record["sha256_in"])
-        _feed(self.hash_out, record["out"], record["sha256_out"])
+        self.hash_in.update(_line(record["path"], record["sha256_in"]))
+        self.hash_out.update(_line(record["out"], record["sha256_out"]))
 
     def results(self) -> dict[str, Any]:
         """Return the ``results`` of the manifest; `linf` is in 8-bit levels, PSNR in dB."""
         found: dict[str, Any] = {
             "items": self.items,
-            "skipped": self.skipped,
+            "skipped": len(self.failed),
             "identical": self.psnr.identical,
             **self.psnr.named("psnr"),
             "linf_max": self.linf.named("linf")["linf_max"],
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "with_gps": self.with_gps,
-            "with_notes": self.noted,
         }
-        compared = self.restored.n + self.restored.identical
-        if compared:
-            found["restored_compared"] = compared
-            found["restored_identical"] = self.restored.identical
-            found.update(self.restored.named("restored_psnr"))
+        if compared := self.restored.n + self.restored.identical:
+            found |= {"restored_compared": compared, "restored_identical": self.restored.identical}
+            found |= self.restored.named("restored_psnr")
         return found
 
 
 def tally(run: Run) -> Tally:
     """Count all records of a run, one at a time."""
     found = Tally()
-    for generation in run.manifest.generations:
-        for index in range(generation.first_shard, generation.first_shard + generation.shards):
-            digest = hashlib.sha256()
-            count = 0
-            for record in read_lines(run.shard_record(index)):
-                found.add(record)
-                count += 1
-                if "error" not in record:
-                    _feed(digest, record["out"], record["sha256_out"])
-            found.shards.append(ShardInfo(index=index, items=count, sha256=digest.hexdigest()))
+    for index in range(sum(generation.shards for generation in run.manifest.generations)):
+        digest, count = hashlib.sha256(), 0
+        for record in read_lines(run.shard_record(index)):
+            found.add(record)
+            count += 1
+            if "error" not in record:
+                digest.update(_line(record["out"], record["sha256_out"]))
+        found.shards.append(ShardInfo(index=index, items=count, sha256=digest.hexdigest()))
     return found
 
 
-def _feed(digest: Any, name: str, sha256: str) -> None:
-    digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + sha256.encode() + b"\n")
+def _line(name: str, sha256: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass") + b"\0" + sha256.encode() + b"\n"

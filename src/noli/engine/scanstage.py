@@ -11,8 +11,7 @@ from typing import Any
 
 from noli.core.dataset import Item, Ref, Source
 from noli.core.errors import DataError, OutputExists
-from noli.core.files import TEMP_SUFFIX, remove_quietly, storage_error
-from noli.core.manifest import Generation
+from noli.core.files import storage_error
 from noli.core.method import DataSummary
 from noli.core.run import Record, Run, dump_line, read_lines
 from noli.data.scan import ScanRow, scan, summarise
@@ -20,10 +19,12 @@ from noli.data.writers import Writer
 from noli.engine.catalog import Catalog
 from noli.engine.request import RunRequest
 
+SHARD_PIXELS = 1 << 24
 _SHAPES = 64
 _COUNTED_SHAPES = 4096
 _LISTED = 1000
-_TWO_VERSIONS = "two differently protected versions of one picture help an attacker"
+_VERSIONS = "two differently protected versions of one picture help an attacker"
+_TWO_LABELS = f"the same picture under two labels: {_VERSIONS}"
 
 
 @dataclass
@@ -45,12 +46,12 @@ class Totals:
         if "error" in row:
             self.failed += 1
             return
+        height, width, channels = row["shape"]
         self.items += 1
         self.bytes += row.get("bytes", row["size"])
-        height, width, channels = row["shape"]
         self.pixels += height * width
         self.largest = max(self.largest, height * width)
-        self.with_gps += bool(row.get("gps"))
+        self.with_gps += "gps" in row
         self.formats[row["format"]] += 1
         if row["label"] is not None:
             self.per_class[row["label"]] += 1
@@ -61,35 +62,23 @@ class Totals:
 
     def summary(self, uri: str) -> DataSummary:
         """Return what a method's `prepare` gets."""
-        return DataSummary(
-            items=self.items,
-            classes=tuple(sorted(self.per_class)),
-            shapes=dict(self.shapes.most_common(_SHAPES)),
-            uri=uri,
-        )
+        shapes = dict(self.shapes.most_common(_SHAPES))
+        return DataSummary(self.items, tuple(sorted(self.per_class)), shapes, uri)
 
 
-@dataclass
-class Changes:
-    """How the source differs from what the run knows. Lists hold at most 1,000 names."""
+class Noted:
+    """What is not as the run left it, by kind: how many items, and the names of at most 1,000."""
 
-    new: int = 0
-    new_good: int = 0
-    changed: list[str] = field(default_factory=list)
-    changed_total: int = 0
-    removed: list[str] = field(default_factory=list)
-    removed_total: int = 0
-    foreign: list[str] = field(default_factory=list)
-    foreign_total: int = 0
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.names: dict[str, list[str]] = {}
 
-
-def index_rows(run: Run, totals: Totals | None = None) -> Iterator[Record]:
-    """Iterate over all items that entered the run, generation by generation."""
-    for generation in run.manifest.generations:
-        for row in read_lines(run.path / "artifacts" / generation.index):
-            if totals is not None:
-                totals.add(row)
-            yield row
+    def add(self, kind: str, name: str) -> None:
+        """Count one item."""
+        self.counts[kind] += 1
+        names = self.names.setdefault(kind, [])
+        if len(names) < _LISTED:
+            names.append(name)
 
 
 def find_new(
@@ -100,12 +89,14 @@ def find_new(
     totals: Totals,
     target: Path,
     *,
-    guard: bool = False,
-) -> Changes:
+    guard: bool,
+) -> tuple[int, Noted]:
     """Scan the source and write the rows that the catalog does not know to `target`.
 
-    The file appears whole or not at all (not even empty when nothing is new). With `guard`, new items whose
-    place in the output is taken by something that the run did not write are refused.
+    With `guard`, new items whose place in the output is taken by something the run did not write are refused.
+
+    Returns:
+        The number of new rows, and what is no longer in the source.
 
     Raises:
         DataError: Broken items under ``on_error="fail"``, items whose content or label changed since they
@@ -113,170 +104,63 @@ def find_new(
         OutputExists: Foreign files lie where new items are to go.
         RunError: The run folder cannot be written.
     """
-    changes = Changes()
-    temp = target.with_name(f".{target.name}{TEMP_SUFFIX}")
+    noted, count = Noted(), 0
     request.progress.start(None, "scan")
     try:
-        with temp.open("wb") as handle:
-            for row in _new_rows(request, source, writer, catalog, changes):
+        with target.open("wb") as handle:
+            for row in _new_rows(request, source, writer, catalog, noted):
                 totals.add(row)
+                count += 1
                 if guard and "out" in row and writer.foreign(row["out"]):
-                    changes.foreign_total += 1
-                    if len(changes.foreign) < _LISTED:
-                        changes.foreign.append(row["out"])
-                changes.new += 1
-                changes.new_good += "error" not in row
+                    noted.add("foreign", row["out"])
                 handle.write(dump_line(row))
             handle.flush()
             os.fsync(handle.fileno())
-        for path in catalog.unseen(source):
-            changes.removed_total += 1
-            if len(changes.removed) < _LISTED:
-                changes.removed.append(path)
-        _refuse_changes(changes)
-        _refuse_foreign(changes)
-        if changes.new:
-            temp.replace(target)
     except OSError as exc:
         raise storage_error(exc, str(target)) from exc
     finally:
         request.progress.finish()
-        remove_quietly(temp)
-    return changes
+    _refuse(noted)
+    for path in catalog.unseen():
+        noted.add("removed_from_source", path)
+    for out in catalog.unused():
+        noted.add("protected_missing", out)
+    return count, noted
 
 
-def scan_rows(request: RunRequest, source: Source, known: Catalog | None) -> Iterator[ScanRow]:
+def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[ScanRow]:
     """Scan under the request's rules; the end raises when an item is bad and the policy is ``fail``."""
     rows = scan(
         source,
         workers=request.workers,
         # An undo takes the labels from the records.
-        require_labels="labels" in request.spec.needs and request.direction == "apply",
+        require_labels="labels" in request.spec.needs and request.undo_of is None,
         max_pixels=request.max_pixels,
         known=known,
         progress=request.progress,
     )
-    if request.direction == "invert":  # what is gone from the protected data cannot be restored, only listed
-        rows = (row for row in rows if row.reason != "The file is missing.")
-    return summarise(_with_needs(rows, request, known), on_error=request.on_error)
+    return summarise(_usable(rows, request, known), on_error=request.on_error)
 
 
-def _new_rows(
-    request: RunRequest, source: Source, writer: Writer, catalog: Catalog, changes: Changes
-) -> Iterator[Record]:
-    for row in scan_rows(request, source, catalog):
-        found, item = catalog.see(row.ref.path), row.item
-        if item is None:
-            if found is None:
-                yield bad_row(row)
-        elif found is None or found.failed:  # new, or broken last time and repaired since
-            yield make_row(row, item, writer, _made(request, catalog, row.ref, item))
-        elif (found.sha256, found.label) != (item.sha256, item.label):
-            changes.changed_total += 1
-            if len(changes.changed) < _LISTED:
-                changes.changed.append(row.ref.path)
-
-
-def bad_row(row: ScanRow) -> Record:
-    """Return the index row of an item that is left out."""
-    return {
-        "path": row.ref.path,
-        "index": row.ref.index,
-        "label": row.ref.label,
-        "size": row.size,
-        "mtime_ns": row.mtime_ns,
-        "error": row.error or "unusable",
-    }
-
-
-def make_row(row: ScanRow, item: Item, writer: Writer | None, made: Record | None) -> Record:
-    """Return the index row of a good item: all that a worker needs to know about it."""
-    shape = row.shape or (0, 0, 0)
-    out = row.ref.path
-    if writer is not None:
-        out = writer.target(row.ref, row.format, channels=shape[2], bits=row.bits)
-    line = {
-        "path": row.ref.path,
-        "index": row.ref.index,
-        "label": item.label,
-        "split": item.split,
-        "text": item.text,
-        "id": item.id,
-        "sha256": item.sha256,
-        "size": row.size,
-        "mtime_ns": row.mtime_ns,
-        "shape": list(shape),
-        "bits": row.bits,
-        "format": row.format,
-        "out": out,
-    }
-    if row.bytes and row.bytes != row.size:  # a row of a table: `size` is that of the whole file
-        line["bytes"] = row.bytes
-    if row.has_gps:
-        line["gps"] = True
-    if made is not None:
-        line["made"] = made
-    return line
-
-
-def row_ref(row: Record) -> Ref:
-    """Return the reference of an index row."""
-    return Ref(row["path"], row.get("label"), row.get("split"), row.get("text"), row["index"])
-
-
-def row_item(row: Record) -> Item:
-    """Return what a method is told about an item; for an undo that is the original item."""
-    made = row.get("made", row)
-    sha256 = made.get("sha256_in", made.get("sha256", ""))
-    return Item(
-        id=made["id"],
-        path=made["path"],
-        label=made.get("label"),
-        split=made.get("split"),
-        text=row.get("text"),
-        sha256=sha256,
-    )
-
-
-def _made(request: RunRequest, catalog: Catalog, ref: Ref, item: Item) -> Record | None:
-    if request.direction == "apply":
-        return None
-    record = catalog.made(ref.path, item.sha256)
-    if record is None:
-        raise DataError("An item was not made by the run that is being undone.", where=ref.path)
-    kept = ("path", "id", "label", "split", "index", "sha256_in", "sha256_out", "extra")
-    return {name: record[name] for name in kept if name in record}
-
-
-def _with_needs(rows: Iterable[ScanRow], request: RunRequest, known: Catalog | None) -> Iterator[ScanRow]:
+def _usable(rows: Iterable[ScanRow], request: RunRequest, known: Catalog) -> Iterator[ScanRow]:
+    """Turn items that this method cannot take into bad ones."""
+    needs, undo = request.spec.needs, request.undo_of is not None
     for row in rows:
-        if row.item is not None and _foreign(row.ref, row.item, request, known):
-            yield _refused(row, "it was not made by the run that is being undone")
-        elif "color" in request.spec.needs and row.shape is not None and row.shape[2] == 1:
-            yield _refused(row, f"{request.spec.name} needs colour images, this one is grey")
-        elif clash := _other_label(row, request, known):
-            yield _refused(row, clash, "the same picture under two labels: " + _TWO_VERSIONS)
-        else:
+        path, item = row.ref.path, row.item
+        if undo and row.reason == "The file is missing.":
+            continue  # what is gone from the protected data cannot be restored, only listed
+        if item is None:
             yield row
-
-
-def _other_label(row: ScanRow, request: RunRequest, known: Catalog | None) -> str:
-    """Tell that a new item is a picture which is already there under another label."""
-    item = row.item
-    if item is None or item.label is None or known is None or "labels" not in request.spec.needs:
-        return ""
-    if request.direction != "apply" or not known.enters(row.ref.path):
-        return ""
-    label, path = known.claim(item.id, item.label, row.ref.path)
-    if label == item.label:
-        return ""
-    return f"the same picture as {path}, but labelled {item.label!r} instead of {label!r}; {_TWO_VERSIONS}"
-
-
-def _foreign(ref: Ref, item: Item, request: RunRequest, known: Catalog | None) -> bool:
-    if request.direction == "apply" or known is None:
-        return False
-    return known.made(ref.path, item.sha256) is None
+        elif undo and known.made(path, item.sha256) is None:
+            yield _refused(row, "it was not made by the run that is being undone")
+        elif "color" in needs and row.shape is not None and row.shape[2] == 1:
+            yield _refused(row, f"{request.spec.name} needs colour images, this one is grey")
+        elif undo or "labels" not in needs or item.label is None or path in known:
+            yield row
+        else:
+            label, first = known.claim(item.id, item.label, path)
+            why = f"the same picture as {first}, but labelled {item.label!r} instead of {label!r}"
+            yield row if label == item.label else _refused(row, f"{why}; {_VERSIONS}", _TWO_LABELS)
 
 
 def _refused(row: ScanRow, why: str, reason: str = "") -> ScanRow:
@@ -284,25 +168,82 @@ def _refused(row: ScanRow, why: str, reason: str = "") -> ScanRow:
     return ScanRow(row.ref, None, error=why, reason=reason or why, size=row.size, mtime_ns=row.mtime_ns)
 
 
-def _refuse_changes(changes: Changes) -> None:
-    if changes.changed:
+def _new_rows(
+    request: RunRequest, source: Source, writer: Writer, catalog: Catalog, noted: Noted
+) -> Iterator[Record]:
+    for row in scan_rows(request, source, catalog):
+        found, item = catalog.see(row.ref.path), row.item
+        if item is None:
+            if found is None:
+                yield make_row(row)
+        elif found is None or found.failed:  # new, or broken last time and repaired since
+            line = make_row(row)
+            line["out"] = writer.target(row.ref, row.format, channels=line["shape"][2], bits=row.bits)
+            if request.undo_of is not None and (record := catalog.made(row.ref.path, item.sha256)):
+                kept = ("path", "id", "label", "split", "index", "sha256_in", "sha256_out", "extra")
+                line["made"] = {name: record[name] for name in kept if name in record}
+            yield line
+        elif (found.sha256, found.label) != (item.sha256, item.label):
+            noted.add("changed", row.ref.path)
+
+
+def make_row(row: ScanRow) -> Record:
+    """Return the index row of an item, a good one not yet with its name in the output."""
+    ref, item = row.ref, row.item
+    line = {
+        "path": ref.path,
+        "index": ref.index,
+        "label": ref.label,
+        "size": row.size,
+        "mtime_ns": row.mtime_ns,
+    }
+    if item is None:
+        return {**line, "error": row.error or "unusable"}
+    line |= {
+        "split": item.split,
+        "text": item.text,
+        "id": item.id,
+        "sha256": item.sha256,
+        "shape": list(row.shape or (0, 0, 0)),
+        "bits": row.bits,
+        "format": row.format,
+        "out": ref.path,
+    }
+    if row.bytes and row.bytes != row.size:  # a row of a table: `size` is that of the whole file
+        line["bytes"] = row.bytes
+    if row.has_gps:
+        line["gps"] = True
+    return line
+
+
+def row_ref(row: Record) -> Ref:
+    """Return the reference of an index row or record."""
+    return Ref(row["path"], row.get("label"), row.get("split"), row.get("text"), row.get("index", 0))
+
+
+def row_item(row: Record) -> Item:
+    """Return what a method is told about an item; for an undo that is the original item."""
+    made = row.get("made", row)
+    sha256 = made.get("sha256_in", made.get("sha256", ""))
+    return Item(made["id"], made["path"], made.get("label"), made.get("split"), row.get("text"), sha256)
+
+
+def _refuse(noted: Noted) -> None:
+    if changed := noted.names.get("changed"):
         raise DataError(
-            f"{changes.changed_total} item(s) changed since they were processed.",
-            where=changes.changed[0],
+            f"{noted.counts['changed']} item(s) changed since they were processed.",
+            where=changed[0],
             why="the content or the label is not the one the run recorded",
             fix="put the old versions back, or write into a new output folder",
-            items=changes.changed,
+            items=changed,
         )
-
-
-def _refuse_foreign(changes: Changes) -> None:
-    if changes.foreign:
+    if foreign := noted.names.get("foreign"):
         raise OutputExists(
-            f"{changes.foreign_total} file(s) in the output were not made by this run.",
-            where=changes.foreign[0],
+            f"{noted.counts['foreign']} file(s) in the output were not made by this run.",
+            where=foreign[0],
             why="new items would be written over them",
             fix="move them away, or write into a new output folder; nothing is overwritten",
-            items=changes.foreign,
+            items=foreign,
         )
 
 
@@ -327,18 +268,9 @@ def cut_shards(
         yield first, shard
 
 
-def count_shards(file: Path, size: int, pixels: int) -> tuple[int, int]:
-    """Return ``(shards, items)`` of an index file."""
-    shards = items = 0
-    for _, rows in cut_shards(read_lines(file), size, pixels):
-        shards += 1
-        items += len(rows)
-    return shards, items
-
-
-def all_shards(run: Run, generations: Iterable[Generation]) -> Iterator[tuple[int, list[Record]]]:
-    """Iterate over the shards of some generations, one shard in memory at a time."""
+def all_shards(run: Run) -> Iterator[tuple[int, list[Record]]]:
+    """Iterate over the shards of a run, one of them in memory at a time."""
     manifest = run.manifest
-    for generation in generations:
-        rows = read_lines(run.path / "artifacts" / generation.index)
+    for generation in manifest.generations:
+        rows = read_lines(run.artifact(generation.index))
         yield from cut_shards(rows, manifest.shard_size, manifest.shard_pixels, generation.first_shard)

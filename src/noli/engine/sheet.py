@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from matplotlib import get_data_path
@@ -25,20 +26,13 @@ _PAPER, _INK, _SOFT, _FRAME = (250, 250, 248), (28, 30, 34), (120, 124, 130), (2
 _COLUMNS = ("original", "protected", f"difference \u00d7{GAIN}")
 
 
-class Pair(Protocol):
-    """What the sheet shows of an item."""
+@dataclass(frozen=True)
+class Pair:
+    """An item: its record (``path``, ``label``, ``shape``, ``psnr``) and pictures ``uint8 [H, W, C]``."""
 
-    @property
-    def record(self) -> Record:
-        """Its record: ``path``, ``label``, ``shape``, ``psnr``."""
-
-    @property
-    def before(self) -> Stored:
-        """``uint8 [H, W, C]``."""
-
-    @property
-    def after(self) -> Stored:
-        """``uint8``, same shape."""
+    record: Record
+    before: Stored
+    after: Stored
 
 
 def contact_sheet(pairs: Sequence[Pair], *, title: str, note: str) -> bytes:
@@ -47,8 +41,7 @@ def contact_sheet(pairs: Sequence[Pair], *, title: str, note: str) -> bytes:
     rows = -(-len(pairs) // blocks)
     block = 3 * CELL + 2 * GAP
     width = 2 * MARGIN + blocks * block + (blocks - 1) * MARGIN
-    height = HEAD + rows * (CELL + CAPTION) + MARGIN
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    sheet = Image.new("RGB", (width, HEAD + rows * (CELL + CAPTION) + MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, 22), _fit(draw, title, _font(20), width - 2 * MARGIN), _INK, _font(20))
     draw.text((MARGIN, 52), _fit(draw, note, _font(11), width - 2 * MARGIN), _SOFT, _font(11))
@@ -58,7 +51,13 @@ def contact_sheet(pairs: Sequence[Pair], *, title: str, note: str) -> bytes:
             draw.text((left, HEAD - 22), name, _SOFT, _font(11))
     for place, pair in enumerate(pairs):
         left = MARGIN + (place // rows) * (block + MARGIN)
-        _draw_row(sheet, draw, pair, left, HEAD + (place % rows) * (CELL + CAPTION), block)
+        top = HEAD + (place % rows) * (CELL + CAPTION)
+        for column, pixels in enumerate((pair.before, pair.after, difference(pair.before, pair.after))):
+            corner = left + column * (CELL + GAP)
+            draw.rectangle((corner, top, corner + CELL - 1, top + CELL - 1), fill=_FRAME)
+            image = _fitted(pixels)
+            sheet.paste(image, (corner + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
+        _caption(draw, pair.record, left, top + CELL + 6, block)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
@@ -70,24 +69,14 @@ def difference(before: Stored, after: Stored, gain: int = GAIN) -> Stored:
     return np.clip(128 + gain * change, 0, 255).astype(np.uint8)
 
 
-def _draw_row(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, left: int, top: int, block: int
-) -> None:
-    for column, pixels in enumerate((pair.before, pair.after, difference(pair.before, pair.after))):
-        corner = left + column * (CELL + GAP)
-        draw.rectangle((corner, top, corner + CELL - 1, top + CELL - 1), fill=_FRAME)
-        image = _fitted(pixels)
-        offset = ((CELL - image.width) // 2, (CELL - image.height) // 2)
-        sheet.paste(image, (corner + offset[0], top + offset[1]))
-    record = pair.record
-    height, width, _ = record["shape"]
+def _caption(draw: ImageDraw.ImageDraw, record: Record, left: int, top: int, width: int) -> None:
+    height, across, _ = record["shape"]
     psnr = "identical" if record["psnr"] is None else f"{record['psnr']:.1f} dB"
-    facts = " · ".join(part for part in (record.get("label"), f"{width} \u00d7 {height} px", psnr) if part)
-    facts_width = draw.textlength(facts, _font(11))
-    line = top + CELL + 6
-    name = _fit(draw, record["path"], _font(11), block - int(facts_width) - 24)
-    draw.text((left, line), name, _INK, _font(11))
-    draw.text((left + block - facts_width, line), facts, _SOFT, _font(11))
+    facts = " · ".join(part for part in (record.get("label"), f"{across} \u00d7 {height} px", psnr) if part)
+    taken = draw.textlength(facts, _font(11))
+    name = _fit(draw, record["path"], _font(11), width - int(taken) - 24)
+    draw.text((left, top), name, _INK, _font(11))
+    draw.text((left + width - taken, top), facts, _SOFT, _font(11))
 
 
 def _fitted(pixels: Stored) -> Image.Image:
@@ -95,26 +84,20 @@ def _fitted(pixels: Stored) -> Image.Image:
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
     factor = CELL / max(image.size)
     if factor >= 1:
-        factor = int(factor)
-        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image.resize(size, Image.Resampling.LANCZOS)
+        return image.resize([side * int(factor) for side in image.size], Image.Resampling.NEAREST)
+    return image.resize([max(1, round(side * factor)) for side in image.size], Image.Resampling.LANCZOS)
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     # DejaVu comes with matplotlib and, unlike Pillow's own font, knows more than basic Latin letters.
-    file = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(file, size) if file.is_file() else ImageFont.load_default(size)
+    return ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
 
 
-def _fit(
-    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
+def _fit(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
     """Shorten a text from the left, because the end of a path says more than its beginning."""
-    text = text.encode("utf-8", "replace").decode()
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength("…" + text, font) > width:
+    shown = text = text.encode("utf-8", "replace").decode()
+    while text and draw.textlength(shown, font) > width:
         text = text[1:]
-    return "…" + text
+        shown = "…" + text
+    return shown

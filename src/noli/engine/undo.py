@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from noli import registry
+from noli.core.environment import available_cores
 from noli.core.errors import UsageError, WrongKey
 from noli.core.key import Key
-from noli.core.manifest import Manifest
+from noli.core.manifest import KeyInfo
 from noli.core.method import Spec
 from noli.core.run import Run
-from noli.engine.progress import Progress, Quiet
-from noli.engine.request import ErrorPolicy, RunRequest, is_url, run_folder
+from noli.data.place import is_url
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key, run_folder
 from noli.engine.runner import run_data
 
 
@@ -42,64 +42,64 @@ class UndoResult:
 
 
 def undo(
-    run_or_output: str | Path,
+    protected: str | Path,
     back: str | Path,
-    key: Key | None,
+    key: KeyLike,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     on_error: ErrorPolicy = "fail",
-    run_dir: Path | None = None,
+    run: str | Path | None = None,
+    protected_run: str | Path | None = None,
     spec: Spec | None = None,
-    args_passed: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> UndoResult:
-    """Restore protected data as far as the method allows.
+    """Restore the originals from protected data with the key, as far as the method allows.
 
     Restored files keep the names of the protected ones and a lossless format, because a JPEG cannot come
     back as the same JPEG.
 
     Args:
-        run_or_output: The protected data (its run folder lies beside it), or the run folder.
-        back: Where the restored data goes.
-        key: The key that protected the data.
-        workers: Worker processes.
-        on_error: As for :class:`~noli.engine.request.RunRequest`.
-        run_dir: Run folder of the undo; None puts it beside `back`.
+        protected: The protected data, or its run folder.
+        back: Where the restored data goes: a new place.
+        key: The key that protected it, or the path of its file (an older key of the file is found by itself).
+        workers: Processes; all cores when None.
+        on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
+        run: Run folder; ``BACK.noli`` beside the restored data when None.
+        protected_run: Run folder of the protection, where it does not lie beside ``protected``: data that
+            was moved, or a part of it.
         spec: The method, when it is not in the registry.
-        args_passed: Arguments as the user gave them, for the manifest.
-        progress: Where progress goes.
+        progress: Where progress goes; nowhere when None.
+
+    Returns:
+        Number of items, and PSNR against the originals where they still lie unchanged.
 
     Raises:
         UsageError: No finished run is found, or the method cannot be undone.
         WrongKey: Another key protected this data.
         DataError, RunError, Interrupted: As for :func:`~noli.engine.runner.run_data`.
     """
-    before, output = find_run(run_or_output)
+    before, place = find_run(protected_run or protected)
     manifest = before.manifest
     if manifest.status != "done" and not before.finished_once:
         fix = "finish it first: run the same protect command again"
         raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
-    check_key(manifest, key)
     spec = spec or registry.get(str(manifest.method))
+    given = {"protected": protected, "back": back, "protected_run": protected_run}
     done = run_data(
         RunRequest(
-            source=output,
+            source=place if protected_run is None else str(protected),
             output=str(back),
             spec=spec,
             cfg=spec.config.model_validate(manifest.args_resolved["config"]),
-            key=key,
-            workers=workers,
-            format="png",
-            metadata="keep",
+            key=_opened(key, manifest.key),
+            workers=workers if workers is not None else available_cores(),
             on_error=on_error,
-            run_dir=run_dir,
-            direction="invert",
+            run_dir=None if run is None else Path(run),
             undo_of=before.path,
             labels=manifest.args_resolved.get("labels"),
             max_pixels=manifest.args_resolved["max_pixels"],
-            verb="undo",
-            args_passed=args_passed or {},
-            progress=progress or Quiet(),
+            args_passed={name: str(value) for name, value in given.items() if value is not None},
+            progress=progress or Progress(),
         )
     )
     found = done.manifest.results
@@ -134,7 +134,9 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
             "No run belongs to this data.",
             where=place,
             why=f"{run_folder(place)} holds no run",
-            fix="name the run folder itself, or put it back beside the data",
+            fix="pass --protected-run RUN (protected_run=RUN in Python), the run folder of the protection: a "
+            "part of the data, such as one of several Parquet files or a slice of one, cannot be undone "
+            "without it; or put the run folder back beside the whole data",
         )
     if run.manifest.args_resolved.get("direction") != "apply":
         fix = "name protected data or its run folder"
@@ -142,21 +144,18 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
     return run, output
 
 
-def check_key(manifest: Manifest, key: Key | None) -> None:
-    """Make sure that `key` made this data.
-
-    Raises:
-        UsageError: A key is needed and none was given.
-        WrongKey: It is another key.
-    """
-    if manifest.key is None:
-        return
+def _opened(key: KeyLike, made_with: KeyInfo | None) -> Key | None:
+    """Open the key and make sure that it is the one which made the data."""
+    if made_with is None:
+        return None
     if key is None:
-        fix = f"pass the key file that holds key {manifest.key.id}"
+        fix = f"pass the key file that holds key {made_with.id}"
         raise UsageError("Undoing needs the key.", fix=fix)
-    if not key.opens(manifest.key.commitment):
+    opened = open_key(key, made_with.id)
+    if opened is None or not opened.opens(made_with.commitment):
         raise WrongKey(
             "This is not the key that protected the data.",
-            why=f"the data was made with key {manifest.key.id}, this is key {key.id}",
+            why=f"the data was made with key {made_with.id}, this is key {opened.id if opened else None}",
             fix="pass the right key file; an older key of the same file is chosen by its id",
         )
+    return opened

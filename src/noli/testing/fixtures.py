@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from noli.core.dataset import Item
 from noli.core.images import Working, to_float
-from noli.engine.progress import Quiet
+from noli.engine.progress import Progress
 
 SHAPES = ((32, 32, 3), (17, 40, 3), (33, 9, 1), (1, 1, 3), (2, 1, 1), (1, 64, 3))
 CLASSES = ("bird", "cat", "dog")
@@ -61,7 +61,7 @@ def _pixels(seed: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     return levels.clip(0, 255).astype(np.uint8)
 
 
-class StopsAfter(Quiet):
+class StopsAfter(Progress):
     """Somebody who presses Ctrl-C after a number of protected shards."""
 
     def __init__(self, steps: int) -> None:
