@@ -56,7 +56,7 @@ def test_workers_write_shards_of_every_kind(tmp_path: Path) -> None:
         ]
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
             assert sorted(pool.map(_write_part, jobs)) == [0, 1, 2]
-        writer.finalise()
+        writer.finalise([])
         back = open_source(tmp_path / out)
         assert all(np.array_equal(np.array(source.read(ref)), np.array(back.read(ref))) for ref in refs)
 
@@ -83,7 +83,7 @@ def test_a_full_disk_is_typed_and_nothing_half_written_stays(tmp_path: Path, sma
     items = [(ref, ref.path, source.read(ref)) for ref in source.refs()]
     writer.write_shard(0, items[:2])
     before = snapshot(small_disk)
-    with pytest.raises(RunError, match="Writing failed") as caught:
+    with pytest.raises(RunError, match="disk is full") as caught:
         writer.write_shard(1, items[2:])
     assert "space" in str(caught.value.fix)
     assert snapshot(small_disk) == before

@@ -125,7 +125,7 @@ def test_known_items_are_not_read_again(tmp_path: Path, workers: int) -> None:
 
 def test_progress_counts_every_item(tmp_path: Path) -> None:
     source = Counting(open_source(tree(tmp_path, [f"{i}.png" for i in range(50)])))
-    rows = list(scan(source, workers=2, progress=source))
+    rows = list(scan(source, workers=2, progress=source.advance))
     assert source.steps == 50
     assert [row.ref.index for row in rows] == list(range(50))
 

@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 ID_LENGTH = 20
+HOW_TO_LABEL = (
+    "give every picture a class in one of three ways: one folder per class (photos/cat/1.jpg), a metadata.csv"
+    " with the columns file_name and label, or --labels NAME for a table whose class column has another name"
+)
 
 
 @dataclass(frozen=True, slots=True)

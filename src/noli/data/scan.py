@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.dataset import Item, Ref, Source, content_id
+from noli.core.dataset import HOW_TO_LABEL, Item, Ref, Source, content_id
 from noli.core.errors import DataError
 from noli.data import exif
 from noli.data.codec import decode, inspect
 from noli.data.header import corrupt
 from noli.data.picture import MAX_PIXELS, from_array
 
-Known = Mapping[str, tuple[int, int, str]]
+Seen = tuple[int, int, str]
 Content = bytes | npt.NDArray[Any]
+Fetched = tuple[Content, int, int]  # with size and modification time
+_UNLABELLED = "The item has no label."
 _SHOWN = 20
 _WINDOW = 32
-
-
-class Advances(Protocol):
-    """The part of a progress display that the scan uses."""
-
-    def advance(self, n: int = 1) -> None:
-        """Tell that ``n`` more items are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +64,8 @@ def scan(
     workers: int = 1,
     require_labels: bool = False,
     max_pixels: int = MAX_PIXELS,
-    known: Known | None = None,
-    progress: Advances | None = None,
+    known: Mapping[str, Seen] | None = None,
+    progress: Callable[[int], object] = int,
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
 
@@ -84,17 +79,33 @@ def scan(
         max_pixels: Pictures with more pixels are bad.
         known: path -> ``(size, mtime_ns, sha256 or id)`` of items seen before; when size and time still
             agree (and the time is known), the item is taken as unchanged and not read.
-        progress: Told after every item.
+        progress: Called with 1 after every item.
 
     Yields:
         One row per item, in source order.
     """
-    job = _Job(source, require_labels, max_pixels, known or {})
-    rows = map(job.row, source.refs()) if workers <= 1 else _threaded(job, workers)
-    for row in rows:
-        if progress is not None:
-            progress.advance(1)
-        yield row
+    # Array and Parquet sources keep a cursor: only their checks leave this thread.
+    alone = source.layout in ("npz", "parquet")
+    waiting: deque[Future[ScanRow]] = deque()
+
+    def fetch(ref: Ref) -> ScanRow | Fetched:
+        return _fetch(source, ref, require_labels, known.get(ref.path) if known is not None else None)
+
+    def row(ref: Ref, found: ScanRow | Fetched | None) -> ScanRow:
+        found = found or fetch(ref)
+        return found if isinstance(found, ScanRow) else _check(ref, *found, max_pixels)
+
+    def first() -> ScanRow:
+        progress(1)
+        return waiting.popleft().result()
+
+    with ThreadPoolExecutor(workers, "noli-scan") as pool:
+        for ref in source.refs():
+            waiting.append(pool.submit(row, ref, fetch(ref) if alone else None))
+            if len(waiting) >= _WINDOW:
+                yield first()
+        while waiting:
+            yield first()
 
 
 def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> Iterator[ScanRow]:
@@ -131,56 +142,47 @@ def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> 
 def _verdict(bad: list[ScanRow], counts: Counter[str], good: int) -> DataError:
     total = sum(counts.values())
     listing = "; ".join(f"{row.ref.path}: {row.error}" for row in bad)
+    remedies = [HOW_TO_LABEL] if _UNLABELLED in counts else []
+    if len(counts) > len(remedies):
+        remedies.append("repair or remove the unreadable ones" if remedies else "repair or remove them")
     more = f"; and {total - len(bad)} more" if total > len(bad) else ""
     return DataError(
         f"{total} of {total + good} items cannot be used.",
         where=listing + more,
         why="; ".join(f"{count} x {reason}" for reason, count in counts.most_common()),
-        fix="repair or remove them" + (", or leave them out with --on-error skip" if good else ""),
+        fix="; ".join(remedies) + (", or leave them out with --on-error skip" if good else ""),
         items=[row.ref.path for row in bad],
     )
 
 
-@dataclass(frozen=True)
-class _Job:
-    source: Source
-    require_labels: bool
-    max_pixels: int
-    known: Known
+def _fetch(source: Source, ref: Ref, labelled: bool, known: Seen | None) -> ScanRow | Fetched:
+    """Read an item; a row instead when it is bad or known."""
+    size = moment = 0
+    try:
+        if labelled and ref.label is None:
+            raise DataError(_UNLABELLED)
+        size, moment = source.stat(ref)
+        if known is not None and moment and known[:2] == (size, moment):
+            return ScanRow(ref, _item(ref, known[2], ""), size=size, mtime_ns=moment)
+        return source.read(ref), size, moment
+    except DataError as error:
+        return _bad(ref, error, size, moment)
 
-    def row(self, ref: Ref) -> ScanRow:
-        found = self.fetch(ref)
-        return found if isinstance(found, ScanRow) else self.check(*found)
 
-    def fetch(self, ref: Ref) -> ScanRow | tuple[Ref, Content, int, int]:
-        """Read an item; a row instead when it is bad or known."""
-        size = moment = 0
-        try:
-            if self.require_labels and ref.label is None:
-                fix = "put it into a class folder or give it a label"
-                raise DataError("The item has no label.", fix=fix)
-            size, moment = self.source.stat(ref)
-            before = self.known.get(ref.path)
-            if before is not None and moment and before[:2] == (size, moment):
-                return ScanRow(ref, _item(ref, before[2], ""), size=size, mtime_ns=moment)
-            return ref, self.source.read(ref), size, moment
-        except DataError as error:
-            return _bad(ref, error, size, moment)
-
-    def check(self, ref: Ref, content: Content, size: int, moment: int) -> ScanRow:
-        """Look into an item that was read."""
-        try:
-            if isinstance(content, np.ndarray):
-                picture = from_array(content, where=ref.path)
-                height, width, channels = picture.pixels.shape
-                shape, bits, name, gps = (height, width, channels), picture.bits, "RAW", False
-            else:
-                shape, bits, name, gps = _check_file(content, ref.path, self.max_pixels)
-        except DataError as error:
-            return _bad(ref, error, size, moment)
-        item = _item(ref, *content_id(content))
-        own = content.nbytes if isinstance(content, np.ndarray) else len(content)
-        return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
+def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) -> ScanRow:
+    """Look into an item that was read."""
+    try:
+        if isinstance(content, np.ndarray):
+            picture = from_array(content, where=ref.path)
+            height, width, channels = picture.pixels.shape
+            shape, bits, name, gps = (height, width, channels), picture.bits, "RAW", False
+        else:
+            shape, bits, name, gps = _check_file(content, ref.path, max_pixels)
+    except DataError as error:
+        return _bad(ref, error, size, moment)
+    item = _item(ref, *content_id(content))
+    own = content.nbytes if isinstance(content, np.ndarray) else len(content)
+    return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
 
 
 def _check_file(data: bytes, where: str, limit: int) -> tuple[tuple[int, int, int], int, str, bool]:
@@ -205,25 +207,3 @@ def _item(ref: Ref, identity: str, digest: str) -> Item:
 def _bad(ref: Ref, error: DataError, size: int, moment: int) -> ScanRow:
     text = f"{error.what} ({error.why})" if error.why else error.what
     return ScanRow(ref, None, error=text, reason=error.what, size=size, mtime_ns=moment)
-
-
-def _threaded(job: _Job, workers: int) -> Iterator[ScanRow]:
-    """Keep a bounded window of items in flight and yield them in order."""
-    # Array and Parquet sources keep a cursor, so only their checks leave this thread.
-    alone = job.source.layout in ("npz", "parquet")
-    with ThreadPoolExecutor(workers, "noli-scan") as pool:
-        waiting: deque[Future[ScanRow] | ScanRow] = deque()
-        for ref in job.source.refs():
-            found = job.fetch(ref) if alone else None
-            if isinstance(found, ScanRow):
-                waiting.append(found)
-            else:
-                waiting.append(pool.submit(job.check, *found) if found else pool.submit(job.row, ref))
-            if len(waiting) >= _WINDOW:
-                yield _result(waiting.popleft())
-        while waiting:
-            yield _result(waiting.popleft())
-
-
-def _result(entry: Future[ScanRow] | ScanRow) -> ScanRow:
-    return entry if isinstance(entry, ScanRow) else entry.result()

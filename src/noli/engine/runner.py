@@ -81,8 +81,8 @@ class Warnings:
     """What was found different from what the run left behind: counts, and at most 1,000 names of each kind.
 
     The counts go into the manifest's ``results``: ``removed_from_source``, ``outputs_changed`` (kept as they
-    are), ``outputs_gone`` (nothing is left to make them from), ``companions_kept`` (changed in the output),
-    and for an undo ``protected_missing``.
+    are), ``outputs_gone`` (nothing is left to make them from), ``companions_kept`` (other than in
+    the source), and for an undo ``protected_missing``.
     """
 
     def __init__(self) -> None:
@@ -297,11 +297,12 @@ class _Session:
 
     def _finish(self) -> None:
         request, run = self.request, self.run
-        self.writer.finalise()
-        for name in self.writer.kept():
+        records = (record for record in run.iter_records() if "error" not in record)
+        kept = self.writer.finalise((record["path"], record["out"]) for record in records)
+        for name in kept:
             self.warnings.add("companions_kept", name)
-        if self.writer.kept():
-            run.event("companions-kept", items=list(self.writer.kept()))
+        if kept:
+            run.event("companions-kept", items=kept)
         found: Tally = tally(run)
         save_preview(run, self.source, self.writer, found.items)
         data = run.manifest.input or DataInfo(uri=request.source)

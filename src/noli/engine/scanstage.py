@@ -154,7 +154,7 @@ def scan_rows(request: RunRequest, source: Source, known: Catalog | None) -> Ite
         require_labels="labels" in request.spec.needs and request.direction == "apply",
         max_pixels=request.max_pixels,
         known=known,
-        progress=request.progress,
+        progress=request.progress.advance,
     )
     if request.direction == "invert":  # what is gone from the protected data cannot be restored, only listed
         rows = (row for row in rows if row.reason != "The file is missing.")
