@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import exif_block, file_bytes, noise, pil, png_chunk, raw_png, smooth, snapshot, tree
+from making import exif_block, file_bytes, noise, open_writer, pil, png_chunk, raw_png, smooth, snapshot, tree
 from PIL import Image
 from test_writers import run
 
@@ -21,7 +21,7 @@ from noli.data.parquet import ParquetSource
 from noli.data.place import Place
 from noli.data.scan import scan
 from noli.data.sources import open_source
-from noli.data.writers import check_paths, open_writer
+from noli.data.writers import check_paths
 
 
 def test_decoding_is_the_same_in_threads() -> None:
@@ -246,14 +246,6 @@ def test_a_damaged_parquet_page_is_one_bad_row_not_a_crash(tmp_path: Path) -> No
     reasons = {row.reason for row in scan(open_source(tmp_path / "a.parquet"))}
     assert reasons
     assert all(reasons)
-
-
-def test_foreign_sources_have_no_writer(tmp_path: Path) -> None:
-    class Foreign:
-        uri, layout = str(tmp_path / "in"), "flat"
-
-    with pytest.raises(UsageError, match="no writer"):
-        open_writer(tmp_path / "out", Foreign())  # type: ignore[arg-type]
 
 
 def test_remote_outputs_that_exist(tmp_path: Path) -> None:

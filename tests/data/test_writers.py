@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import file_bytes, noise, pickled, snapshot, tree
+from making import file_bytes, noise, open_writer, pickled, snapshot, tree
 from test_sources import hf_file
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError, OutputExists, RunError
 from noli.data.codec import decode, encode, from_array, output_format, to_array
 from noli.data.sources import open_source
-from noli.data.writers import Writer, check_paths, default_work, open_writer
+from noli.data.writers import Writer, check_paths
 
 
 def invert(content, policy: str):
@@ -449,8 +449,3 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         writer.write_shard(0, [(items[0][0], "a.png", np.zeros((2, 2, 3), np.uint8))])
     with pytest.raises(DataError, match="outside"):
         writer.write_shard(0, [(items[0][0], "../a.png", b"x")])
-
-
-def test_default_work_folder_lies_in_the_run_folder(tmp_path: Path) -> None:
-    assert default_work(tmp_path / "safe") == tmp_path / "safe.noli/parts"
-    assert default_work("s3://bucket/dir/safe/") == Path("safe.noli/parts")

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.dataset import Ref
+from noli.core.dataset import Ref, Source
 from noli.core.errors import DataError, RunError
 from noli.data.place import Place, write_errors
 from noli.data.writers import Content, Stored, Writer
@@ -62,8 +62,8 @@ class AssembledWriter(Writer):
         self._names = dict(names)
         self._tables = {out: table for table, out in names.items()}
         self._rows: dict[str, Rows] = {}
-        self._part: tuple[int, zipfile.ZipFile] | None = None
-        self._done: Any = None  # the output as it lies there, opened as a source
+        self._part: tuple[int, zipfile.ZipFile] | None = None  # the one that was read last
+        self._done: tuple[str, Source] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": {}, "_part": None, "_done": None}
@@ -85,7 +85,7 @@ class AssembledWriter(Writer):
         """Tell whether an item is stored, and whether its file is as it was written."""
         table, row = self._locate(out_path)
         rows = self._index().get(table)
-        if rows is not None and row < len(rows.held) and (rows.held[row] or rows.shard[row] >= 0):
+        if rows is not None and rows.present[row : row + 1].any():
             return "ok"
         return "changed" if self.foreign(out_path) else "missing"
 
@@ -95,13 +95,11 @@ class AssembledWriter(Writer):
         return self.place.exists(self._file(table)) and not self._ranges(table)
 
     def read(self, out_path: str) -> Content:
-        """Return the stored bytes or pixels of an item."""
-        if self.state(out_path) != "ok":
-            raise DataError("There is no such item.", where=f"{self.place.uri}: {out_path}")
+        """Return the bytes or pixels of an item in the assembled output."""
         table, row = self._locate(out_path)
-        rows = self._index()[table]
-        if rows.shard[row] >= 0:
-            return self._decoded(table, self._stored(table, row, int(rows.shard[row])))
+        rows = self._index().get(table)
+        if rows is None or not rows.held[row : row + 1].any():
+            raise DataError("There is no such item.", where=f"{self.place.uri}: {out_path}")
         return self._finished(table, int(np.count_nonzero(rows.held[:row])))
 
     def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
@@ -128,12 +126,14 @@ class AssembledWriter(Writer):
         """Write the output files from `_contents`, through `_create`."""
 
     @abstractmethod
-    def _decoded(self, table: str, raw: bytes) -> Content:
-        """Turn stored bytes back into what `write_shard` was given."""
+    def _reopen(self, name: str) -> Source:
+        """Open the output as it lies there; only its table `name` is read."""
 
-    @abstractmethod
     def _finished(self, table: str, rank: int) -> Content:
-        """Read one row of the output as it is."""
+        name = self._names[table]
+        if self._done is None or self._done[0] != name:
+            self._done = (name, self._reopen(name))
+        return self._done[1].read(Ref(f"{name}#{rank}"))
 
     def _contents(self, table: str) -> Iterator[bytes]:
         """Yield the new content of all present rows of a table, in order."""
@@ -201,7 +201,7 @@ class AssembledWriter(Writer):
         return self._open(shard).read(_member(f"{table}#{row}"))
 
     def _open(self, shard: int) -> zipfile.ZipFile:
-        """Open a part; the last one stays open, because rows are asked for in order."""
+        """Open a part; it stays open, because rows are asked for in order."""
         if self._part is None or self._part[0] != shard:
             self._close()
             path = self.work.full(_part_name(shard))

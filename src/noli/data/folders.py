@@ -52,7 +52,7 @@ def label_of(name: str) -> str | None:
 
 
 class FolderSource:
-    """Images in a folder tree.
+    """Images in a folder tree. Files that are missing or unreadable are `DataError`.
 
     Args:
         place: The root.
@@ -72,19 +72,11 @@ class FolderSource:
             yield Ref(name, label=label, split=split_of(name), index=index)
 
     def read(self, ref: Ref) -> bytes:
-        """Return the bytes of one picture.
-
-        Raises:
-            DataError: Missing or unreadable.
-        """
+        """Return the bytes of one picture."""
         return self.place.read(ref.path)
 
     def stat(self, ref: Ref) -> tuple[int, int]:
-        """Return ``(size, modification time in ns)``.
-
-        Raises:
-            DataError: Missing or unreadable.
-        """
+        """Return ``(size, modification time in ns)``."""
         return self.place.stat(ref.path)
 
     def companions(self) -> Iterator[str]:

@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from noli.core.dataset import Ref
 from noli.data.assembled import AssembledWriter
 from noli.data.npz import CLASS_NAMES, NpzSource, array_split
-from noli.data.picture import Pixels
 from noli.data.place import Place
 
 
@@ -80,12 +78,5 @@ class NpzWriter(AssembledWriter):
                 return None if present.all() else present
         return None
 
-    def _decoded(self, table: str, raw: bytes) -> Pixels:
-        shape, _, dtype = self.source.headers[table]
-        return np.frombuffer(raw, dtype).reshape((*shape[1:], 1)[:3])
-
-    def _finished(self, table: str, rank: int) -> Pixels:
-        if self._done is None:
-            self._done = NpzSource(self.place)
-        pixels: Pixels = self._done.read(Ref(f"{table}#{rank}"))
-        return pixels
+    def _reopen(self, name: str) -> NpzSource:
+        return NpzSource(self.place)

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from noli.core.dataset import Ref
 from noli.data.assembled import AssembledWriter
 from noli.data.formats import HEAD_BYTES, SUFFIXES, magic, suffix_of
 from noli.data.parquet import BATCH, ParquetSource
@@ -71,15 +70,8 @@ class ParquetWriter(AssembledWriter):
                 column = _replaced(batch.column(at), images)
                 yield batch.set_column(at, batch.schema.field(at), column)
 
-    def _decoded(self, table: str, raw: bytes) -> bytes:
-        return raw
-
-    def _finished(self, table: str, rank: int) -> bytes:
-        name = self._names[table]
-        if self._done is None or self._done.files != [name]:
-            self._done = ParquetSource(self.place, [name])
-        data: bytes = self._done.read(Ref(f"{name}#{rank}"))
-        return data
+    def _reopen(self, name: str) -> ParquetSource:
+        return ParquetSource(self.place, [name])
 
 
 def _replaced(column: pa.Array, images: list[bytes]) -> pa.Array:

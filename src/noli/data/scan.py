@@ -6,22 +6,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from noli.core.dataset import HOW_TO_LABEL, Item, Ref, Source, content_id
+from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Item, Ref, Source, content_id
 from noli.core.errors import DataError
 from noli.data import exif
 from noli.data.codec import decode, inspect
 from noli.data.header import corrupt
 from noli.data.picture import MAX_PIXELS, from_array
+from noli.data.writers import Content
 
-Seen = tuple[int, int, str]
-Content = bytes | npt.NDArray[Any]
-Fetched = tuple[Content, int, int]  # with size and modification time
+Fetched = tuple[Content, int, int]
 _UNLABELLED = "The item has no label."
 _SHOWN = 20
 _WINDOW = 32
@@ -64,7 +62,7 @@ def scan(
     workers: int = 1,
     require_labels: bool = False,
     max_pixels: int = MAX_PIXELS,
-    known: Mapping[str, Seen] | None = None,
+    known: Mapping[str, tuple[int, int, str]] | None = None,
     progress: Callable[[int], object] = int,
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
@@ -77,8 +75,8 @@ def scan(
         workers: Threads; hashing, checksums and decoding release the interpreter lock.
         require_labels: Report items without a label as bad.
         max_pixels: Pictures with more pixels are bad.
-        known: path -> ``(size, mtime_ns, sha256 or id)`` of items seen before; when size and time still
-            agree (and the time is known), the item is taken as unchanged and not read.
+        known: path -> ``(size, mtime_ns, sha256)`` of items seen before; when size and time still agree (and
+            the time is known), the item is taken as unchanged and not read.
         progress: Called with 1 after every item.
 
     Yields:
@@ -89,7 +87,18 @@ def scan(
     waiting: deque[Future[ScanRow]] = deque()
 
     def fetch(ref: Ref) -> ScanRow | Fetched:
-        return _fetch(source, ref, require_labels, known.get(ref.path) if known is not None else None)
+        """Read an item with its size and time; a row instead when it is bad or known."""
+        size = moment = 0
+        try:
+            if require_labels and ref.label is None:
+                raise DataError(_UNLABELLED)
+            size, moment = source.stat(ref)
+            before = known.get(ref.path) if known is not None else None
+            if before is not None and moment and before[:2] == (size, moment):
+                return ScanRow(ref, _item(ref, before[2]), size=size, mtime_ns=moment)
+            return source.read(ref), size, moment
+        except DataError as error:
+            return _bad(ref, error, size, moment)
 
     def row(ref: Ref, found: ScanRow | Fetched | None) -> ScanRow:
         found = found or fetch(ref)
@@ -130,8 +139,7 @@ def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> 
             good += 1
         else:
             counts[row.reason] += 1
-            if len(bad) < _SHOWN:
-                bad.append(row)
+            bad += [row] if len(bad) < _SHOWN else []
         yield row
     if counts and (on_error == "fail" or not good):
         raise _verdict(bad, counts, good)
@@ -140,48 +148,34 @@ def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> 
 
 
 def _verdict(bad: list[ScanRow], counts: Counter[str], good: int) -> DataError:
-    total = sum(counts.values())
+    total = counts.total()
     listing = "; ".join(f"{row.ref.path}: {row.error}" for row in bad)
-    remedies = [HOW_TO_LABEL] if _UNLABELLED in counts else []
-    if len(counts) > len(remedies):
-        remedies.append("repair or remove the unreadable ones" if remedies else "repair or remove them")
     more = f"; and {total - len(bad)} more" if total > len(bad) else ""
+    fix = "repair or remove them"
+    if _UNLABELLED in counts:
+        fix = HOW_TO_LABEL + ("; repair or remove the others" if len(counts) > 1 else "")
     return DataError(
         f"{total} of {total + good} items cannot be used.",
         where=listing + more,
         why="; ".join(f"{count} x {reason}" for reason, count in counts.most_common()),
-        fix="; ".join(remedies) + (", or leave them out with --on-error skip" if good else ""),
+        fix=fix + (", or leave them out with --on-error skip" if good else ""),
         items=[row.ref.path for row in bad],
     )
 
 
-def _fetch(source: Source, ref: Ref, labelled: bool, known: Seen | None) -> ScanRow | Fetched:
-    """Read an item; a row instead when it is bad or known."""
-    size = moment = 0
-    try:
-        if labelled and ref.label is None:
-            raise DataError(_UNLABELLED)
-        size, moment = source.stat(ref)
-        if known is not None and moment and known[:2] == (size, moment):
-            return ScanRow(ref, _item(ref, known[2], ""), size=size, mtime_ns=moment)
-        return source.read(ref), size, moment
-    except DataError as error:
-        return _bad(ref, error, size, moment)
-
-
 def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) -> ScanRow:
     """Look into an item that was read."""
+    shape: tuple[int, int, int]
     try:
         if isinstance(content, np.ndarray):
             picture = from_array(content, where=ref.path)
-            height, width, channels = picture.pixels.shape
-            shape, bits, name, gps = (height, width, channels), picture.bits, "RAW", False
+            shape, bits, name, gps = picture.pixels.shape, picture.bits, "RAW", False
         else:
             shape, bits, name, gps = _check_file(content, ref.path, max_pixels)
     except DataError as error:
         return _bad(ref, error, size, moment)
-    item = _item(ref, *content_id(content))
     own = content.nbytes if isinstance(content, np.ndarray) else len(content)
+    item = _item(ref, content_id(content)[1])
     return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
 
 
@@ -199,9 +193,8 @@ def _check_file(data: bytes, where: str, limit: int) -> tuple[tuple[int, int, in
     return shape, header.bits, header.format, exif.has_gps(header.exif, header.xmp)
 
 
-def _item(ref: Ref, identity: str, digest: str) -> Item:
-    full = digest or (identity if len(identity) == 64 else "")
-    return Item(identity[:20], ref.path, ref.label, ref.split, ref.text, full)
+def _item(ref: Ref, sha256: str) -> Item:
+    return Item(sha256[:ID_LENGTH], ref.path, ref.label, ref.split, ref.text, sha256)
 
 
 def _bad(ref: Ref, error: DataError, size: int, moment: int) -> ScanRow:

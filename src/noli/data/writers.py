@@ -6,12 +6,12 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy.typing as npt
 
 from noli.core.dataset import Ref, Source
-from noli.core.errors import OutputExists, UsageError
+from noli.core.errors import OutputExists
 from noli.data.picture import FormatPolicy, Metadata
 from noli.data.place import Place, is_url, local_path
 
@@ -105,9 +105,9 @@ def open_writer(
     uri: str | Path,
     source: Source,
     *,
+    work: Path,
     format: FormatPolicy = "png",  # noqa: A002
     metadata: Metadata = "keep",
-    work: Path | None = None,
     owned: bool = False,
 ) -> Writer:
     """Open the output for a source.
@@ -116,9 +116,9 @@ def open_writer(
         uri: Output folder; a file name for ``.npz`` and single ``.parquet`` sources (a folder for the
             latter works too).
         source: What will be written, from `open_source`.
+        work: Private folder for unfinished parts, inside the run folder.
         format: ``png``, ``webp`` or ``same``, see `output_format`.
         metadata: ``strip`` leaves XMP files beside the pictures out; `encode` strips the pictures.
-        work: Private folder for unfinished parts; ``<output>.noli/parts`` by default.
         owned: The output belongs to the run that calls, so it may exist.
 
     Returns:
@@ -126,36 +126,20 @@ def open_writer(
 
     Raises:
         OutputExists: See `check_paths`.
-        UsageError: A source that `open_source` did not make.
     """
     check_paths(source.uri, uri, owned=owned)
-    place, folder = Place(uri), work or default_work(uri)
+    place, opened = Place(uri), cast(Any, source)
     if source.layout == "npz":
-        from noli.data.npz import NpzSource
         from noli.data.npz_writer import NpzWriter
 
-        if isinstance(source, NpzSource):
-            return NpzWriter(place, source, folder)
-    elif source.layout == "parquet":
-        from noli.data.parquet import ParquetSource
+        return NpzWriter(place, opened, work)
+    if source.layout == "parquet":
         from noli.data.parquet_writer import ParquetWriter
 
-        if isinstance(source, ParquetSource):
-            return ParquetWriter(place, source, folder)
-    else:
-        from noli.data.folder_writer import FolderWriter
-        from noli.data.folders import FolderSource
+        return ParquetWriter(place, opened, work)
+    from noli.data.folder_writer import FolderWriter
 
-        if isinstance(source, FolderSource):
-            return FolderWriter(place, source, folder, format, strip=metadata == "strip")
-    raise UsageError("This source has no writer.", why=f"layout {source.layout!r}", fix="use open_source")
-
-
-def default_work(uri: str | Path) -> Path:
-    """Return the folder for unfinished parts: inside the run folder beside the output (or here, for URLs)."""
-    text = str(uri).rstrip("/")
-    base = Path(text.rpartition("/")[2]) if is_url(uri) else local_path(text)
-    return base.with_name(base.name + ".noli") / "parts"
+    return FolderWriter(place, opened, work, format, strip=metadata == "strip")
 
 
 def check_paths(source_uri: str | Path, output: str | Path, *, owned: bool = False) -> None:
