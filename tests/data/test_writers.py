@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import fsspec
@@ -329,6 +331,20 @@ def test_companions_travel_and_bad_pictures_do_not(tmp_path: Path) -> None:
     assert sorted(snapshot(tmp_path / "out")) == ["README.md", "a/1.png", "a/notes.txt"]
 
 
+def test_companions_are_copied_once_and_never_replaced(tmp_path: Path) -> None:
+    tree(tmp_path / "in", ["a.png"])
+    for name in ("same", "touched", "edited", "longer"):
+        (tmp_path / "in" / f"{name}.txt").write_text("text")
+    source = open_source(tmp_path / "in")
+    written = run(source, open_writer(tmp_path / "out", source))
+    for name, text in (("touched", "text"), ("edited", "TEXT"), ("longer", "text and more")):
+        (tmp_path / "in" / f"{name}.txt").write_text(text)
+        os.utime(tmp_path / "in" / f"{name}.txt", (2e9, 2e9))
+    kept = open_writer(tmp_path / "out", source, owned=True).finalise(done_of(written))
+    assert kept == ["edited.txt", "longer.txt"]
+    assert all((tmp_path / "out" / name).read_text() == "text" for name in kept)
+
+
 def test_thumbnail_caches_never_travel_and_xmp_files_only_under_keep(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
     for name in ("Thumbs.db", "desktop.ini", "a.xmp", "@eaDir/a.jpg", "__MACOSX/a.png"):
@@ -384,6 +400,46 @@ def test_npz_keeps_other_arrays_and_filters_those_beside_the_images(tmp_path: Pa
         assert list(got) == ["x", "y", *extra]
 
 
+def test_npz_members_that_hold_no_rows_are_copied_as_they_are(tmp_path: Path) -> None:
+    objects = np.array([{"a": 1}, None], dtype=object)
+    np.savez_compressed(tmp_path / "d.npz", x=noise(3, 3, 3)[None].repeat(4, 0), notes=objects)
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    source = open_source(tmp_path / "d.npz")
+    run(source, open_writer(tmp_path / "out.npz", source), skip={"x#1"})
+    with zipfile.ZipFile(tmp_path / "d.npz") as old, zipfile.ZipFile(tmp_path / "out.npz") as new:
+        assert new.namelist() == old.namelist()
+        assert all(new.read(name) == old.read(name) for name in ("notes.npy", "readme.txt"))
+
+
+def test_a_damaged_part_names_the_remedy(tmp_path: Path) -> None:
+    source = open_source(make("npz", tmp_path / "in"))
+    writer = open_writer(tmp_path / "out.npz", source, work=tmp_path / "work")
+    items = [(ref, ref.path, source.read(ref)) for ref in source.refs()]
+    writer.write_shard(0, items[:3])
+    writer.write_shard(1, items[3:])
+    assert [writer.state(ref.path) for ref, _, _ in items] == ["ok"] * 5
+    (tmp_path / "work/000001.zip").write_bytes(b"PK")
+    with pytest.raises(RunError, match="damaged") as caught:
+        writer.finalise([])
+    assert "000001.zip" in caught.value.where
+    (tmp_path / "work/000001.zip").unlink()
+    again = open_writer(tmp_path / "out.npz", source, work=tmp_path / "work")
+    assert [again.state(ref.path) for ref, _, _ in items] == ["ok"] * 3 + ["missing"] * 2
+
+
+def test_rows_of_a_file_that_left_the_source_stay(tmp_path: Path) -> None:
+    source = open_source(make("parquet", tmp_path / "in"))
+    written = run(source, open_writer(tmp_path / "out", source))
+    (tmp_path / "in/data/test-0.parquet").unlink()
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    assert [writer.state(out) for _, out, _ in written] == ["ok"] * 7
+    (tmp_path / "out/data/train-0.parquet").write_bytes(b"mine")
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    assert [writer.state(out) for _, out, _ in written] == ["ok"] * 2 + ["changed"] * 5
+    assert writer.foreign("data/train-0.parquet#0")
+
+
 def test_memory_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fs = fsspec.filesystem("memory")
     fs.store.clear()
@@ -420,6 +476,22 @@ def test_paths_that_touch_the_input_are_refused(tmp_path: Path) -> None:
     for out in ("memory://b/in", "memory://b/in/", "memory://b//in/x", "memory://b"):
         with pytest.raises(OutputExists):
             check_paths("memory://b/in", out)
+
+
+def test_outputs_in_the_folder_of_a_csv_are_refused_with_the_reason(tmp_path: Path, monkeypatch) -> None:
+    tree(tmp_path / "in", ["a.png"])
+    listing = tmp_path / "in/list.csv"
+    listing.write_text("path,label\na.png,x\n")
+    source = open_source(listing)
+    monkeypatch.chdir(tmp_path / "in")
+    for uri in (listing, "list.csv", source.uri):
+        with pytest.raises(OutputExists, match="refused") as caught:
+            check_paths(uri, "safe")
+        assert "the output lies inside the folder of list.csv" in caught.value.why
+        assert f"outside {tmp_path}/in," in caught.value.fix
+    with pytest.raises(OutputExists, match="inside the folder of list"):
+        open_writer(tmp_path / "in/safe", source)
+    check_paths(listing, tmp_path / "safe")
 
 
 def test_existing_outputs_are_refused_unless_owned(tmp_path: Path) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import zipfile
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.dataset import Ref, Source
+from noli.core.dataset import Content, Ref, Source
 from noli.core.errors import DataError, RunError
 from noli.data.place import Place, write_errors
-from noli.data.writers import Content, Stored, Writer
 
 Ranges = list[list[int]]
 _LEDGER = "ledger.json"
@@ -42,12 +41,13 @@ class Rows:
         return np.asarray(self.held | (self.shard >= 0))
 
 
-class AssembledWriter(Writer):
-    """Base of writers whose items are rows (``table#row``) of a few files.
+class AssembledWriter(ABC):
+    """Base of writers whose items are rows (``table#row``) of a few files. Can be pickled.
 
-    In the work folder, ``000007.zip`` has the contents of one finished shard. ``ledger.json`` says which
-    source rows an output of a given size holds, so that it can be extended: it is written before the output
-    is renamed into place, and a kill between the two leaves a ledger that knows both states.
+    Only rows handed to `write_shard` are in the output. In the work folder, ``000007.zip`` has the contents
+    of one finished shard. ``ledger.json`` says which source rows an output of a given size holds, so that it
+    can be extended: it is written before the output is renamed into place, and so knows both states if a
+    kill comes between the two.
 
     Args:
         place: Output file or folder.
@@ -55,10 +55,11 @@ class AssembledWriter(Writer):
         names: Tables, as the source calls them and as the output does.
     """
 
-    separate = False
+    separate = False  # items are no files of their own
 
     def __init__(self, place: Place, work: Path, names: Mapping[str, str]) -> None:
-        super().__init__(place, work)
+        self.place = place
+        self.work = Place(work)
         self._names = dict(names)
         self._tables = {out: table for table, out in names.items()}
         self._rows: dict[str, Rows] = {}
@@ -68,24 +69,26 @@ class AssembledWriter(Writer):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": {}, "_part": None, "_done": None}
 
+    def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:  # noqa: B027
+        """Do nothing: rows keep their names."""
+
     def target(self, ref: Ref, source_format: str, *, channels: int = 3, bits: int = 8) -> str:
         """Return ``table#row``, counted as in the source."""
         table, _, row = ref.path.rpartition("#")
         return f"{self._names[table]}#{row}"
 
     def write_shard(self, index: int, items: Sequence[tuple[Ref, str, Content]]) -> None:
-        """Store one shard as a part."""
-        self._forget()
+        """Store ``(ref, out-path, content)`` as a part; a full disk is `RunError`."""
         with self.work.create(_part_name(index)) as handle, zipfile.ZipFile(handle, "w") as archive:
             for ref, _, content in items:
                 raw = content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
                 archive.writestr(zipfile.ZipInfo(_member(ref.path)), raw)
 
-    def state(self, out_path: str, size: int | None = None) -> Stored:
+    def state(self, out_path: str, size: int | None = None) -> Literal["ok", "missing", "changed"]:
         """Tell whether an item is stored, and whether its file is as it was written."""
         table, row = self._locate(out_path)
         rows = self._index().get(table)
-        if rows is not None and rows.present[row : row + 1].any():
+        if rows is not None and row < len(rows.held) and (rows.held[row] or rows.shard[row] >= 0):
             return "ok"
         return "changed" if self.foreign(out_path) else "missing"
 
@@ -95,7 +98,7 @@ class AssembledWriter(Writer):
         return self.place.exists(self._file(table)) and not self._ranges(table)
 
     def read(self, out_path: str) -> Content:
-        """Return the bytes or pixels of an item in the assembled output."""
+        """Return the bytes or pixels of an item in the finished output, or raise `DataError`."""
         table, row = self._locate(out_path)
         rows = self._index().get(table)
         if rows is None or not rows.held[row : row + 1].any():
@@ -103,7 +106,7 @@ class AssembledWriter(Writer):
         return self._finished(table, int(np.count_nonzero(rows.held[:row])))
 
     def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
-        """Assemble the files that got new rows."""
+        """Assemble the files that got new rows; returns the companions that differ in the output."""
         self._forget()
         if shards := self._shards():
             self._assemble()
@@ -203,7 +206,6 @@ class AssembledWriter(Writer):
     def _open(self, shard: int) -> zipfile.ZipFile:
         """Open a part; it stays open, because rows are asked for in order."""
         if self._part is None or self._part[0] != shard:
-            self._close()
             path = self.work.full(_part_name(shard))
             try:
                 self._part = (shard, zipfile.ZipFile(path))
@@ -212,15 +214,9 @@ class AssembledWriter(Writer):
                 raise RunError("A finished shard is damaged.", where=path, why=str(error), fix=fix) from error
         return self._part[1]
 
-    def _close(self) -> None:
-        if self._part is not None:
-            self._part[1].close()
-            self._part = None
-
     def _forget(self) -> None:
-        """Forget what was read, because files change."""
-        self._close()
-        self._rows, self._done = {}, None
+        """Look again at the next question, because files changed."""
+        self._rows, self._part, self._done = {}, None, None
 
 
 def _part_name(shard: int) -> str:

@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from noli.core.dataset import Ref
+from noli.core.dataset import Content, Ref
 from noli.core.errors import DataError
 from noli.data.batch import write_files
 from noli.data.folders import FolderSource, TableSource
@@ -19,13 +19,12 @@ from noli.data.formats import SUFFIXES, output_format, suffix_of
 from noli.data.picture import FormatPolicy
 from noli.data.place import Place, inside
 from noli.data.tables import Row, Table, cell
-from noli.data.writers import Content, Stored, Writer
 
 _LEDGER = "tables.json"
 
 
-class FolderWriter(Writer):
-    """A folder of image files.
+class FolderWriter:
+    """A folder of image files. Can be pickled; every worker may have its own copy.
 
     Args:
         place: Root of the output.
@@ -35,12 +34,13 @@ class FolderWriter(Writer):
         strip: Leave out XMP files beside the pictures.
     """
 
-    separate = True
+    separate = True  # every item is a file, so single items can be made again
 
     def __init__(
         self, place: Place, source: FolderSource, work: Path, policy: FormatPolicy, *, strip: bool = False
     ) -> None:
-        super().__init__(place, work)
+        self.place = place
+        self.work = Place(work)
         self.source = source
         self.policy = policy
         self.strip = strip
@@ -94,14 +94,14 @@ class FolderWriter(Writer):
             files.append((name, content))
         write_files(self.place, files)
 
-    def state(self, out_path: str, size: int | None = None) -> Stored:
-        """Tell whether a stored item is there and has the size it was written with."""
+    def state(self, out_path: str, size: int | None = None) -> Literal["ok", "missing", "changed"]:
+        """Tell whether an item is there and has the size it was written with (None: any)."""
         if not self.place.exists(out_path):
             return "missing"
         return "ok" if size is None or self.place.stat(out_path)[0] == size else "changed"
 
     def foreign(self, out_path: str) -> bool:
-        """Tell whether something lies where a new item is to go."""
+        """Tell whether something that this run did not write lies where a new item is to go."""
         return self.place.exists(out_path)
 
     def read(self, out_path: str) -> bytes:
@@ -109,10 +109,17 @@ class FolderWriter(Writer):
         return self.place.read(out_path)
 
     def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
-        """Copy the companions and rewrite the tables."""
+        """Copy the companions and rewrite the tables; may be repeated.
+
+        Args:
+            done: ``(in-path, out-path)`` of all items in the output.
+
+        Returns:
+            Companions and tables left alone because the output has other versions of them.
+        """
         source = self.source
         names = (name for name in source.companions() if not (self.strip and suffix_of(name) == ".xmp"))
-        kept = self.copy_companions(source.place, names)
+        kept = self.place.copy_missing(source.place, names)
         if isinstance(source, TableSource):
             renamed = dict(done)
             kept += [table.name for table in source.tables if not self._put(source, table, renamed)]
@@ -120,22 +127,20 @@ class FolderWriter(Writer):
 
     def _put(self, source: TableSource, table: Table, names: dict[str, str]) -> bool:
         """Write a table, unless the output has a version of it that this writer did not make."""
-        digest = hashlib.sha256()
-        for line in _lines(source, table, names):
-            digest.update(line)
+        content = b"".join(_lines(source, table, names))
+        there = self.place.read(table.name) if self.place.exists(table.name) else None
+        if there == content:
+            return True
         ledger: dict[str, list[str]] = {}
         if self.work.exists(_LEDGER):
             ledger = json.loads(self.work.read(_LEDGER))
         made = ledger.setdefault(table.name, [])
-        if self.place.exists(table.name):
-            there = hashlib.sha256(self.place.read(table.name)).hexdigest()
-            if there == digest.hexdigest() or there not in made:
-                return there == digest.hexdigest()
+        if there is not None and hashlib.sha256(there).hexdigest() not in made:
+            return False
         # Noted first: a kill after the table is in place must not make it look like somebody else's.
-        made.append(digest.hexdigest())
+        made.append(hashlib.sha256(content).hexdigest())
         self.work.write(_LEDGER, json.dumps(ledger).encode())
-        with self.place.create(table.name) as handle:
-            handle.writelines(_lines(source, table, names))
+        self.place.write(table.name, content)
         return True
 
     def _count(self, folder: str, stem: str) -> int:

@@ -102,10 +102,6 @@ class NpzSource:
         """Return size and modification time of the whole file."""
         return self.place.stat()
 
-    def companions(self) -> Iterator[str]:
-        """Yield nothing: an archive has no other files."""
-        yield from ()
-
     def array(self, name: str) -> Pixels:
         """Return one array, mapped read-only (compressed ones from an anonymous temporary file)."""
         if name not in self._maps:

@@ -6,7 +6,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -63,11 +63,13 @@ class ParquetSource:
         self.files = files
         self.labels = labels
         self.single = single
-        self._cursor: _Cursor | None = None
+        self._file = ""
+        self._next = self._end = 0
+        self._values: Iterator[pa.Scalar] = iter(())
         self.columns(files[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cursor": None}
+        return {**self.__dict__, "_file": "", "_values": iter(())}
 
     def open(self, file: str) -> pq.ParquetFile:
         """Open one file.
@@ -103,9 +105,32 @@ class ParquetSource:
             DataError: No such row, or no embedded bytes.
         """
         file, row = self._locate(ref)
-        if self._cursor is None or self._cursor.file != file:
-            self._cursor = _Cursor(self, file)
-        return self._cursor.read(row, f"{self.uri}: {ref.path}")
+        where = f"{self.uri}: {ref.path}"
+        try:
+            if file != self._file or not self._next <= row < self._end:
+                self._seek(file, row, where)
+            value = next(islice(self._values, row - self._next, None)).as_py()
+        except _DAMAGE as error:
+            self._file = ""
+            raise _damaged(where, error, "get the file again, or --on-error skip") from error
+        self._next = row + 1
+        data = value["bytes"] if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            fix = "embed the images (datasets: embed_external_files=True), or --on-error skip"
+            raise DataError("The row has no embedded image.", where=where, fix=fix)
+        return data
+
+    def _seek(self, file: str, row: int, where: str) -> None:
+        """Begin to read the row group that holds a row."""
+        handle = self.open(file)
+        meta = handle.metadata
+        ends = list(accumulate(meta.row_group(i).num_rows for i in range(meta.num_row_groups)))
+        group = bisect_right(ends, row)
+        if group == len(ends):
+            raise DataError("There is no such item.", where=where)
+        batches = handle.iter_batches(BATCH, row_groups=[group], columns=[self.columns(file).image])
+        self._file, self._next, self._end = file, ends[group - 1] if group else 0, ends[group]
+        self._values = (value for batch in batches for value in batch.column(0))
 
     def stat(self, ref: Ref) -> tuple[int, int]:
         """Return size and modification time of the file that holds the row."""
@@ -122,47 +147,6 @@ class ParquetSource:
         if file not in self.files or not row.isdigit():
             raise DataError("There is no such item.", where=f"{self.uri}: {ref.path}")
         return file, int(row)
-
-
-class _Cursor:
-    """A position in one file; keeps one batch of encoded images and moves forward cheaply."""
-
-    def __init__(self, source: ParquetSource, file: str) -> None:
-        self.file = file
-        self._handle = source.open(file)
-        self._column = source.columns(file).image
-        meta = self._handle.metadata
-        counts = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        self._starts = [0, *accumulate(counts)]
-        self._group = -1
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._first = 0
-        self._images: pa.Array = pa.array([])
-
-    def read(self, row: int, where: str) -> bytes:
-        """Return the bytes of one row."""
-        if row >= self._starts[-1]:
-            raise DataError("There is no such item.", where=where)
-        try:
-            self._seek(row)
-        except _DAMAGE as error:
-            self._group = -1
-            raise _damaged(where, error, "get the file again, or --on-error skip") from error
-        value = self._images[row - self._first].as_py()
-        data = value["bytes"] if isinstance(value, dict) else value
-        if not isinstance(data, bytes):
-            fix = "embed the images (datasets: embed_external_files=True), or --on-error skip"
-            raise DataError("The row has no embedded image.", where=where, fix=fix)
-        return data
-
-    def _seek(self, row: int) -> None:
-        group = bisect_right(self._starts, row) - 1
-        if group != self._group or row < self._first:
-            self._group, self._first, self._images = group, self._starts[group], pa.array([])
-            self._batches = self._handle.iter_batches(BATCH, row_groups=[group], columns=[self._column])
-        while row >= self._first + len(self._images):
-            self._first += len(self._images)
-            self._images = next(self._batches).column(0)
 
 
 def _damaged(where: str, error: Exception, fix: str) -> DataError:

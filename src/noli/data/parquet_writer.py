@@ -35,7 +35,7 @@ class ParquetWriter(AssembledWriter):
     def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
         """Assemble the files that got new rows and copy the companions."""
         super().finalise(done)
-        return self.copy_companions(self.source.place, self.source.companions())
+        return self.place.copy_missing(self.source.place, self.source.companions())
 
     def _file(self, table: str) -> str:
         return self._names.get(table, table)

@@ -7,7 +7,8 @@ import copy
 import datetime
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, NoReturn, cast
 
@@ -16,6 +17,7 @@ from noli.core.files import storage_error
 
 # Systems keep small copies of pictures here; as companions they would publish them unprotected.
 _CACHES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"])
+_LISTED = 1000
 
 
 def is_url(uri: str | Path) -> bool:
@@ -199,6 +201,21 @@ class Place:
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
+
+    def copy_missing(self, source: Place, names: Iterable[str]) -> list[str]:
+        """Copy files that are not here; return (at most 1,000) names of those that are here otherwise."""
+        differ: list[str] = []
+        for name in names:
+            if not self.exists(name):
+                with source.open(name) as reader, self.create(name) as writer:
+                    shutil.copyfileobj(reader, writer, 4 << 20)
+            elif len(differ) < _LISTED and not self._same(source, name):
+                differ.append(name)
+        return differ
+
+    def _same(self, source: Place, name: str) -> bool:
+        (size, changed), (here, written) = source.stat(name), self.stat(name)
+        return size == here and (changed <= written or source.read(name) == self.read(name))
 
 
 def _raise(error: OSError) -> NoReturn:

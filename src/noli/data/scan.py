@@ -11,13 +11,12 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Item, Ref, Source, content_id
+from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Content, Item, Ref, Source, content_id
 from noli.core.errors import DataError
 from noli.data import exif
 from noli.data.codec import decode, inspect
 from noli.data.header import corrupt
 from noli.data.picture import MAX_PIXELS, from_array
-from noli.data.writers import Content
 
 Fetched = tuple[Content, int, int]
 _UNLABELLED = "The item has no label."

@@ -33,7 +33,7 @@ def open_source(
         labels: Name of the label column or label array; None looks for the usual names.
 
     Returns:
-        A source; beside the `Source` protocol it has ``companions()``.
+        The source; those of folders also list their other files: ``companions()``.
 
     Raises:
         DataError: Nothing there, no images, or a table, archive or Parquet file that cannot be used.

@@ -2,103 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import numpy.typing as npt
-
-from noli.core.dataset import Ref, Source
+from noli.core.dataset import Content, Source
 from noli.core.errors import OutputExists
+from noli.data.assembled import AssembledWriter
+from noli.data.folder_writer import FolderWriter
 from noli.data.picture import FormatPolicy, Metadata
 from noli.data.place import Place, is_url, local_path
 
-Content = bytes | npt.NDArray[Any]
-Stored = Literal["ok", "missing", "changed"]
-_LISTED = 1000
+__all__ = ["Content", "Writer", "check_paths", "open_writer"]
 
-
-class Writer(ABC):
-    """The output of a run. Can be pickled; every worker may have its own copy.
-
-    Only items handed to `write_shard` are in the output: rows of skipped items vanish from tables, Parquet
-    files and arrays together with their labels.
-
-    Attributes:
-        separate: Whether every item is a file of its own.
-
-    Args:
-        place: Output folder or file.
-        work: Private folder of the run; made when first written to.
-    """
-
-    separate: bool
-
-    def __init__(self, place: Place, work: Path) -> None:
-        self.place = place
-        self.work = Place(work)
-
-    def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:  # noqa: B027 - rows keep their names
-        """Keep `target` from giving the out-paths of ``(in-path, out-path)`` pairs to other items."""
-
-    @abstractmethod
-    def target(self, ref: Ref, source_format: str, *, channels: int = 3, bits: int = 8) -> str:
-        """Choose the out-path of an item; never that of another item."""
-
-    @abstractmethod
-    def write_shard(self, index: int, items: Sequence[tuple[Ref, str, Content]]) -> None:
-        """Store ``(ref, out-path, content)`` atomically; repeating it gives identical bytes.
-
-        Raises:
-            RunError: The disk refused; nothing half-written stays.
-        """
-
-    @abstractmethod
-    def state(self, out_path: str, size: int | None = None) -> Stored:
-        """Tell how an item lies in the output; `size` is the recorded one (None: any will do)."""
-
-    @abstractmethod
-    def foreign(self, out_path: str) -> bool:
-        """Tell whether something that this run did not write lies where a new item is to go."""
-
-    @abstractmethod
-    def read(self, out_path: str) -> Content:
-        """Return the stored bytes or pixels of an item.
-
-        Raises:
-            DataError: There is no such item.
-        """
-
-    @abstractmethod
-    def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
-        """Assemble single-file outputs, copy companions, rewrite tables; may be repeated.
-
-        Args:
-            done: ``(in-path, out-path)`` of all items in the output.
-
-        Returns:
-            Companions and tables (at most 1,000) left alone because the output has other versions of them.
-
-        Raises:
-            RunError: The disk refused.
-        """
-
-    def copy_companions(self, source: Place, names: Iterable[str]) -> list[str]:
-        """Copy files that the output lacks; return (at most 1,000) names of those it has otherwise."""
-        kept: list[str] = []
-        for name in names:
-            if not self.place.exists(name):
-                with source.open(name) as reader, self.place.create(name) as writer:
-                    shutil.copyfileobj(reader, writer, 4 << 20)
-            elif len(kept) < _LISTED and not self._same(source, name):
-                kept.append(name)
-        return kept
-
-    def _same(self, source: Place, name: str) -> bool:
-        (size, changed), (here, written) = source.stat(name), self.place.stat(name)
-        return size == here and (changed <= written or source.read(name) == self.place.read(name))
+Writer = FolderWriter | AssembledWriter
 
 
 def open_writer(
@@ -137,8 +53,6 @@ def open_writer(
         from noli.data.parquet_writer import ParquetWriter
 
         return ParquetWriter(place, opened, work)
-    from noli.data.folder_writer import FolderWriter
-
     return FolderWriter(place, opened, work, format, strip=metadata == "strip")
 
 
