@@ -114,7 +114,7 @@ class ParquetSource:
             self._file = ""
             raise _damaged(where, error, "get the file again, or --on-error skip") from error
         self._next = row + 1
-        data = value["bytes"] if isinstance(value, dict) else value
+        data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             fix = "embed the images (datasets: embed_external_files=True), or --on-error skip"
             raise DataError("The row has no embedded image.", where=where, fix=fix)
@@ -170,10 +170,10 @@ def _describe(schema: pa.Schema, labels: str | None, where: str) -> Columns:
     if labels and labels not in schema.names:
         fix = f"name one of {', '.join(schema.names)}"
         raise DataError(f"There is no column {labels!r}.", where=where, fix=fix)
-    coded = [name for name, kind in kinds.items() if kind == "ClassLabel"]
-    label = labels or first_of(_LABEL_NAMES, schema.names) or (coded[0] if len(coded) == 1 else None)
-    names = features[label].get("names") if label in coded else None
-    return Columns(images[0], label, first_of(TEXTS, schema.names), list(map(str, names or ())))
+    named = {name: features[name].get("names") for name, kind in kinds.items() if kind == "ClassLabel"}
+    coded = {name: list(map(str, names)) for name, names in named.items() if isinstance(names, list)}
+    label = labels or first_of(_LABEL_NAMES, schema.names) or (next(iter(coded)) if len(coded) == 1 else None)
+    return Columns(images[0], label, first_of(TEXTS, schema.names), coded.get(label or "", []))
 
 
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from noli.data.codec import decode, inspect
 from noli.data.header import corrupt
 from noli.data.picture import MAX_PIXELS, from_array
 
+Seen = tuple[int, int, str]
 Fetched = tuple[Content, int, int]
 _UNLABELLED = "The item has no label."
 _SHOWN = 20
@@ -61,7 +62,7 @@ def scan(
     workers: int = 1,
     require_labels: bool = False,
     max_pixels: int = MAX_PIXELS,
-    known: Mapping[str, tuple[int, int, str]] | None = None,
+    known: Mapping[str, Seen] | None = None,
     progress: Callable[[int], object] = int,
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
@@ -81,39 +82,28 @@ def scan(
     Yields:
         One row per item, in source order.
     """
-    # Array and Parquet sources keep a cursor: only their checks leave this thread.
-    alone = source.layout in ("npz", "parquet")
-    waiting: deque[Future[ScanRow]] = deque()
 
-    def fetch(ref: Ref) -> ScanRow | Fetched:
-        """Read an item with its size and time; a row instead when it is bad or known."""
-        size = moment = 0
-        try:
-            if require_labels and ref.label is None:
-                raise DataError(_UNLABELLED)
-            size, moment = source.stat(ref)
-            before = known.get(ref.path) if known is not None else None
-            if before is not None and moment and before[:2] == (size, moment):
-                return ScanRow(ref, _item(ref, before[2]), size=size, mtime_ns=moment)
-            return source.read(ref), size, moment
-        except DataError as error:
-            return _bad(ref, error, size, moment)
-
-    def row(ref: Ref, found: ScanRow | Fetched | None) -> ScanRow:
+    def row(ref: Ref, found: ScanRow | Fetched | None = None) -> ScanRow:
         found = found or fetch(ref)
         return found if isinstance(found, ScanRow) else _check(ref, *found, max_pixels)
 
-    def first() -> ScanRow:
-        progress(1)
-        return waiting.popleft().result()
+    def fetch(ref: Ref) -> ScanRow | Fetched:
+        return _fetch(source, ref, require_labels, known.get(ref.path) if known is not None else None)
 
-    with ThreadPoolExecutor(workers, "noli-scan") as pool:
-        for ref in source.refs():
-            waiting.append(pool.submit(row, ref, fetch(ref) if alone else None))
-            if len(waiting) >= _WINDOW:
-                yield first()
-        while waiting:
-            yield first()
+    def threaded() -> Iterator[ScanRow]:
+        # Array and Parquet sources keep a cursor: only their checks leave this thread.
+        alone = source.layout in ("npz", "parquet")
+        waiting: deque[Future[ScanRow]] = deque()
+        with ThreadPoolExecutor(workers, "noli-scan") as pool:
+            for ref in source.refs():
+                waiting.append(pool.submit(row, ref, fetch(ref) if alone else None))
+                if len(waiting) >= _WINDOW:
+                    yield waiting.popleft().result()
+            yield from (one.result() for one in waiting)
+
+    for found in threaded() if workers > 1 else map(row, source.refs()):
+        progress(1)
+        yield found
 
 
 def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> Iterator[ScanRow]:
@@ -160,6 +150,20 @@ def _verdict(bad: list[ScanRow], counts: Counter[str], good: int) -> DataError:
         fix=fix + (", or leave them out with --on-error skip" if good else ""),
         items=[row.ref.path for row in bad],
     )
+
+
+def _fetch(source: Source, ref: Ref, labelled: bool, known: Seen | None) -> ScanRow | Fetched:
+    """Read an item with its size and time; a row instead when it is bad or known."""
+    size = moment = 0
+    try:
+        if labelled and ref.label is None:
+            raise DataError(_UNLABELLED)
+        size, moment = source.stat(ref)
+        if known is not None and moment and known[:2] == (size, moment):
+            return ScanRow(ref, _item(ref, known[2]), size=size, mtime_ns=moment)
+        return source.read(ref), size, moment
+    except DataError as error:
+        return _bad(ref, error, size, moment)
 
 
 def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) -> ScanRow:
