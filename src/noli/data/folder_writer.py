@@ -78,12 +78,7 @@ class FolderWriter:
         return folder + slash + out
 
     def write_shard(self, index: int, items: Sequence[tuple[Ref, str, Content]]) -> None:
-        """Store the files of one shard.
-
-        Raises:
-            RunError: The disk refused; nothing half-written stays.
-            DataError: An array, or an out-path that leaves the output.
-        """
+        """Store ``(ref, out-path, content)``; each file appears whole, or `RunError` says why not."""
         files: list[tuple[str, bytes]] = []
         for ref, out, content in items:
             if not isinstance(content, bytes):
@@ -109,13 +104,9 @@ class FolderWriter:
         return self.place.read(out_path)
 
     def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
-        """Copy the companions and rewrite the tables; may be repeated.
+        """Copy the companions and rewrite the tables; `done`: ``(in-path, out-path)`` of all stored items.
 
-        Args:
-            done: ``(in-path, out-path)`` of all items in the output.
-
-        Returns:
-            Companions and tables left alone because the output has other versions of them.
+        Returns the companions and tables left alone because the output has other versions of them.
         """
         source = self.source
         names = (name for name in source.companions() if not (self.strip and suffix_of(name) == ".xmp"))

@@ -128,11 +128,7 @@ class TableSource(FolderSource):
             yield from (name for name in super().companions() if name not in names)
 
     def path_in(self, table: Table, row: Row) -> str:
-        """Return the path inside the tree that a row names.
-
-        Raises:
-            DataError: The path is empty or lies outside.
-        """
+        """Return the path inside the tree that a row names; `DataError` if it is empty or lies outside."""
         given = cell(row, table.path) or ""
         folder = table.name.rpartition("/")[0]
         base = self.place.full(folder)

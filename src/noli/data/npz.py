@@ -87,11 +87,7 @@ class NpzSource:
                 index += 1
 
     def read(self, ref: Ref) -> Pixels:
-        """Return the pixels ``[H, W, C]`` of one row (a copy).
-
-        Raises:
-            DataError: No such row.
-        """
+        """Return the pixels ``[H, W, C]`` of one row (a copy); `DataError` if there is no such row."""
         name, _, row = ref.path.rpartition("#")
         if name not in self.headers or not row.isdigit() or int(row) >= self.headers[name].shape[0]:
             raise DataError("There is no such item.", where=f"{self.uri}: {ref.path}")

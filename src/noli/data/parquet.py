@@ -72,11 +72,7 @@ class ParquetSource:
         return {**self.__dict__, "_file": "", "_values": iter(())}
 
     def open(self, file: str) -> pq.ParquetFile:
-        """Open one file.
-
-        Raises:
-            DataError: It is damaged or not Parquet.
-        """
+        """Open one file; `DataError` if it is damaged or not Parquet."""
         try:
             return pq.ParquetFile(self.place.open(file), pre_buffer=False, buffer_size=1 << 20)
         except _DAMAGE as error:
@@ -99,11 +95,7 @@ class ParquetSource:
                     index += 1
 
     def read(self, ref: Ref) -> bytes:
-        """Return the embedded bytes of one row; cheap when rows are read in order.
-
-        Raises:
-            DataError: No such row, or no embedded bytes.
-        """
+        """Return the embedded bytes of one row, or raise `DataError`; cheap when rows are read in order."""
         file, row = self._locate(ref)
         where = f"{self.uri}: {ref.path}"
         try:

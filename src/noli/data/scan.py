@@ -38,8 +38,7 @@ class ScanRow:
         has_gps: A position was found.
         error: Why it cannot be used, or None.
         reason: The error's class in one sentence, for counting.
-        size: Size as the source reports it.
-        mtime_ns: Modification time as the source reports it.
+        size, mtime_ns: Size and modification time as the source reports them.
         bytes: Size of the item's own content; 0 where it was not read.
     """
 

@@ -59,11 +59,7 @@ class Table:
             raise self._error(f"there is no column {label!r}", f"name one of {', '.join(names)}")
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row as a dict; JSON values keep their types.
-
-        Raises:
-            DataError: A row that cannot be parsed.
-        """
+        """Yield every row as a dict; JSON values keep their types. `DataError` if one cannot be parsed."""
         with self._lines() as lines:
             if not self.jsonl:
                 yield from csv.DictReader(lines, delimiter=self.delimiter)
