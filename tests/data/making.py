@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from noli.core.dataset import Source
+from noli.data import writers
+
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -131,3 +134,9 @@ def pickled(thing: Any) -> Any:
 def snapshot(root: Path) -> dict[str, bytes]:
     """All files below a folder, hidden ones too."""
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def open_writer(uri: str | Path, source: Source, **options: Any) -> writers.Writer:
+    """A writer with its work folder where the engine has it, beside the output."""
+    options.setdefault("work", Path(str(uri).replace("://", "-") + ".noli/parts"))
+    return writers.open_writer(uri, source, **options)

@@ -139,7 +139,14 @@ def test_csv_of_paths(tmp_path: Path) -> None:
     assert table_of(source) == [("img/b.png", "dog", "train"), ("img/a.png", None, "test")]
     assert list(source.companions()) == []
     listing.write_text("path,label\n../outside.png,x\n")
-    with pytest.raises(DataError, match="outside"):
+    with pytest.raises(DataError, match="lists a picture outside its own folder") as caught:
+        list(open_source(listing).refs())
+    assert "'../outside.png'" in caught.value.why
+    assert str(tmp_path) in caught.value.why
+    assert "'path'" in caught.value.fix
+    assert caught.value.items == ("../outside.png",)
+    listing.write_text("path,label\n,x\n")
+    with pytest.raises(DataError, match="names no picture"):
         list(open_source(listing).refs())
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noli.core.errors import DataError
 from noli.data.place import Place
-from noli.data.tables import CSV_PATHS, METADATA_PATHS, Table
+from noli.data.tables import CSV_PATHS, METADATA_PATHS, Table, cell
 
 
 def table(folder: Path, text: str | bytes, name: str = "metadata.csv", **options) -> Table:
@@ -26,13 +26,13 @@ def test_delimiters_are_found(tmp_path: Path, mark: str) -> None:
         f"file_name{mark}label\na.png{mark}cat, tabby\n" if mark != "," else "file_name,label\na.png,cat\n",
     )
     (row,) = got.rows()
-    assert got.cell(row, got.columns.path) == "a.png"
-    assert got.cell(row, got.columns.label).startswith("cat")
+    assert cell(row, got.path) == "a.png"
+    assert cell(row, got.label).startswith("cat")
 
 
 def test_columns_are_found_whatever_their_case(tmp_path: Path) -> None:
     got = table(tmp_path, "Caption,Class,SPLIT,Image\nhello,dog,train,x.png\n", "list.csv", paths=CSV_PATHS)
-    assert (got.columns.path, got.columns.label, got.columns.text, got.columns.split) == (
+    assert (got.path, got.label, got.text, got.split) == (
         "Image",
         "Class",
         "Caption",
@@ -43,7 +43,7 @@ def test_columns_are_found_whatever_their_case(tmp_path: Path) -> None:
 def test_a_named_label_column_wins_and_must_exist(tmp_path: Path) -> None:
     text = "file_name,label,breed\na.png,dog,poodle\n"
     got = table(tmp_path, text, label="breed")
-    assert got.cell(next(got.rows()), got.columns.label) == "poodle"
+    assert cell(next(got.rows()), got.label) == "poodle"
     with pytest.raises(DataError, match="cannot be used") as caught:
         table(tmp_path, text, label="colour")
     assert "breed" in str(caught.value.fix)
@@ -66,8 +66,8 @@ def test_json_lines_keep_their_types(tmp_path: Path) -> None:
     )
     rows = list(got.rows())
     assert rows[0]["box"] == [1, 2]
-    assert got.cell(rows[0], "label") == "3"
-    assert got.cell(rows[1], "label") is None
+    assert cell(rows[0], "label") == "3"
+    assert cell(rows[1], "label") is None
 
 
 @pytest.mark.parametrize("text", ["{broken\n", "[1, 2]\n"])

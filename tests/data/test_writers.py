@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import fsspec
@@ -11,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import file_bytes, noise, pickled, snapshot, tree
+from making import file_bytes, noise, open_writer, pickled, snapshot, tree
 from test_sources import hf_file
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError, OutputExists, RunError
 from noli.data.codec import decode, encode, from_array, output_format, to_array
 from noli.data.sources import open_source
-from noli.data.writers import Writer, check_paths, default_work, open_writer
+from noli.data.writers import Writer, check_paths
 
 
 def invert(content, policy: str):
@@ -30,6 +32,10 @@ def invert(content, policy: str):
     negative = picture.with_pixels(np.iinfo(picture.pixels.dtype).max - picture.pixels)
     name, _ = output_format(picture.format, policy, channels=picture.channels, bits=picture.bits)
     return picture.format, encode(negative, format=name)
+
+
+def done_of(written: list) -> list[tuple[str, str]]:
+    return [(ref.path, out) for ref, out, _ in written]
 
 
 def run(
@@ -45,7 +51,7 @@ def run(
             items.append((ref, writer.target(ref, kind), content))
         pickled(writer).write_shard(first + at // shard, items)
         written += items
-    writer.finalise()
+    writer.finalise(done_of(written))
     return written
 
 
@@ -127,9 +133,9 @@ def test_read_write_read_back(layout: str, tmp_path: Path) -> None:
     for ref, again, (_, out_path, content) in zip(source.refs(), back.refs(), written, strict=True):
         old, new = pixels(source.read(ref)), pixels(back.read(again))
         assert np.array_equal(new, np.iinfo(old.dtype).max - old)
-        assert writer.exists(out_path)
+        assert writer.state(out_path) == "ok"
         assert np.array_equal(np.array(writer.read(out_path)), np.array(content))
-        assert again.path == out_path == writer.final_path(out_path)
+        assert again.path == out_path
     assert snapshot(tmp_path / "in") == before
     assert not list(tmp_path.rglob(".noli*"))
 
@@ -144,8 +150,8 @@ def test_repeating_everything_gives_identical_bytes(layout: str, tmp_path: Path)
         writer = open_writer(out, source, work=tmp_path / name / "work")
         run(source, writer)
         if name == "two":  # again, in other shards, then a useless close
-            run(source, open_writer(out, source, work=tmp_path / name / "work", owned=True), shard=2)
-            writer.finalise()
+            again = open_writer(out, source, work=tmp_path / name / "work", owned=True)
+            assert writer.finalise(done_of(run(source, again, shard=2))) == []
         shutil.rmtree(tmp_path / name / "work", ignore_errors=True)
         results.append(snapshot(tmp_path / name))
     assert results[0] == results[1]
@@ -166,9 +172,8 @@ def test_skipped_items_are_absent_with_their_labels(layout: str, tmp_path: Path)
         assert np.array_equal(
             pixels(back.read(again)), np.iinfo(pixels(source.read(ref)).dtype).max - pixels(source.read(ref))
         )
-        assert writer.final_path(out_path) == again.path
         assert np.array_equal(pixels(writer.read(out_path)), pixels(back.read(again)))
-    assert not writer.exists(left_out.path)
+    assert writer.state(left_out.path) == "missing"
     with pytest.raises(DataError):
         writer.read(left_out.path)
 
@@ -179,7 +184,7 @@ def test_a_finished_output_is_extended_without_its_parts(layout: str, tmp_path: 
     paths = [ref.path for ref in source.refs()]
     out = output_of(layout, tmp_path)
     run(source, open_writer(out, source), only=set(paths[1::2]))
-    assert not list((tmp_path / f"{out.name}.noli/parts").glob("*.bin"))
+    assert not list((tmp_path / f"{out.name}.noli/parts").glob("*.zip"))
     run(source, open_writer(out, source, owned=True), only=set(paths[0::2]), first=10)
     whole = output_of(layout, tmp_path / "whole")
     whole.parent.mkdir()
@@ -199,11 +204,11 @@ def test_a_kill_while_closing_an_extension_loses_nothing(
     out = output_of(layout, tmp_path)
     run(source, open_writer(out, source), only=set(paths[1::2]))
     writer = open_writer(out, source, owned=True)
-    monkeypatch.setattr(type(writer._ledger), "settle", _killed)
+    monkeypatch.setattr(Path, "unlink", _killed)  # the output is in place, its parts are still there
     with pytest.raises(KeyboardInterrupt):
         run(source, writer, only=set(paths[0::2]), first=10)
     monkeypatch.undo()
-    open_writer(out, source, owned=True).finalise()
+    open_writer(out, source, owned=True).finalise([])
     back = open_source(out)
     for ref, again in zip(source.refs(), back.refs(), strict=True):
         assert np.array_equal(pixels(back.read(again)), 255 - pixels(source.read(ref)))
@@ -326,6 +331,20 @@ def test_companions_travel_and_bad_pictures_do_not(tmp_path: Path) -> None:
     assert sorted(snapshot(tmp_path / "out")) == ["README.md", "a/1.png", "a/notes.txt"]
 
 
+def test_companions_are_copied_once_and_never_replaced(tmp_path: Path) -> None:
+    tree(tmp_path / "in", ["a.png"])
+    for name in ("same", "touched", "edited", "longer"):
+        (tmp_path / "in" / f"{name}.txt").write_text("text")
+    source = open_source(tmp_path / "in")
+    written = run(source, open_writer(tmp_path / "out", source))
+    for name, text in (("touched", "text"), ("edited", "TEXT"), ("longer", "text and more")):
+        (tmp_path / "in" / f"{name}.txt").write_text(text)
+        os.utime(tmp_path / "in" / f"{name}.txt", (2e9, 2e9))
+    kept = open_writer(tmp_path / "out", source, owned=True).finalise(done_of(written))
+    assert kept == ["edited.txt", "longer.txt"]
+    assert all((tmp_path / "out" / name).read_text() == "text" for name in kept)
+
+
 def test_thumbnail_caches_never_travel_and_xmp_files_only_under_keep(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
     for name in ("Thumbs.db", "desktop.ini", "a.xmp", "@eaDir/a.jpg", "__MACOSX/a.png"):
@@ -381,6 +400,46 @@ def test_npz_keeps_other_arrays_and_filters_those_beside_the_images(tmp_path: Pa
         assert list(got) == ["x", "y", *extra]
 
 
+def test_npz_members_that_hold_no_rows_are_copied_as_they_are(tmp_path: Path) -> None:
+    objects = np.array([{"a": 1}, None], dtype=object)
+    np.savez_compressed(tmp_path / "d.npz", x=noise(3, 3, 3)[None].repeat(4, 0), notes=objects)
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    source = open_source(tmp_path / "d.npz")
+    run(source, open_writer(tmp_path / "out.npz", source), skip={"x#1"})
+    with zipfile.ZipFile(tmp_path / "d.npz") as old, zipfile.ZipFile(tmp_path / "out.npz") as new:
+        assert new.namelist() == old.namelist()
+        assert all(new.read(name) == old.read(name) for name in ("notes.npy", "readme.txt"))
+
+
+def test_a_damaged_part_names_the_remedy(tmp_path: Path) -> None:
+    source = open_source(make("npz", tmp_path / "in"))
+    writer = open_writer(tmp_path / "out.npz", source, work=tmp_path / "work")
+    items = [(ref, ref.path, source.read(ref)) for ref in source.refs()]
+    writer.write_shard(0, items[:3])
+    writer.write_shard(1, items[3:])
+    assert [writer.state(ref.path) for ref, _, _ in items] == ["ok"] * 5
+    (tmp_path / "work/000001.zip").write_bytes(b"PK")
+    with pytest.raises(RunError, match="damaged") as caught:
+        writer.finalise([])
+    assert "000001.zip" in caught.value.where
+    (tmp_path / "work/000001.zip").unlink()
+    again = open_writer(tmp_path / "out.npz", source, work=tmp_path / "work")
+    assert [again.state(ref.path) for ref, _, _ in items] == ["ok"] * 3 + ["missing"] * 2
+
+
+def test_rows_of_a_file_that_left_the_source_stay(tmp_path: Path) -> None:
+    source = open_source(make("parquet", tmp_path / "in"))
+    written = run(source, open_writer(tmp_path / "out", source))
+    (tmp_path / "in/data/test-0.parquet").unlink()
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    assert [writer.state(out) for _, out, _ in written] == ["ok"] * 7
+    (tmp_path / "out/data/train-0.parquet").write_bytes(b"mine")
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    assert [writer.state(out) for _, out, _ in written] == ["ok"] * 2 + ["changed"] * 5
+    assert writer.foreign("data/train-0.parquet#0")
+
+
 def test_memory_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fs = fsspec.filesystem("memory")
     fs.store.clear()
@@ -419,6 +478,22 @@ def test_paths_that_touch_the_input_are_refused(tmp_path: Path) -> None:
             check_paths("memory://b/in", out)
 
 
+def test_outputs_in_the_folder_of_a_csv_are_refused_with_the_reason(tmp_path: Path, monkeypatch) -> None:
+    tree(tmp_path / "in", ["a.png"])
+    listing = tmp_path / "in/list.csv"
+    listing.write_text("path,label\na.png,x\n")
+    source = open_source(listing)
+    monkeypatch.chdir(tmp_path / "in")
+    for uri in (listing, "list.csv", source.uri):
+        with pytest.raises(OutputExists, match="refused") as caught:
+            check_paths(uri, "safe")
+        assert "the output lies inside the folder of list.csv" in caught.value.why
+        assert f"outside {tmp_path}/in," in caught.value.fix
+    with pytest.raises(OutputExists, match="inside the folder of list"):
+        open_writer(tmp_path / "in/safe", source)
+    check_paths(listing, tmp_path / "safe")
+
+
 def test_existing_outputs_are_refused_unless_owned(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
     source = open_source(tmp_path / "in")
@@ -439,15 +514,10 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/b.png").mkdir()
     items = [(ref, ref.path, source.read(ref)) for ref in source.refs()]
-    with pytest.raises(RunError, match="Writing failed"):
+    with pytest.raises(RunError, match="cannot be written"):
         writer.write_shard(0, items)
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] in ([], ["a.png"])
     with pytest.raises(DataError, match="arrays"):
         writer.write_shard(0, [(items[0][0], "a.png", np.zeros((2, 2, 3), np.uint8))])
     with pytest.raises(DataError, match="outside"):
         writer.write_shard(0, [(items[0][0], "../a.png", b"x")])
-
-
-def test_default_work_folder_lies_in_the_run_folder(tmp_path: Path) -> None:
-    assert default_work(tmp_path / "safe") == tmp_path / "safe.noli/parts"
-    assert default_work("s3://bucket/dir/safe/") == Path("safe.noli/parts")

@@ -37,19 +37,22 @@ def test_a_foreign_file_is_never_overwritten(data: Path, ask: Ask, tmp_path: Pat
     assert run_data(ask()).manifest.results["items"] == 24
 
 
-def test_edited_companions_stay(data: Path, ask: Ask, tmp_path: Path) -> None:
+def test_companions_that_differ_stay_and_are_told(data: Path, ask: Ask, tmp_path: Path) -> None:
     (data / "README.md").write_text("one")
     (data / "LICENSE").write_text("old")
+    (data / "NOTICE").write_text("touched")
     run_data(ask())
     (tmp_path / "out/README.md").write_text("mine, longer")
     (data / "README.md").write_text("two")
     (data / "LICENSE").write_text("new text")
+    (data / "NOTICE").write_text("touched")
     make_image(700).save(data / "ant/new.png")
     run = run_data(ask())
     assert (tmp_path / "out/README.md").read_text() == "mine, longer"
-    assert (tmp_path / "out/LICENSE").read_text() == "new text"
-    assert run.manifest.results["companions_kept"] == 1
-    assert [event["items"] for event in run.events() if event["kind"] == "companions-kept"] == [["README.md"]]
+    assert (tmp_path / "out/LICENSE").read_text() == "old"
+    assert run.manifest.results["companions_kept"] == 2
+    kept = [event["items"] for event in run.events() if event["kind"] == "companions-kept"]
+    assert kept == [["LICENSE", "README.md"]]
 
 
 def test_an_edited_table_stays(tmp_path: Path, ask: Ask) -> None:

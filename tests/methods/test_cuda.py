@@ -234,7 +234,8 @@ def test_missing_and_unknown_classes_are_listed() -> None:
     with pytest.raises(DataError) as caught:
         cuda.apply(state, images(3), refs, KEY, cfg)
     assert caught.value.items == ("a.png", "b.png")
-    assert "class folders" in str(caught.value)
+    for way in ("one folder per class", "metadata.csv", "--labels"):
+        assert way in str(caught.value.fix)
 
 
 def test_bad_arrays_and_options_are_refused() -> None:

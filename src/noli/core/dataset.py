@@ -10,7 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+Content = bytes | npt.NDArray[Any]
 ID_LENGTH = 20
+HOW_TO_LABEL = (
+    "give every picture a class in one of three ways: one folder per class (photos/cat/1.jpg), a metadata.csv"
+    " with the columns file_name and label, or --labels NAME for a table whose class column has another name"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Item:
     sha256: str = ""
 
 
-def content_id(content: bytes | npt.NDArray[Any]) -> tuple[str, str]:
+def content_id(content: Content) -> tuple[str, str]:
     """Return ``(id, sha256)`` of a file's bytes or of an array (dtype, shape and pixels)."""
     digest = hashlib.sha256()
     if isinstance(content, np.ndarray):
@@ -77,7 +82,7 @@ class Source(Protocol):
     def refs(self) -> Iterator[Ref]:
         """Iterate over the items in a fixed order; may be called repeatedly."""
 
-    def read(self, ref: Ref) -> bytes | npt.NDArray[Any]:
+    def read(self, ref: Ref) -> Content:
         """Return the encoded bytes of one item, or its pixels ``[H, W, C]`` for array sources."""
 
     def stat(self, ref: Ref) -> tuple[int, int]:

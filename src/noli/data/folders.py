@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
@@ -17,11 +16,10 @@ from noli.data.formats import (
     magic,
     suffix_of,
 )
-from noli.data.place import Place, check_name
-from noli.data.tables import CSV_PATHS, METADATA_PATHS, Table
+from noli.data.place import Place, inside
+from noli.data.tables import CSV_PATHS, METADATA_PATHS, Row, Table, cell
 
 SPLIT_NAMES = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
-TABLE_NAMES = ("metadata.csv", "metadata.jsonl")
 _READABLE = frozenset((*SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "DICOM", "BigTIFF"))
 
 
@@ -49,13 +47,12 @@ def split_of(name: str) -> str | None:
 
 def label_of(name: str) -> str | None:
     """Return the class folder of a path: its first folder, after the split's."""
-    parts = PurePosixPath(name).parts
-    folders = parts[1 if split_of(name) else 0 : -1]
+    folders = PurePosixPath(name).parts[1 if split_of(name) else 0 : -1]
     return folders[0] if folders else None
 
 
 class FolderSource:
-    """Images in a folder tree.
+    """Images in a folder tree. Files that are missing or unreadable are `DataError`.
 
     Args:
         place: The root.
@@ -64,51 +61,27 @@ class FolderSource:
 
     def __init__(self, place: Place, layout: str) -> None:
         self.place = place
-        self._layout = layout
-
-    @property
-    def uri(self) -> str:
-        """The root as it was given."""
-        return self.place.uri
-
-    @property
-    def layout(self) -> str:
-        """``flat`` or ``class-folders``."""
-        return self._layout
+        self.uri = place.uri
+        self.layout = layout
 
     def refs(self) -> Iterator[Ref]:
         """Yield all pictures: a folder's files by name, then its subfolders by name."""
-        labelled = self._layout == "class-folders"
-        for index, name in enumerate(self._pictures()):
-            label = label_of(name) if labelled else None
+        names = (name for name in self.place.walk() if is_item(self.place, name))
+        for index, name in enumerate(names):
+            label = None if self.layout == "flat" else label_of(name)
             yield Ref(name, label=label, split=split_of(name), index=index)
 
     def read(self, ref: Ref) -> bytes:
-        """Return the bytes of one picture.
-
-        Raises:
-            DataError: Missing or unreadable.
-        """
+        """Return the bytes of one picture."""
         return self.place.read(ref.path)
 
     def stat(self, ref: Ref) -> tuple[int, int]:
-        """Return ``(size, modification time in ns)``.
-
-        Raises:
-            DataError: Missing or unreadable.
-        """
+        """Return ``(size, modification time in ns)``."""
         return self.place.stat(ref.path)
 
     def companions(self) -> Iterator[str]:
         """Yield the other files of the tree, which a writer copies through."""
-        for name, _ in self.place.walk():
-            if not is_item(self.place, name):
-                yield name
-
-    def _pictures(self) -> Iterator[str]:
-        for name, _ in self.place.walk():
-            if is_item(self.place, name):
-                yield name
+        yield from (name for name in self.place.walk() if not is_item(self.place, name))
 
 
 class TableSource(FolderSource):
@@ -121,10 +94,10 @@ class TableSource(FolderSource):
         labels: Name of the label column, or None to look for one.
     """
 
-    def __init__(self, place: Place, layout: str, tables: tuple[str, ...], labels: str | None = None) -> None:
+    def __init__(self, place: Place, layout: str, tables: list[str], labels: str | None = None) -> None:
         super().__init__(place, layout)
         paths = METADATA_PATHS if layout == "metadata" else CSV_PATHS
-        self.tables = tuple(Table(place, name, paths, labels) for name in tables)
+        self.tables = [Table(place, name, paths, labels) for name in tables]
 
     def refs(self) -> Iterator[Ref]:
         """Yield the rows in table order, then pictures no row mentions (``metadata`` only, by folder label).
@@ -133,48 +106,48 @@ class TableSource(FolderSource):
             DataError: A path outside the tree, or two rows that contradict each other.
         """
         seen: dict[str, tuple[str | None, str | None]] = {}
-        index = 0
         for table in self.tables:
             for row in table.rows():
-                name = self.path_in(table, row)
-                ref = self._ref(table, row, name, index)
-                if name not in seen:
-                    seen[name] = (ref.label, ref.text)
-                    index += 1
+                ref = self._ref(table, row, len(seen))
+                said = (ref.label, ref.text)
+                if ref.path not in seen:
+                    seen[ref.path] = said
                     yield ref
-                elif seen[name] != (ref.label, ref.text):
-                    fix = "keep one row for each image"
-                    what = "Two rows give one image different labels."
-                    raise DataError(what, where=f"{table.name}: {name}", fix=fix, items=(name,))
-        if self._layout == "metadata":
-            for name in self._pictures():
-                if name not in seen:
-                    yield Ref(name, label=label_of(name), split=split_of(name), index=index)
-                    index += 1
+                elif seen[ref.path] != said:
+                    what, where = "Two rows give one image different labels.", f"{table.name}: {ref.path}"
+                    raise DataError(what, where=where, fix="keep one row for each image", items=(ref.path,))
+        if self.layout == "metadata":
+            others = (name for name in self.place.walk() if name not in seen and is_item(self.place, name))
+            for index, name in enumerate(others, len(seen)):
+                yield Ref(name, label=label_of(name), split=split_of(name), index=index)
 
     def companions(self) -> Iterator[str]:
         """Yield the other files, without the tables; a CSV of paths brings no companions."""
         names = {table.name for table in self.tables}
-        if self._layout == "metadata":
+        if self.layout == "metadata":
             yield from (name for name in super().companions() if name not in names)
 
-    def path_in(self, table: Table, row: dict[str, Any]) -> str:
-        """Return the path inside the tree that a row names.
-
-        Raises:
-            DataError: The path is empty or lies outside.
-        """
-        given = table.cell(row, table.columns.path) or ""
+    def path_in(self, table: Table, row: Row) -> str:
+        """Return the path inside the tree that a row names; `DataError` if it is empty or lies outside."""
+        given = cell(row, table.path) or ""
         folder = table.name.rpartition("/")[0]
-        if self.place.local and given.startswith(self.place.root + "/"):
-            given = given[len(self.place.root) + 1 :].removeprefix(f"{folder}/" if folder else "")
-        name = check_name(given, self.place.full(table.name))
+        base = self.place.full(folder)
+        name = inside(given.removeprefix(base + "/") if self.place.local else given)
+        if name is None:
+            raise DataError(
+                "The table lists a picture outside its own folder." if given else "A row names no picture.",
+                where=self.place.full(table.name),
+                why=f"a row says {given!r}; only paths below {base} can keep their names in the output",
+                fix="move the table to a folder above all its pictures, and let its column "
+                f"{table.path!r} say where they lie below that folder, like cat/1.jpg",
+                items=(given,),
+            )
         return f"{folder}/{name}" if folder else name
 
-    def _ref(self, table: Table, row: dict[str, Any], name: str, index: int) -> Ref:
-        columns = table.columns
-        label = table.cell(row, columns.label)
-        if columns.label is None and self._layout == "metadata":
+    def _ref(self, table: Table, row: Row, index: int) -> Ref:
+        name = self.path_in(table, row)
+        label = cell(row, table.label)
+        if table.label is None and self.layout == "metadata":
             label = label_of(name)
-        split = table.cell(row, columns.split) or split_of(name)
-        return Ref(name, label=label, split=split, text=table.cell(row, columns.text), index=index)
+        split = cell(row, table.split) or split_of(name)
+        return Ref(name, label=label, split=split, text=cell(row, table.text), index=index)

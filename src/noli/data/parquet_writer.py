@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from noli.core.dataset import Ref
 from noli.data.assembled import AssembledWriter
-from noli.data.companions import Companions
 from noli.data.formats import HEAD_BYTES, SUFFIXES, magic, suffix_of
-from noli.data.parquet import BATCH, ParquetSource, Shape
-from noli.data.parts import RowIndex
+from noli.data.parquet import BATCH, ParquetSource
 from noli.data.place import Place
 
 
@@ -29,88 +25,58 @@ class ParquetWriter(AssembledWriter):
     """
 
     def __init__(self, place: Place, source: ParquetSource, work: Path) -> None:
-        super().__init__(place, work)
+        names = {file: file for file in source.files}
+        if source.single and place.root.lower().endswith(".parquet"):
+            place, name = place.split()
+            names = {source.files[0]: name}
+        super().__init__(place, work, names)
         self.source = source
-        self._companions = Companions(work)
-        self._single = source.files == ("",) and place.root.lower().endswith(".parquet")
-        self._done: tuple[str, int, ParquetSource] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_done": None}
-
-    def finalise(self) -> None:
-        """Assemble the files that got new rows and copy the companions.
-
-        Raises:
-            RunError: The disk refused.
-        """
-        if self._parts.indexes():
-            tables = {self.source.shown(file): file for file in self.source.files}
-            counts = {}
-            for table, file in tables.items():
-                with self.source.open(file) as handle:
-                    counts[table] = handle.metadata.num_rows
-            for table, index in self._indexes(counts).items():
-                if (index.shard >= 0).any() or not self.place.exists(self._file(table)):
-                    self._write_file(table, tables[table], index)
-            self._parts.clear()
-        self._companions.copy(self.source.place, self.place, self.source.companions())
-
-    def kept(self) -> Sequence[str]:
-        """Return the companions left alone because they were changed in the output."""
-        return self._companions.kept
-
-    def _write_file(self, table: str, file: str, index: RowIndex) -> None:
-        name = self._file(table)
-        shape = self.source.shape_of(file)
-        with self.source.open(file) as reader, self.place.create(name) as handle:
-            schema = reader.schema_arrow
-            with pq.ParquetWriter(handle, schema, compression=_compression(reader)) as writer:
-                for batch in self._batches(table, reader, shape, index):
-                    writer.write_batch(batch)
-            size = handle.tell()
-            self._ledger.note(table, size, index.ranges)
-        self._ledger.settle(table, size)
-
-    def _batches(
-        self, table: str, reader: pq.ParquetFile, shape: Shape, index: RowIndex
-    ) -> Iterator[pa.RecordBatch]:
-        present, start = index.present, 0
-        for batch in reader.iter_batches(BATCH):
-            kept = present[start : start + batch.num_rows]
-            rows = start + np.flatnonzero(kept)
-            start += batch.num_rows
-            if len(rows):
-                images = [self._row(table, index, int(row)) for row in rows]
-                if len(rows) < batch.num_rows:
-                    batch = batch.filter(pa.array(kept))
-                at = batch.schema.get_field_index(shape.image)
-                column = _replaced(batch.column(at), batch.schema.field(at).type, images)
-                yield batch.set_column(at, batch.schema.field(at), column)
-
-    def _shown(self, table: str) -> str:
-        return self.place.root.rpartition("/")[2] if self._single else table
-
-    def _table(self, out_path: str) -> str:
-        return self.source.shown("") if self._single else out_path.rpartition("#")[0]
+    def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
+        """Assemble the files that got new rows and copy the companions."""
+        super().finalise(done)
+        return self.place.copy_missing(self.source.place, self.source.companions())
 
     def _file(self, table: str) -> str:
-        return "" if self._single else table
+        return self._names.get(table, table)
 
-    def _content(self, out_path: str, raw: bytes) -> bytes:
-        return raw
+    def _counts(self) -> dict[str, int]:
+        counts = {}
+        for file in self.source.files:
+            with self.source.open(file) as handle:
+                counts[file] = handle.metadata.num_rows
+        return counts
 
-    def _finished(self, table: str, rank: int) -> bytes:
-        name = self._file(table)
-        size, _ = self.place.stat(name)
-        if self._done is None or self._done[:2] != (name, size):
-            self._done = (name, size, ParquetSource(Place(self.place.uri), (name,)))
-        done = self._done[2]
-        return done.read(Ref(f"{done.shown(name)}#{rank}"))
+    def _assemble(self) -> None:
+        for file, name in self._names.items():
+            if (self._index()[file].shard < 0).all() and self.place.exists(name):
+                continue
+            with self.source.open(file) as reader, self._create(name, [file]) as handle:
+                compression = _compression(reader)
+                with pq.ParquetWriter(handle, reader.schema_arrow, compression=compression) as writer:
+                    for batch in self._batches(file, reader):
+                        writer.write_batch(batch)
+
+    def _batches(self, file: str, reader: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+        image = self.source.columns(file).image
+        present, contents, start = self._index()[file].present, self._contents(file), 0
+        for batch in reader.iter_batches(BATCH):
+            kept = present[start : start + batch.num_rows]
+            start += batch.num_rows
+            if kept.any():
+                batch = batch.filter(pa.array(kept))
+                at = batch.schema.get_field_index(image)
+                images = list(islice(contents, batch.num_rows))
+                column = _replaced(batch.column(at), images)
+                yield batch.set_column(at, batch.schema.field(at), column)
+
+    def _reopen(self, name: str) -> ParquetSource:
+        return ParquetSource(self.place, [name])
 
 
-def _replaced(column: pa.Array, kind: pa.DataType, images: list[bytes]) -> pa.Array:
+def _replaced(column: pa.Array, images: list[bytes]) -> pa.Array:
     """Return an image column of the same type with other bytes and matching path suffixes."""
+    kind = column.type
     if not pa.types.is_struct(kind):
         return pa.array(images, kind)
     children = column.flatten()

@@ -1,41 +1,23 @@
-"""A folder on disk or behind an fsspec URL: list, read, and write without ever leaving half a file."""
+"""A folder or file, local or behind an fsspec URL: list, read, and write without leaving half a file."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
-import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, NoReturn, cast
 
-from noli.core.errors import DataError, RunError
+from noli.core.errors import DataError
+from noli.core.files import storage_error
 
-_FIXES = {
-    errno.ENOSPC: "free some space and run the same command again; it resumes",
-    errno.EDQUOT: "raise the quota or free some space and run the same command again; it resumes",
-    errno.EROFS: "choose an output on a writable disk",
-    errno.EACCES: "choose an output you may write to, or correct the permissions",
-    errno.EPERM: "choose an output you may write to, or correct the permissions",
-}
 # Systems keep small copies of pictures here; as companions they would publish them unprotected.
 _CACHES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"])
-_COPY_CHUNK = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name in a listing."""
-
-    name: str
-    is_dir: bool
-    size: int
-    mtime_ns: int
-    real: tuple[int, int] = (0, 0)
+_LISTED = 1000
 
 
 def is_url(uri: str | Path) -> bool:
@@ -46,29 +28,22 @@ def is_url(uri: str | Path) -> bool:
 
 def local_path(uri: str | Path) -> Path:
     """Return the absolute path of a local location, symlinks untouched."""
-    text = str(uri)
-    for head in ("file://", "local://"):
-        text = text.removeprefix(head)
+    text = str(uri).removeprefix("file://").removeprefix("local://")
     return Path(os.path.abspath(text))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
 
 
 def listed(name: str) -> bool:
     """Tell whether a name is looked at; hidden files, run folders and thumbnail caches are not."""
-    return not name.startswith(".") and not name.endswith(".noli") and name.lower() not in _CACHES
+    hidden = not name or name.startswith(".") or name.endswith(".noli")
+    return not hidden and name.lower() not in _CACHES
 
 
-@contextlib.contextmanager
-def write_errors(where: str) -> Iterator[None]:
-    """Turn an operating system's refusal to write into a typed error with the remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            "Writing failed.",
-            where=where,
-            why=error.strerror or str(error),
-            fix=_FIXES.get(error.errno or 0, "correct the cause and run the same command again; it resumes"),
-        ) from error
+def inside(name: str) -> str | None:
+    """Normalise a relative POSIX path; None if it is empty, absolute, a URL, or climbs out of its folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "://" in name or not path.parts:
+        return None
+    return path.as_posix()
 
 
 def beside(path: str) -> tuple[str, str]:
@@ -78,35 +53,61 @@ def beside(path: str) -> tuple[str, str]:
     return folder, f"{folder}/.noli-{mark}.tmp"
 
 
+@contextlib.contextmanager
+def write_errors(where: str) -> Iterator[None]:
+    """Turn a refusal to write into a `RunError` that names the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, where) from error
+
+
+@contextlib.contextmanager
+def _read_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError("The file is missing.", where=where, fix="check the path") from error
+    except OSError as error:
+        why, fix = error.strerror or str(error), "check its permissions, or --on-error skip"
+        raise DataError("The file cannot be read.", where=where, why=why, fix=fix) from error
+
+
 class Place:
-    """A root location; all names given to its methods are POSIX paths relative to it. Picklable."""
+    """A root location; all names given to its methods are POSIX paths relative to it. Picklable.
+
+    Methods that read raise `DataError` for what is missing or unreadable, methods that write `RunError`.
+
+    Raises:
+        DataError: A URL without a driver.
+    """
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri)
         self._fs: Any = None
-        if is_url(uri):
-            from fsspec.core import url_to_fs
-
-            try:
-                self._fs, root = url_to_fs(self.uri)
-            except (ImportError, ValueError) as error:
-                fix = "install the fsspec driver for this protocol (s3fs, gcsfs, adlfs ...)"
-                raise DataError(
-                    "This URL cannot be opened.", where=self.uri, why=str(error), fix=fix
-                ) from error
-            self.root = str(root).rstrip("/")
-        else:
+        if not is_url(uri):
             self.root = str(local_path(uri))
+            return
+        from fsspec.core import url_to_fs
+
+        try:
+            self._fs, root = url_to_fs(self.uri)
+        except (ImportError, ValueError) as error:
+            fix = "install the fsspec driver for this protocol (s3fs, gcsfs, adlfs ...)"
+            raise DataError("This URL cannot be opened.", where=self.uri, why=str(error), fix=fix) from error
+        self.root = str(root).rstrip("/")
 
     @property
     def local(self) -> bool:
         """Whether it lies on a local disk."""
         return self._fs is None
 
-    @property
-    def shared(self) -> bool:
-        """Whether other processes see the same content (not so for ``memory://``)."""
-        return self._fs is None or "memory" not in self._fs.protocol
+    def split(self) -> tuple[Place, str]:
+        """Return the folder that holds this place, still with this ``uri``, and the name in that folder."""
+        folder = copy.copy(self)
+        head, _, name = self.root.rpartition("/")
+        folder.root = head or "/"
+        return folder, name
 
     def full(self, name: str = "") -> str:
         """Return the complete path of a name."""
@@ -115,115 +116,79 @@ class Place:
     def exists(self, name: str = "") -> bool:
         """Tell whether a file or folder exists."""
         path = self.full(name)
-        return Path(path).exists() if self._fs is None else bool(self._fs.exists(path))
+        return Path(path).exists() if self.local else bool(self._fs.exists(path))
 
     def is_dir(self, name: str = "") -> bool:
         """Tell whether a folder exists."""
         path = self.full(name)
-        return Path(path).is_dir() if self._fs is None else bool(self._fs.isdir(path))
+        return Path(path).is_dir() if self.local else bool(self._fs.isdir(path))
 
-    def entries(self, name: str = "") -> list[Entry]:
-        """List one folder, sorted by name, without hidden names and run folders.
-
-        Raises:
-            DataError: The folder cannot be listed.
-        """
+    def listing(self, name: str = "") -> tuple[list[str], list[str]]:
+        """Return the subfolders and the other entries of a folder, sorted, without those not `listed`."""
         path = self.full(name)
-        try:
-            found = _local_entries(path) if self._fs is None else self._remote_entries(path)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        return sorted(found, key=lambda entry: entry.name)
+        with _read_errors(path):
+            if self.local:
+                _, folders, files = next(os.walk(path, onerror=_raise))
+            else:
+                _, folders, files = next(self._fs.walk(path, maxdepth=1, on_error="raise"))
+        return sorted(filter(listed, folders)), sorted(filter(listed, files))
 
-    def _remote_entries(self, path: str) -> list[Entry]:
-        found = []
-        for info in self._fs.ls(path, detail=True):
-            name = str(info["name"]).rstrip("/").rpartition("/")[2]
-            if name and listed(name) and str(info["name"]).rstrip("/") != path:
-                size, moment = int(info.get("size") or 0), _moment(info)
-                found.append(Entry(name, info["type"] == "directory", size, moment))
-        return found
-
-    def walk(self, name: str = "", _above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, Entry]]:
-        """Yield ``(path, entry)`` of all files below a folder: a folder's files first, then its subfolders.
+    def walk(self, name: str = "", _above: tuple[str, ...] = ()) -> Iterator[str]:
+        """Yield all files below a folder: a folder's files first, then its subfolders.
 
         Linked folders are followed, except into one of their own ancestors.
         """
-        if self.local and not _above:
-            status = Path(self.full(name)).stat()
-            _above = ((status.st_dev, status.st_ino),)
-        entries = self.entries(name)
+        folders, files = self.listing(name)
         prefix = f"{name}/" if name else ""
-        for entry in entries:
-            if not entry.is_dir:
-                yield prefix + entry.name, entry
-        for entry in entries:
-            if entry.is_dir and (not self.local or entry.real not in _above):
-                yield from self.walk(prefix + entry.name, (*_above, entry.real))
+        yield from (prefix + file for file in files)
+        above = (*_above, self._real(name))
+        for folder in folders:
+            if self._real(prefix + folder) not in above:
+                yield from self.walk(prefix + folder, above)
+
+    def _real(self, name: str) -> str:
+        path = self.full(name)
+        return os.path.realpath(path) if self.local else path
 
     def stat(self, name: str = "") -> tuple[int, int]:
-        """Return ``(size, modification time in ns)``; 0 where unknown.
-
-        Raises:
-            DataError: The file is missing or unreadable.
-        """
+        """Return ``(size, modification time in ns)``; 0 where unknown."""
         path = self.full(name)
-        try:
-            if self._fs is None:
+        with _read_errors(path):
+            if self.local:
                 status = os.stat(path)  # noqa: PTH116 - twice as fast as Path.stat
                 return status.st_size, status.st_mtime_ns
             info = self._fs.info(path)
-            return int(info.get("size") or 0), _moment(info)
-        except OSError as error:
-            raise _unreadable(path, error) from error
+        return int(info.get("size") or 0), _moment(info)
 
     def open(self, name: str = "") -> BinaryIO:
-        """Open a file for reading.
-
-        Raises:
-            DataError: The file is missing or unreadable.
-        """
+        """Open a file for reading."""
         path = self.full(name)
-        try:
-            return Path(path).open("rb") if self._fs is None else cast(BinaryIO, self._fs.open(path, "rb"))
-        except OSError as error:
-            raise _unreadable(path, error) from error
+        with _read_errors(path):
+            return Path(path).open("rb") if self.local else cast(BinaryIO, self._fs.open(path, "rb"))
 
     def read(self, name: str = "", size: int = -1) -> bytes:
-        """Read a file, or its first ``size`` bytes.
-
-        Raises:
-            DataError: The file is missing or unreadable.
-        """
-        with self.open(name) as handle:
-            try:
-                return handle.read(size)
-            except OSError as error:
-                raise _unreadable(self.full(name), error) from error
+        """Read a file, or its first ``size`` bytes."""
+        with self.open(name) as handle, _read_errors(self.full(name)):
+            return handle.read(size)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file in one step.
-
-        Raises:
-            RunError: The disk refused; nothing half-written stays.
-        """
+        """Write a file in one step."""
         with self.create(name) as handle:
             handle.write(data)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a file through a temporary one beside it, which takes its place when the block ends well.
+        """Write a file that takes its place when the block ends well; otherwise nothing is left behind.
 
-        The temporary name depends only on the target, so a redo after a kill replaces what was left behind.
-
-        Raises:
-            RunError: The disk refused; nothing half-written stays.
+        The temporary name depends only on the target, so a redo after a kill replaces its rest. Behind a
+        URL the file system's own transaction does the same.
         """
         path = self.full(name)
         folder, temporary = beside(path)
         with write_errors(path):
-            if self._fs is not None:
-                with self._create_remote(folder, temporary, path) as handle:
+            if not self.local:
+                self._fs.makedirs(folder, exist_ok=True)
+                with self._fs.transaction, self._fs.open(path, "wb") as handle:
                     yield handle
                 return
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -237,85 +202,29 @@ class Place:
                 Path(temporary).unlink(missing_ok=True)
                 raise
 
-    @contextlib.contextmanager
-    def _create_remote(self, folder: str, temporary: str, path: str) -> Iterator[IO[bytes]]:
-        self._fs.makedirs(folder, exist_ok=True)
-        try:
-            with self._fs.open(temporary, "wb") as handle:
-                yield handle
-            if self._fs.exists(path):
-                self._fs.rm_file(path)
-            self._fs.mv(temporary, path)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                self._fs.rm_file(temporary)
-            raise
+    def copy_missing(self, source: Place, names: Iterable[str]) -> list[str]:
+        """Copy files that are not here; return (at most 1,000) names of those that are here otherwise."""
+        differ: list[str] = []
+        for name in names:
+            if not self.exists(name):
+                with source.open(name) as reader, self.create(name) as writer:
+                    shutil.copyfileobj(reader, writer, 4 << 20)
+            elif len(differ) < _LISTED and not self._same(source, name):
+                differ.append(name)
+        return differ
 
-    def copy_from(self, source: Place, name: str) -> None:
-        """Copy one file of another place to the same name here, unless it is there already, unchanged.
-
-        Raises:
-            DataError: The source is unreadable.
-            RunError: The disk refused.
-        """
-        size, moment = source.stat(name)
-        if self.exists(name):
-            here, written = self.stat(name)
-            if here == size and written >= moment:
-                return
-        with source.open(name) as reader, self.create(name) as writer:
-            shutil.copyfileobj(reader, writer, _COPY_CHUNK)
+    def _same(self, source: Place, name: str) -> bool:
+        (size, changed), (here, written) = source.stat(name), self.stat(name)
+        return size == here and (changed <= written or source.read(name) == self.read(name))
 
 
-def check_name(name: str, where: str) -> str:
-    """Normalise a relative POSIX path from a table.
-
-    Raises:
-        DataError: The path is absolute, a URL, or climbs out of its folder.
-    """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "://" in name or not path.parts:
-        raise DataError(
-            "A listed path lies outside the folder of its table.",
-            where=where,
-            why=f"got {name!r}",
-            fix="move the images beside or below the table and list them by relative paths",
-            items=(name,),
-        )
-    return path.as_posix()
-
-
-def _local_entries(path: str) -> list[Entry]:
-    found = []
-    with os.scandir(path) as handle:
-        for item in handle:
-            if not listed(item.name):
-                continue
-            try:
-                folder = item.is_dir()
-                status = item.stat()
-                real = (status.st_dev, status.st_ino)
-                found.append(Entry(item.name, folder, status.st_size, status.st_mtime_ns, real))
-            except OSError:  # a dangling or circular link: kept, so that the scan can name it
-                found.append(Entry(item.name, False, 0, 0))
-    return found
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _moment(info: dict[str, Any]) -> int:
-    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        value = info.get(key)
-        if isinstance(value, datetime.datetime):
-            return int(value.timestamp() * 1e9)
-        if isinstance(value, int | float):
-            return int(value * 1e9)
-    return 0
-
-
-def _unreadable(path: str, error: OSError) -> DataError:
-    missing = isinstance(error, FileNotFoundError)
-    return DataError(
-        "The file is missing." if missing else "The file cannot be read.",
-        where=path,
-        why=None if missing else error.strerror or str(error),
-        fix="check the path" if missing else "check its permissions, or --on-error skip",
-    )
+    known = ("mtime", "LastModified", "last_modified", "updated", "created")
+    value = next((info[key] for key in known if info.get(key)), 0)
+    if isinstance(value, datetime.datetime):
+        value = value.timestamp()
+    return int(value * 1e9) if isinstance(value, int | float) else 0

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from noli.core.dataset import Item, Ref, Source, content_id
+from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Content, Item, Ref, Source, content_id
 from noli.core.errors import DataError
 from noli.data import exif
 from noli.data.codec import decode, inspect
 from noli.data.header import corrupt
 from noli.data.picture import MAX_PIXELS, from_array
 
-Known = Mapping[str, tuple[int, int, str]]
-Content = bytes | npt.NDArray[Any]
+Seen = tuple[int, int, str]
+Fetched = tuple[Content, int, int]
+_UNLABELLED = "The item has no label."
 _SHOWN = 20
 _WINDOW = 32
-
-
-class Advances(Protocol):
-    """The part of a progress display that the scan uses."""
-
-    def advance(self, n: int = 1) -> None:
-        """Tell that ``n`` more items are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +38,7 @@ class ScanRow:
         has_gps: A position was found.
         error: Why it cannot be used, or None.
         reason: The error's class in one sentence, for counting.
-        size: Size as the source reports it.
-        mtime_ns: Modification time as the source reports it.
+        size, mtime_ns: Size and modification time as the source reports them.
         bytes: Size of the item's own content; 0 where it was not read.
     """
 
@@ -69,8 +61,8 @@ def scan(
     workers: int = 1,
     require_labels: bool = False,
     max_pixels: int = MAX_PIXELS,
-    known: Known | None = None,
-    progress: Advances | None = None,
+    known: Mapping[str, Seen] | None = None,
+    progress: Callable[[int], object] = int,
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
 
@@ -82,19 +74,35 @@ def scan(
         workers: Threads; hashing, checksums and decoding release the interpreter lock.
         require_labels: Report items without a label as bad.
         max_pixels: Pictures with more pixels are bad.
-        known: path -> ``(size, mtime_ns, sha256 or id)`` of items seen before; when size and time still
-            agree (and the time is known), the item is taken as unchanged and not read.
-        progress: Told after every item.
+        known: path -> ``(size, mtime_ns, sha256)`` of items seen before; when size and time still agree (and
+            the time is known), the item is taken as unchanged and not read.
+        progress: Called with 1 after every item.
 
     Yields:
         One row per item, in source order.
     """
-    job = _Job(source, require_labels, max_pixels, known or {})
-    rows = map(job.row, source.refs()) if workers <= 1 else _threaded(job, workers)
-    for row in rows:
-        if progress is not None:
-            progress.advance(1)
-        yield row
+
+    def row(ref: Ref, found: ScanRow | Fetched | None = None) -> ScanRow:
+        found = found or fetch(ref)
+        return found if isinstance(found, ScanRow) else _check(ref, *found, max_pixels)
+
+    def fetch(ref: Ref) -> ScanRow | Fetched:
+        return _fetch(source, ref, require_labels, known.get(ref.path) if known is not None else None)
+
+    def threaded() -> Iterator[ScanRow]:
+        # Array and Parquet sources keep a cursor: only their checks leave this thread.
+        alone = source.layout in ("npz", "parquet")
+        waiting: deque[Future[ScanRow]] = deque()
+        with ThreadPoolExecutor(workers, "noli-scan") as pool:
+            for ref in source.refs():
+                waiting.append(pool.submit(row, ref, fetch(ref) if alone else None))
+                if len(waiting) >= _WINDOW:
+                    yield waiting.popleft().result()
+            yield from (one.result() for one in waiting)
+
+    for found in threaded() if workers > 1 else map(row, source.refs()):
+        progress(1)
+        yield found
 
 
 def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> Iterator[ScanRow]:
@@ -119,8 +127,7 @@ def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> 
             good += 1
         else:
             counts[row.reason] += 1
-            if len(bad) < _SHOWN:
-                bad.append(row)
+            bad += [row] if len(bad) < _SHOWN else []
         yield row
     if counts and (on_error == "fail" or not good):
         raise _verdict(bad, counts, good)
@@ -129,58 +136,49 @@ def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> 
 
 
 def _verdict(bad: list[ScanRow], counts: Counter[str], good: int) -> DataError:
-    total = sum(counts.values())
+    total = counts.total()
     listing = "; ".join(f"{row.ref.path}: {row.error}" for row in bad)
     more = f"; and {total - len(bad)} more" if total > len(bad) else ""
+    fix = "repair or remove them"
+    if _UNLABELLED in counts:
+        fix = HOW_TO_LABEL + ("; repair or remove the others" if len(counts) > 1 else "")
     return DataError(
         f"{total} of {total + good} items cannot be used.",
         where=listing + more,
         why="; ".join(f"{count} x {reason}" for reason, count in counts.most_common()),
-        fix="repair or remove them" + (", or leave them out with --on-error skip" if good else ""),
+        fix=fix + (", or leave them out with --on-error skip" if good else ""),
         items=[row.ref.path for row in bad],
     )
 
 
-@dataclass(frozen=True)
-class _Job:
-    source: Source
-    require_labels: bool
-    max_pixels: int
-    known: Known
+def _fetch(source: Source, ref: Ref, labelled: bool, known: Seen | None) -> ScanRow | Fetched:
+    """Read an item with its size and time; a row instead when it is bad or known."""
+    size = moment = 0
+    try:
+        if labelled and ref.label is None:
+            raise DataError(_UNLABELLED)
+        size, moment = source.stat(ref)
+        if known is not None and moment and known[:2] == (size, moment):
+            return ScanRow(ref, _item(ref, known[2]), size=size, mtime_ns=moment)
+        return source.read(ref), size, moment
+    except DataError as error:
+        return _bad(ref, error, size, moment)
 
-    def row(self, ref: Ref) -> ScanRow:
-        found = self.fetch(ref)
-        return found if isinstance(found, ScanRow) else self.check(*found)
 
-    def fetch(self, ref: Ref) -> ScanRow | tuple[Ref, Content, int, int]:
-        """Read an item; a row instead when it is bad or known."""
-        size = moment = 0
-        try:
-            if self.require_labels and ref.label is None:
-                fix = "put it into a class folder or give it a label"
-                raise DataError("The item has no label.", fix=fix)
-            size, moment = self.source.stat(ref)
-            before = self.known.get(ref.path)
-            if before is not None and moment and before[:2] == (size, moment):
-                return ScanRow(ref, _item(ref, before[2], ""), size=size, mtime_ns=moment)
-            return ref, self.source.read(ref), size, moment
-        except DataError as error:
-            return _bad(ref, error, size, moment)
-
-    def check(self, ref: Ref, content: Content, size: int, moment: int) -> ScanRow:
-        """Look into an item that was read."""
-        try:
-            if isinstance(content, np.ndarray):
-                picture = from_array(content, where=ref.path)
-                height, width, channels = picture.pixels.shape
-                shape, bits, name, gps = (height, width, channels), picture.bits, "RAW", False
-            else:
-                shape, bits, name, gps = _check_file(content, ref.path, self.max_pixels)
-        except DataError as error:
-            return _bad(ref, error, size, moment)
-        item = _item(ref, *content_id(content))
-        own = content.nbytes if isinstance(content, np.ndarray) else len(content)
-        return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
+def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) -> ScanRow:
+    """Look into an item that was read."""
+    shape: tuple[int, int, int]
+    try:
+        if isinstance(content, np.ndarray):
+            picture = from_array(content, where=ref.path)
+            shape, bits, name, gps = picture.pixels.shape, picture.bits, "RAW", False
+        else:
+            shape, bits, name, gps = _check_file(content, ref.path, max_pixels)
+    except DataError as error:
+        return _bad(ref, error, size, moment)
+    own = content.nbytes if isinstance(content, np.ndarray) else len(content)
+    item = _item(ref, content_id(content)[1])
+    return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
 
 
 def _check_file(data: bytes, where: str, limit: int) -> tuple[tuple[int, int, int], int, str, bool]:
@@ -197,33 +195,10 @@ def _check_file(data: bytes, where: str, limit: int) -> tuple[tuple[int, int, in
     return shape, header.bits, header.format, exif.has_gps(header.exif, header.xmp)
 
 
-def _item(ref: Ref, identity: str, digest: str) -> Item:
-    full = digest or (identity if len(identity) == 64 else "")
-    return Item(identity[:20], ref.path, ref.label, ref.split, ref.text, full)
+def _item(ref: Ref, sha256: str) -> Item:
+    return Item(sha256[:ID_LENGTH], ref.path, ref.label, ref.split, ref.text, sha256)
 
 
 def _bad(ref: Ref, error: DataError, size: int, moment: int) -> ScanRow:
     text = f"{error.what} ({error.why})" if error.why else error.what
     return ScanRow(ref, None, error=text, reason=error.what, size=size, mtime_ns=moment)
-
-
-def _threaded(job: _Job, workers: int) -> Iterator[ScanRow]:
-    """Keep a bounded window of items in flight and yield them in order."""
-    # Array and Parquet sources keep a cursor, so only their checks leave this thread.
-    alone = job.source.layout in ("npz", "parquet")
-    with ThreadPoolExecutor(workers, "noli-scan") as pool:
-        waiting: deque[Future[ScanRow] | ScanRow] = deque()
-        for ref in job.source.refs():
-            found = job.fetch(ref) if alone else None
-            if isinstance(found, ScanRow):
-                waiting.append(found)
-            else:
-                waiting.append(pool.submit(job.check, *found) if found else pool.submit(job.row, ref))
-            if len(waiting) >= _WINDOW:
-                yield _result(waiting.popleft())
-        while waiting:
-            yield _result(waiting.popleft())
-
-
-def _result(entry: Future[ScanRow] | ScanRow) -> ScanRow:
-    return entry if isinstance(entry, ScanRow) else entry.result()

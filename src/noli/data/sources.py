@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noli.core.errors import DataError
-from noli.data.folders import SPLIT_NAMES, TABLE_NAMES, FolderSource, TableSource, is_item
+from noli.data.folders import FolderSource, TableSource, is_item, label_of
 from noli.data.place import Place
 
 if TYPE_CHECKING:
     from noli.data.npz import NpzSource
     from noli.data.parquet import ParquetSource
 
+_TABLES = ("metadata.csv", "metadata.jsonl")
 _ACCEPTED = (
     "give a folder of images (flat, or one folder a class, with train/ test/ above if you like), a folder "
     "with metadata.csv or metadata.jsonl, a .csv with paths, a .npz, a .parquet file or a folder of them"
@@ -33,7 +33,7 @@ def open_source(
         labels: Name of the label column or label array; None looks for the usual names.
 
     Returns:
-        A source; beside the `Source` protocol it has ``companions()``.
+        The source; those of folders also list their other files: ``companions()``.
 
     Raises:
         DataError: Nothing there, no images, or a table, archive or Parquet file that cannot be used.
@@ -41,17 +41,14 @@ def open_source(
     place = Place(uri)
     if not place.exists():
         raise DataError("There is no data at this place.", where=str(uri), fix=_ACCEPTED)
-    if not place.is_dir():
-        return _open_file(place, labels)
-    return _open_folder(place, labels)
+    return _open_folder(place, labels) if place.is_dir() else _open_file(place, labels)
 
 
 def _open_file(place: Place, labels: str | None) -> TableSource | NpzSource | ParquetSource:
-    folder, _, name = place.root.rpartition("/")
+    folder, name = place.split()
     lower = name.lower()
     if lower.endswith((".csv", ".tsv")):
-        parent = place.uri.rpartition("/")[0] if not place.local else folder
-        return TableSource(Place(parent or "/"), "csv", (name,), labels)
+        return TableSource(folder, "csv", [name], labels)
     if lower.endswith(".npz"):
         from noli.data.npz import NpzSource
 
@@ -59,15 +56,24 @@ def _open_file(place: Place, labels: str | None) -> TableSource | NpzSource | Pa
     if lower.endswith(".parquet"):
         from noli.data.parquet import ParquetSource
 
-        return ParquetSource(place, ("",), labels)
+        return ParquetSource(folder, [name], labels, single=True)
     raise DataError("This file is no dataset.", where=place.uri, fix=_ACCEPTED)
 
 
 def _open_folder(place: Place, labels: str | None) -> FolderSource | TableSource | ParquetSource:
-    tables, parquet = _survey(place)
+    """Tell the layout of a folder by its tables (root and first level), else by the files it holds."""
+    tables: list[str] = []
+    parquet: list[str] = []
+    images = classes = False
+    for name in place.walk():
+        if name.rpartition("/")[2] in _TABLES and name.count("/") <= 1:
+            tables.append(name)
+        elif name.lower().endswith(".parquet"):
+            parquet.append(name)
+        elif not (images and classes) and is_item(place, name):
+            images, classes = True, classes or label_of(name) is not None
     if tables:
         return TableSource(place, "metadata", tables, labels)
-    images = next((True for name, _ in place.walk() if is_item(place, name)), False)
     if parquet and images:
         fix = "move the images or the Parquet files into a folder of their own"
         raise DataError("The folder holds images and Parquet files.", where=place.uri, fix=fix)
@@ -77,39 +83,4 @@ def _open_folder(place: Place, labels: str | None) -> FolderSource | TableSource
         return ParquetSource(place, parquet, labels)
     if not images:
         raise DataError("The folder holds no images.", where=place.uri, fix=_ACCEPTED)
-    return FolderSource(place, "class-folders" if _has_classes(place) else "flat")
-
-
-def _survey(place: Place) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the metadata tables (root and first level) and the Parquet files of the first three levels."""
-    tables, files = [], []
-    for name in _shallow(place, "", 3):
-        if name.lower().endswith(".parquet"):
-            files.append(name)
-        if name.rpartition("/")[2] in TABLE_NAMES and name.count("/") <= 1:
-            tables.append(name)
-    return tuple(tables), tuple(files)
-
-
-def _shallow(place: Place, folder: str, depth: int) -> Iterator[str]:
-    prefix = f"{folder}/" if folder else ""
-    for entry in place.entries(folder):
-        if not entry.is_dir:
-            yield prefix + entry.name
-        elif depth > 1:
-            yield from _shallow(place, prefix + entry.name, depth - 1)
-
-
-def _has_classes(place: Place) -> bool:
-    """Tell whether any folder below the splits holds images: those folders are classes."""
-    folders = [entry.name for entry in place.entries() if entry.is_dir]
-    below = [
-        name
-        for folder in folders
-        for name in (
-            [f"{folder}/{e.name}" for e in place.entries(folder) if e.is_dir]
-            if folder.lower() in SPLIT_NAMES
-            else [folder]
-        )
-    ]
-    return any(is_item(place, name) for folder in below for name, _ in place.walk(folder))
+    return FolderSource(place, "class-folders" if classes else "flat")

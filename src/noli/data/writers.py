@@ -2,85 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, cast
 
-import numpy.typing as npt
-
-from noli.core.dataset import Ref, Source
-from noli.core.errors import OutputExists, UsageError
+from noli.core.dataset import Content, Source
+from noli.core.errors import OutputExists
+from noli.data.assembled import AssembledWriter
+from noli.data.folder_writer import FolderWriter
 from noli.data.picture import FormatPolicy, Metadata
 from noli.data.place import Place, is_url, local_path
 
-Content = bytes | npt.NDArray[Any]
+__all__ = ["Content", "Writer", "check_paths", "open_writer"]
 
-
-class Writer(Protocol):
-    """The output of a run. Can be pickled; every worker may have its own copy.
-
-    Only items handed to `write_shard` are in the output: rows of skipped items vanish from tables, Parquet
-    files and arrays together with their labels.
-    """
-
-    @property
-    def uri(self) -> str:
-        """Where the output lies."""
-
-    @property
-    def separate(self) -> bool:
-        """Whether every item is a file of its own."""
-
-    def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Keep `target` from giving the out-paths of ``(in-path, out-path)`` pairs to other items."""
-
-    def target(self, ref: Ref, source_format: str, *, channels: int = 3, bits: int = 8) -> str:
-        """Choose the out-path of an item; the same in every process, never that of another item."""
-
-    def write_shard(self, index: int, items: Sequence[tuple[Ref, str, Content]]) -> None:
-        """Store ``(ref, out-path, content)`` atomically; repeating it gives identical bytes.
-
-        Raises:
-            RunError: The disk refused; nothing half-written stays.
-        """
-
-    def exists(self, out_path: str) -> bool:
-        """Tell whether an item is stored."""
-
-    def state(self, out_path: str, size: int | None) -> Literal["ok", "missing", "changed"]:
-        """Tell how an item lies in the output; `size` is the recorded one (None: any will do)."""
-
-    def foreign(self, out_path: str) -> bool:
-        """Tell whether something that this run did not write lies where a new item is to go."""
-
-    def kept(self) -> Sequence[str]:
-        """Return the companions that the last `finalise` left alone: they were changed in the output."""
-
-    def read(self, out_path: str) -> Content:
-        """Return the stored bytes or pixels of an item.
-
-        Raises:
-            DataError: There is no such item.
-        """
-
-    def finalise(self) -> None:
-        """Assemble single-file outputs, copy companions, rewrite tables; may be repeated.
-
-        Raises:
-            RunError: The disk refused.
-        """
-
-    def final_path(self, out_path: str) -> str:
-        """Return where an item lies in the finished output, when rows before it were left out."""
+Writer = FolderWriter | AssembledWriter
 
 
 def open_writer(
     uri: str | Path,
     source: Source,
     *,
+    work: Path,
     format: FormatPolicy = "png",  # noqa: A002
     metadata: Metadata = "keep",
-    work: Path | None = None,
     owned: bool = False,
 ) -> Writer:
     """Open the output for a source.
@@ -89,9 +32,9 @@ def open_writer(
         uri: Output folder; a file name for ``.npz`` and single ``.parquet`` sources (a folder for the
             latter works too).
         source: What will be written, from `open_source`.
+        work: Private folder for unfinished parts, inside the run folder.
         format: ``png``, ``webp`` or ``same``, see `output_format`.
         metadata: ``strip`` leaves XMP files beside the pictures out; `encode` strips the pictures.
-        work: Private folder for unfinished parts; ``<output>.noli/parts`` by default.
         owned: The output belongs to the run that calls, so it may exist.
 
     Returns:
@@ -99,40 +42,24 @@ def open_writer(
 
     Raises:
         OutputExists: See `check_paths`.
-        UsageError: A source that `open_source` did not make.
     """
     check_paths(source.uri, uri, owned=owned)
-    place, folder = Place(uri), work or default_work(uri)
+    place, opened = Place(uri), cast(Any, source)
     if source.layout == "npz":
-        from noli.data.npz import NpzSource
         from noli.data.npz_writer import NpzWriter
 
-        if isinstance(source, NpzSource):
-            return NpzWriter(place, source, folder)
-    elif source.layout == "parquet":
-        from noli.data.parquet import ParquetSource
+        return NpzWriter(place, opened, work)
+    if source.layout == "parquet":
         from noli.data.parquet_writer import ParquetWriter
 
-        if isinstance(source, ParquetSource):
-            return ParquetWriter(place, source, folder)
-    else:
-        from noli.data.folder_writer import FolderWriter
-        from noli.data.folders import FolderSource
-
-        if isinstance(source, FolderSource):
-            return FolderWriter(place, source, folder, format, strip=metadata == "strip")
-    raise UsageError("This source has no writer.", why=f"layout {source.layout!r}", fix="use open_source")
-
-
-def default_work(uri: str | Path) -> Path:
-    """Return the folder for unfinished parts: inside the run folder beside the output (or here, for URLs)."""
-    text = str(uri).rstrip("/")
-    base = Path(text.rpartition("/")[2]) if is_url(uri) else local_path(text)
-    return base.with_name(base.name + ".noli") / "parts"
+        return ParquetWriter(place, opened, work)
+    return FolderWriter(place, opened, work, format, strip=metadata == "strip")
 
 
 def check_paths(source_uri: str | Path, output: str | Path, *, owned: bool = False) -> None:
     """Refuse outputs that would touch the input or something else.
+
+    The input of a CSV of paths is its whole folder, because that is where its pictures lie.
 
     Args:
         source_uri: Input folder, file or URL.
@@ -142,16 +69,22 @@ def check_paths(source_uri: str | Path, output: str | Path, *, owned: bool = Fal
     Raises:
         OutputExists: The output is the input, lies inside it or around it, or exists and is not empty.
     """
-    before, after = _canonical(source_uri), _canonical(output)
+    head, slash, name = str(source_uri).rpartition("/")
+    table = name.lower().endswith((".csv", ".tsv"))
+    before, after = _canonical(head + slash or "." if table else source_uri), _canonical(output)
+    what = f"the folder of {name}" if table else "the input"
     relation = None
     if before == after:
-        relation = "the output is the input"
+        relation = f"the output is {what}"
     elif after.startswith(before.rstrip("/") + "/"):
-        relation = "the output lies inside the input"
+        relation = f"the output lies inside {what}"
     elif before.startswith(after.rstrip("/") + "/"):
-        relation = "the input lies inside the output"
+        relation = f"{what} lies inside the output"
     if relation:
         fix = "choose an output beside the input, not in it; originals are never overwritten"
+        if table:
+            relation += ", and that folder is the input, because the pictures lie where the table's paths say"
+            fix = f"choose an output outside {before}, or give {name} and its pictures a folder of their own"
         raise OutputExists("This output is refused.", where=str(output), why=relation, fix=fix)
     if not owned and _taken(Place(output)):
         fix = "choose another output or remove this one yourself; nothing is overwritten"
@@ -167,11 +100,7 @@ def _canonical(uri: str | Path) -> str:
 
 
 def _taken(place: Place) -> bool:
-    if not place.exists():
-        return False
-    if not place.is_dir():
-        return True
-    if not place.local:
-        return bool(place.entries())
-    # Hidden files count here: a folder with .git inside is somebody's folder.
-    return next(Path(place.root).iterdir(), None) is not None
+    if not place.exists() or not place.is_dir():
+        return place.exists()
+    # Hidden files count on disk: a folder with .git inside is somebody's folder.
+    return any(Path(place.root).iterdir()) if place.local else any(place.listing())

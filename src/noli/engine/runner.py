@@ -232,8 +232,8 @@ class _Session:
 
     def _finish(self, run: Run) -> None:
         request, manifest = self.request, run.manifest
-        self.writer.finalise()
-        kept = self.writer.kept()
+        records = (record for record in run.iter_records() if "error" not in record)
+        kept = self.writer.finalise((record["path"], record["out"]) for record in records)
         if kept:
             run.event("companions-kept", items=list(kept))
         told = {"companions_kept": len(kept)} if kept else {}

@@ -137,7 +137,7 @@ def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[S
         require_labels="labels" in request.spec.needs and request.undo_of is None,
         max_pixels=request.max_pixels,
         known=known,
-        progress=request.progress,
+        progress=request.progress.advance,
     )
     return summarise(_usable(rows, request, known), on_error=request.on_error)
 

@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from noli.core.dataset import Item
+from noli.core.dataset import HOW_TO_LABEL, Item
 from noli.core.errors import DataError
 from noli.core.images import Working, check_images
 from noli.core.key import Key
@@ -234,7 +234,7 @@ def _labels(items: Sequence[Item], known: dict[str, int]) -> dict[str, int]:
             "CUDA needs a known class for every image.",
             items=missing,
             why="the image has no label, or its class was not there when the run was prepared",
-            fix="use class folders or a metadata.csv with a label column",
+            fix=HOW_TO_LABEL,
         )
     return {label: row for row, label in enumerate(sorted({str(item.label) for item in items}))}
 

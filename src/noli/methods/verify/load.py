@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.dataset import Ref, Source
+from noli.core.dataset import HOW_TO_LABEL, Ref, Source
 from noli.core.errors import DataError
 from noli.core.images import to_float, to_uint8
 from noli.data import exif
@@ -222,7 +222,7 @@ def _check_labels(refs: Sequence[Ref], uri: str) -> None:
         raise DataError(
             f"{len(missing)} of {len(refs)} clean items have no label; learnability needs labels.",
             where=missing[0],
-            fix="sort the images into one folder per class, or add a metadata.csv with a label column",
+            fix=HOW_TO_LABEL,
             items=missing,
         )
 
