@@ -77,7 +77,7 @@ class FolderWriter:
         another file of the folder has the same stem (``a.jpg`` beside ``a.png``), or an earlier run gave
         the name away, the suffix is appended instead (``a.jpg.png``).
         """
-        name, suffix = output_format(source_format, self.policy, channels=channels, bits=bits)
+        name, suffix = output_format(source_format, self.policy, channels=channels)
         folder, _, base = ref.path.rpartition("/")
         prefix = f"{folder}/" if folder else ""
         if suffix_of(base) in SUFFIXES[name]:

@@ -15,7 +15,7 @@ from noli.core.images import Stored, Working, check_images, to_float, to_uint8, 
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig
 from noli.core.run import Record
-from noli.data.codec import decode, encode, from_array, output_format, to_array
+from noli.data.codec import decode, encode, from_array, lost, output_format
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
 from noli.engine.measure import measure
@@ -24,7 +24,6 @@ from noli.engine.scanstage import row_item, row_ref
 
 # About 1.5 MB of float32: large enough to amortise Python on tiny images, small enough for the caches.
 GROUP_PIXELS = 1 << 17
-_LOSSY = {"JPEG", "WEBP_LOSSY"}
 _NEVER_PER_ITEM = (UsageError, MissingPrerequisite, WrongKey, RunError)
 
 
@@ -141,15 +140,10 @@ class ShardWork:
         """Encode one transformed item and measure it as it will be read back."""
         row, picture = one.row, one.picture
         after = picture.with_pixels(pixels)
-        content: Content
-        if picture.format == "RAW":
-            content, saved = to_array(after), pixels
-        else:
-            kind, _ = output_format(
-                picture.format, self.job.format, channels=picture.channels, bits=picture.bits
-            )
-            content = encode(after, format=kind, metadata=self.job.metadata)
-            saved = self._decode(content, row["out"]).pixels if kind in _LOSSY else pixels
+        kind, _ = output_format(picture.format, self.job.format, channels=picture.channels)
+        raw, metadata = kind == "RAW", self.job.metadata
+        content = after.stacked() if raw else encode(after, format=kind, metadata=metadata)
+        saved = self._decode(content, row["out"]).pixels if kind == "JPEG" else pixels
         record: Record = {
             "path": row["path"],
             "out": row["out"],
@@ -165,7 +159,7 @@ class ShardWork:
             "shape": list(picture.pixels.shape),
             "bits": picture.bits,
             **measure(picture.pixels, saved),
-            "notes": self._notes(one),
+            "notes": self._notes(one, kind),
         }
         if extra:
             record["extra"] = extra
@@ -235,10 +229,10 @@ class ShardWork:
             return from_array(content, where=where)
         return decode(content, where=where, max_pixels=self.job.max_pixels)
 
-    def _notes(self, one: Loaded) -> list[str]:
-        notes = list(one.picture.notes)
+    def _notes(self, one: Loaded, kind: str) -> list[str]:
+        kept = self.job.metadata == "keep"
+        notes = [*one.picture.notes, *(lost(one.picture, kind) if kept else ())]
         if one.picture.has_gps:
-            kept = self.job.metadata == "keep"
             notes.append("GPS position kept in the output" if kept else "GPS position removed")
         if self.job.direction == "invert" and one.row["made"]["sha256_out"] != one.row["sha256"]:
             notes.append("the file changed after it was protected")
