@@ -94,11 +94,12 @@ def decode(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
             picture = _decode(name, data, max_pixels)
     if not picture.exif and not picture.xmp:
         return picture
+    gps = exif.has_gps(picture.exif, picture.xmp)
     block = exif.without_thumbnails(picture.exif) if picture.exif else None
     xmp = exif.without_xmp_thumbnails(picture.xmp) if picture.xmp else None
     cut = ("embedded thumbnail (a small unprotected copy) removed",)
     notes = picture.notes + (cut if (block, xmp) != (picture.exif, picture.xmp) else ())
-    return replace(picture, exif=block, xmp=xmp, has_gps=exif.has_gps(block, xmp), notes=notes)
+    return replace(picture, exif=block, xmp=xmp, has_gps=gps, notes=notes)
 
 
 def _format(data: bytes) -> str:
