@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import struct
 import subprocess
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -141,6 +142,22 @@ def test_jpeg_resolution_units() -> None:
     assert decode(bytes(data), where="x").dpi == (254, 254)
     data[at] = 0  # an aspect ratio
     assert decode(bytes(data), where="x").dpi is None
+
+
+def test_a_tiff_resolution_that_divides_by_zero_is_none() -> None:
+    data = file_bytes(smooth(4, 4), "TIFF", dpi=(75, 75))
+    bad = data.replace(struct.pack("<II", 75, 1), struct.pack("<II", 75, 0))
+    assert decode(data, where="x").dpi == (75, 75)
+    assert decode(bad, where="x").dpi is None
+
+
+def test_of_two_exif_segments_the_first_counts() -> None:
+    data = file_bytes(smooth(8, 8), "JPEG")
+    body = b"Exif\0\0" + exif_block(6) + bytes(60_000)
+    segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    got = decode(data[:2] + segment + segment + data[2:], where="x")
+    assert got.exif == body[6:]
+    assert decode(encode(got, format="JPEG"), where="y").exif == got.exif
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,11 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Picture:
         "icc": None if image.mode == "CMYK" else info.get("icc_profile"),
     }
     if isinstance(image, JpegImageFile):
-        meta["comment"] = "\n".join(_text(body) for marker, body in image.applist if marker == "COM")
+        segments = image.applist
+        # Pillow joins several EXIF segments; the first is the one other readers take, and what fits into one.
+        found = (body[6:] for kind, body in segments if kind == "APP1" and body.startswith(b"Exif\0\0"))
+        meta["exif"] = next(found, None)
+        meta["comment"] = "\n".join(_text(body) for kind, body in segments if kind == "COM")
         scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
         if scale and all(info["jfif_density"]):
             meta["dpi"] = tuple(scale * value for value in info["jfif_density"])

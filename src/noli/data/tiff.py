@@ -80,8 +80,9 @@ def _metadata(image: TiffImageFile) -> dict[str, Any]:
     """Return the metadata as fields of `Picture`; the tags that do not describe storage become EXIF."""
     info, tags = image.info, image.getexif()
     meta = {"xmp": info.get("xmp"), "icc": None if image.mode == "CMYK" else info.get("icc_profile")}
-    if 282 in image.tag_v2 and "dpi" in info:  # Pillow makes up a value where there is none
-        meta["dpi"] = tuple(map(float, info["dpi"]))
+    dpi = tuple(map(float, info.get("dpi", ())))
+    if 282 in image.tag_v2 and dpi and np.isfinite(dpi).all():  # Pillow makes up a value where there is none
+        meta["dpi"] = dpi
     for tag in set(tags) & (_STRUCTURE | _RESOLUTION):
         del tags[tag]
     return {**meta, "exif": tags.tobytes().removeprefix(b"Exif\0\0") if len(tags) else None}
