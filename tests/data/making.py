@@ -71,6 +71,15 @@ def exif_block(orientation: int | None = None, *, gps: bool = False, thumbnail: 
     return bytes(block)
 
 
+def with_tag(data: bytes, tag: int, value: int) -> bytes:
+    """A little-endian TIFF with the first 16 bits of a tag's own field replaced."""
+    first = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, first)[0]
+    entries = range(first + 2, first + 2 + 12 * count, 12)
+    at = next(at for at in entries if struct.unpack_from("<H", data, at)[0] == tag) + 8
+    return data[:at] + value.to_bytes(2, "little") + data[at + 2 :]
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """One PNG chunk, written independently of the package."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

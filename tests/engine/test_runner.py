@@ -403,3 +403,13 @@ def test_requests_that_can_never_work(ask: Ask) -> None:
         ask(undo_of=Path(), spec=Spec(**{**vars(fake.SPEC), "reversible": False}))
     with pytest.raises(UsageError, match="into data"):
         ask(spec=Spec(**{**vars(fake.SPEC), "arrow": "judge"}))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"format": "webp"}, 1), ({"format": "webp", "metadata": "strip"}, 0), ({"format": "same"}, 0), ({}, 0)],
+)
+def test_a_lost_comment_is_reported(data: Path, ask: Ask, options: dict, told: int) -> None:
+    make_image(7).convert("RGB").save(data / "ant/said.jpg", comment=b"hello")
+    records = {record["path"]: record for record in run_data(ask(**options)).iter_records()}
+    assert sum("comment dropped" in note for note in records["ant/said.jpg"]["notes"]) == told

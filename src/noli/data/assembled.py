@@ -72,7 +72,7 @@ class AssembledWriter(ABC):
     def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:  # noqa: B027
         """Do nothing: rows keep their names."""
 
-    def target(self, ref: Ref, source_format: str, *, channels: int = 3, bits: int = 8) -> str:
+    def target(self, ref: Ref, source_format: str, *, channels: int = 3) -> str:
         """Return ``table#row``, counted as in the source."""
         table, _, row = ref.path.rpartition("#")
         return f"{self._names[table]}#{row}"

@@ -6,7 +6,6 @@ Measured on a virtual disk, 256 files of 3 kB: 0.1 ms a file without flushing, 3
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from noli.core.files import remove_quietly
 from noli.data.place import Place, beside, write_errors
 
 _FEW = 8
@@ -21,11 +21,7 @@ _THREADS = 16
 
 
 def write_files(place: Place, files: Sequence[tuple[str, bytes]]) -> None:
-    """Write files so that each is either absent (or old) or complete, also after a power cut.
-
-    Args:
-        place: Root of the names.
-        files: ``(name, content)``.
+    """Write files ``(name, content)`` so that each is either old or complete, also after a power cut.
 
     Raises:
         RunError: The disk refused; no temporary file stays.
@@ -35,38 +31,28 @@ def write_files(place: Place, files: Sequence[tuple[str, bytes]]) -> None:
             place.write(name, data)
         return
     pending: list[tuple[str, str]] = []
-    made: set[str] = set()
     with write_errors(place.root):
         try:
             for name, data in files:
                 path = place.full(name)
                 folder, temporary = beside(path)
-                if folder not in made:
-                    Path(folder).mkdir(parents=True, exist_ok=True)
-                    made.add(folder)
+                Path(folder).mkdir(parents=True, exist_ok=True)
                 pending.append((temporary, path))
-                with open(temporary, "wb", buffering=0) as handle:  # noqa: PTH123 - a third faster
-                    _write_all(handle.fileno(), data)
+                with open(temporary, "wb") as handle:  # noqa: PTH123 - Path.write_bytes takes 1.7 times as long
+                    handle.write(data)
             _flush([temporary for temporary, _ in pending])
             while pending:
                 os.replace(*pending[-1])  # noqa: PTH105
                 pending.pop()
         finally:
             for temporary, _ in pending:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
+                remove_quietly(Path(temporary))
 
 
 def _flush(paths: Sequence[str]) -> None:
     if len(paths) > _FEW and _flush_file_system(paths[0]):
         return
-    with ThreadPoolExecutor(min(_THREADS, max(1, len(paths)))) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(_fsync, paths))
 
 
@@ -82,12 +68,10 @@ def _flush_file_system(path: str) -> bool:
     """Call syncfs(2) on the disk that holds `path`; False where there is no such call or it fails."""
     if not sys.platform.startswith("linux"):
         return False
-    try:
-        call = ctypes.CDLL(None).syncfs
-    except (OSError, AttributeError):
-        return False
     handle = os.open(path, os.O_RDONLY)
     try:
-        return int(call(handle)) == 0
+        return int(ctypes.CDLL(None).syncfs(handle)) == 0
+    except (OSError, AttributeError):
+        return False
     finally:
         os.close(handle)

@@ -55,14 +55,14 @@ class FolderWriter:
         taken = sorted((hash(out.casefold()), hash(path)) for path, out in pairs if path != out)
         self._taken = np.array(taken, np.int64).reshape(-1, 2)
 
-    def target(self, ref: Ref, source_format: str, *, channels: int = 3, bits: int = 8) -> str:
+    def target(self, ref: Ref, source_format: str, *, channels: int = 3) -> str:
         """Choose the out-path of an item.
 
         The name is kept when its suffix suits the output format, otherwise the suffix is replaced. Where
         another file of the folder has the same stem (``a.jpg`` beside ``a.png``), or an earlier run gave
         the name away, the suffix is appended instead (``a.jpg.png``).
         """
-        name, suffix = output_format(source_format, self.policy, channels=channels, bits=bits)
+        name, suffix = output_format(source_format, self.policy, channels=channels)
         folder, slash, base = ref.path.rpartition("/")
         if suffix_of(base) in SUFFIXES[name]:
             out = base

@@ -66,20 +66,16 @@ def suffix_of(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def output_format(
-    picture_format: str, policy: FormatPolicy, *, channels: int = 3, bits: int = 8
-) -> tuple[str, str]:
+def output_format(source: str, policy: FormatPolicy, *, channels: int = 3) -> tuple[str, str]:
     """Choose the format an item is written in.
 
-    Lossless sources keep theirs. JPEG and lossy WebP become PNG, or lossless WebP under ``webp`` (grey and
-    16-bit pictures become PNG there, because WebP holds neither). Under ``same`` JPEG stays JPEG and WebP
-    stays WebP, stored lossless.
+    Every format but JPEG is kept (WebP is stored lossless). JPEG becomes PNG, or lossless WebP under
+    ``webp`` (grey pictures become PNG there, because WebP holds none), and stays JPEG under ``same``.
 
     Args:
-        picture_format: ``Picture.format`` or ``ScanRow.format``.
+        source: ``Picture.format`` or ``ScanRow.format``.
         policy: ``png``, ``webp`` or ``same``.
         channels: 1 or 3.
-        bits: 8 or 16.
 
     Returns:
         ``(format, suffix)``; ``("RAW", "")`` for arrays.
@@ -89,13 +85,10 @@ def output_format(
     """
     if policy not in ("png", "webp", "same"):
         raise UsageError("Unknown output format.", why=f"got {policy!r}", fix="use png, webp or same")
-    if picture_format == "RAW":
+    if source == "RAW":
         return "RAW", ""
-    if picture_format not in (*SUFFIXES, "WEBP_LOSSY"):
-        raise UsageError("Unknown picture format.", why=f"got {picture_format!r}")
-    chosen = picture_format
-    if policy == "same":
-        chosen = "WEBP" if picture_format == "WEBP_LOSSY" else picture_format
-    elif picture_format in ("JPEG", "WEBP_LOSSY"):
-        chosen = "WEBP" if policy == "webp" and channels == 3 and bits == 8 else "PNG"
-    return chosen, SUFFIXES[chosen][0]
+    if source not in SUFFIXES:
+        raise UsageError("Unknown picture format.", why=f"got {source!r}")
+    if source == "JPEG" and policy != "same":
+        source = "WEBP" if policy == "webp" and channels == 3 else "PNG"
+    return source, SUFFIXES[source][0]

@@ -1,87 +1,80 @@
-"""Pillow's colour modes to grey or RGB planes with alpha; every conversion leaves a note."""
+"""From decoders to grey or RGB planes with alpha; every conversion of colours leaves a note."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from typing import cast
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from noli.data.header import unsupported
 from noli.data.picture import Pixels
 
-
-@dataclass
-class Planes:
-    """Pixels ``[H, W, C]``, alpha ``[H, W]`` or None, the profile that now applies, and notes."""
-
-    pixels: Pixels
-    alpha: Pixels | None
-    icc: bytes | None
-    notes: list[str]
+Planes = tuple[Pixels, Pixels | None]
+_SPELT = {"1": "L", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "RGBX": "RGB"}
 
 
-def to_planes(image: Image.Image, icc: bytes | None, where: str) -> Planes:
-    """Convert a loaded Pillow image.
+def opencv(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> Planes:
+    """Decode with OpenCV into pixels ``[H, W, C]`` (grey or RGB) and alpha ``[H, W]``.
 
     Raises:
-        DataError: A mode with float or integer samples, or one that is neither grey, RGB nor CMYK.
+        ValueError: OpenCV cannot decode it.
     """
-    notes: list[str] = []
-    mode = image.mode
-    if mode == "1":
-        notes.append("1-bit picture stored as 8-bit grey")
-        image = image.convert("L")
-    elif mode in ("P", "PA"):
-        image = _expand_palette(image, notes)
-    elif mode == "CMYK":
-        image, icc = _from_cmyk(image, icc, notes), None
-    elif mode in ("YCbCr", "RGBX", "RGBa", "La"):
-        notes.append(f"{mode} converted to RGB")
-        image = image.convert({"RGBa": "RGBA", "La": "LA"}.get(mode, "RGB"))
-    if mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint16)[..., None]
-        return Planes(wide, None, icc, notes)
-    if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        fix = "convert it to 8 or 16-bit grey or RGB"
-        raise unsupported(where, f"picture of mode {image.mode}", fix)
-    array = np.asarray(image)
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if array is None or array.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            "the pixel data cannot be decoded; it is damaged, or of a rare kind such as lossless JPEG"
+        )
     if array.ndim == 2:
-        return Planes(array[..., None].copy(), None, icc, notes)
-    if array.shape[2] in (2, 4):
-        return Planes(array[..., :-1].copy(), array[..., -1].copy(), icc, notes)
-    return Planes(array.copy(), None, icc, notes)
+        return array[..., None], None
+    if array.shape[2] == 3:
+        return cast(Pixels, cv2.cvtColor(array, cv2.COLOR_BGR2RGB)), None
+    return cast(Pixels, cv2.cvtColor(array, cv2.COLOR_BGRA2RGB)), array[..., 3].copy()
+
+
+def to_planes(image: Image.Image, notes: list[str]) -> Planes:
+    """Convert a Pillow image into pixels ``[H, W, C]`` and alpha ``[H, W]``.
+
+    Raises:
+        ValueError: A mode with float or integer samples, or one that is neither grey, RGB nor CMYK.
+    """
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None], None
+    if image.mode in ("P", "PA"):
+        image = _expand_palette(image, notes)
+    elif image.mode == "CMYK":
+        image = _from_cmyk(image, notes)
+    elif image.mode in _SPELT:
+        grey = "1-bit picture stored as 8-bit grey"
+        notes.append(grey if image.mode == "1" else f"{image.mode} converted to RGB")
+        image = image.convert(_SPELT[image.mode])
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise ValueError(f"pictures of mode {image.mode} are not supported")
+    array = np.array(image)
+    if array.ndim == 2:
+        return array[..., None], None
+    return (array[..., :-1].copy(), array[..., -1].copy()) if array.shape[2] in (2, 4) else (array, None)
 
 
 def _expand_palette(image: Image.Image, notes: list[str]) -> Image.Image:
-    with_alpha = image.mode == "PA" or "transparency" in image.info
     colours = image.convert("RGBA")
-    grey = _is_grey(colours)
-    target = ("LA" if with_alpha else "L") if grey else ("RGBA" if with_alpha else "RGB")
+    red, green, blue, alpha = colours.split()
+    grey = red == green == blue
+    target = ("L" if grey else "RGB") + ("A" if image.has_transparency_data else "")
     notes.append(f"palette expanded to {target}")
     if not grey:
-        return colours if with_alpha else colours.convert("RGB")
+        return colours.convert(target)
     # The red plane is taken as it is: Pillow's luma weights could round an equal triple by one level.
-    plane = colours.getchannel("R")
-    return Image.merge("LA", (plane, colours.getchannel("A"))) if with_alpha else plane
+    return red if target == "L" else Image.merge("LA", (red, alpha))
 
 
-def _is_grey(colours: Image.Image) -> bool:
-    red, green, blue, _ = (np.asarray(band) for band in colours.split())
-    return bool(np.array_equal(red, green) and np.array_equal(green, blue))
-
-
-def _from_cmyk(image: Image.Image, icc: bytes | None, notes: list[str]) -> Image.Image:
-    if icc:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            target = ImageCms.createProfile("sRGB")
-            turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            turned = None
-        if turned is not None:
-            notes.append("CMYK converted to sRGB through its profile")
-            return turned
-    notes.append("CMYK converted to RGB without a usable profile")
-    return image.convert("RGB")
+def _from_cmyk(image: Image.Image, notes: list[str]) -> Image.Image:
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info.get("icc_profile") or b""))
+        turned = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        notes.append("CMYK converted to sRGB through its profile")
+    except (ImageCms.PyCMSError, OSError):
+        turned = image.convert("RGB")
+        notes.append("CMYK converted to RGB without a usable profile")
+    return cast(Image.Image, turned)

@@ -23,14 +23,13 @@ class Picture:
     Attributes:
         pixels: ``uint8`` or ``uint16`` ``[H, W, C]``, C in {1, 3} (grey or RGB).
         alpha: ``[H, W]`` of the same dtype, or None.
-        format: ``PNG``, ``JPEG``, ``WEBP`` (lossless), ``WEBP_LOSSY``, ``TIFF``, ``BMP``; ``RAW``: array.
-        mode: Mode before conversion, in Pillow's words (``L``, ``P``, ``CMYK``, ``RGB;16`` ...).
+        format: ``PNG``, ``JPEG``, ``WEBP``, ``TIFF``, ``BMP``; ``RAW``: array.
         exif: EXIF block as TIFF bytes without the ``Exif`` prefix, embedded thumbnails removed.
         icc: ICC profile that describes ``pixels``.
         xmp: XMP packet.
-        text: PNG text entries (keyword, value).
+        comment: Comment of a JPEG.
         dpi: Pixels per inch (x, y).
-        colour: PNG colour chunks to pass through (``gAMA``, ``cHRM``, ``sRGB``, ``cICP``).
+        chunks: PNG text and colour chunks to pass through (type, content).
         has_gps: A position was found in EXIF or XMP.
         notes: What was changed on the way in, one sentence each.
     """
@@ -38,13 +37,12 @@ class Picture:
     pixels: Pixels
     alpha: Pixels | None = None
     format: str = "RAW"
-    mode: str = ""
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
-    text: tuple[tuple[str, str], ...] = ()
+    comment: str = ""
     dpi: tuple[float, float] | None = None
-    colour: tuple[tuple[str, bytes], ...] = ()
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
     has_gps: bool = False
     notes: tuple[str, ...] = ()
 
@@ -73,14 +71,16 @@ class Picture:
         return replace(self, pixels=pixels)
 
     def stacked(self) -> Pixels:
-        """Return ``[H, W, C]`` with alpha as the last channel when there is one."""
+        """Return contiguous ``[H, W, C]`` with alpha as the last channel when there is one."""
         if self.alpha is None:
-            return self.pixels
+            return np.ascontiguousarray(self.pixels)
         return np.dstack((self.pixels, self.alpha))
 
 
 def from_array(array: Pixels, *, where: str) -> Picture:
     """Wrap the pixels ``[H, W, C]`` (C = 1..4, uint8 or uint16) of an array source; alpha is split off.
+
+    `Picture.stacked` undoes it.
 
     Raises:
         DataError: Other shapes or dtypes.
@@ -92,13 +92,6 @@ def from_array(array: Pixels, *, where: str) -> Picture:
             why=f"got {array.dtype} {array.shape}",
             fix="store channels last, scaled to 0..255",
         )
-    channels = array.shape[2]
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels] + (";16" if array.dtype == np.uint16 else "")
-    if channels in (1, 3):
-        return Picture(pixels=array, mode=mode)
-    return Picture(pixels=array[..., :-1], alpha=array[..., -1], mode=mode)
-
-
-def to_array(picture: Picture) -> Pixels:
-    """Undo :func:`from_array`: contiguous ``[H, W, C]`` with alpha last."""
-    return np.ascontiguousarray(picture.stacked())
+    if array.shape[2] in (1, 3):
+        return Picture(array)
+    return Picture(array[..., :-1], array[..., -1])

@@ -1,117 +1,111 @@
-"""PNG containers: chunk walk with checksums, metadata in and out, and an encoder for grey with alpha."""
+"""PNG: a chunk walk with checksums, so that a scan need not decode; metadata in and out."""
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL.PngImagePlugin import PngImageFile
 
-from noli.data.header import Header, animated, corrupt, truncated
+from noli.data.modes import Planes, opencv, to_planes
 from noli.data.picture import Picture, Pixels
+from noli.data.reading import animated, check_size, damaged
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-XMP_KEY = "XML:com.adobe.xmp"
-_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
+COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
+_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+_XMP = b"XML:com.adobe.xmp"
+_HIDDEN_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
+_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
-_INFLATE_LIMIT = 16 << 20  # text and profiles larger than this are decompression bombs
+_INFLATE_LIMIT = 16 << 20  # packets and profiles larger than this are decompression bombs
+
+Chunk = tuple[bytes, memoryview]
 
 
-def parse(data: bytes, where: str) -> Header:
+class Parsed(NamedTuple):
+    """A PNG file whose chunks were walked; `meta` holds its metadata as fields of `Picture`."""
+
+    chunks: list[Chunk]
+    width: int
+    height: int
+    depth: int
+    colour: int
+    meta: dict[str, Any]
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB or palette)."""
+        return 1 if self.colour in (0, 4) else 3
+
+
+def parse(data: bytes, max_pixels: int) -> Parsed:
     """Walk all chunks, check every CRC, and collect the metadata.
 
     Raises:
-        DataError: Truncated, damaged or animated.
+        DataError: Truncated, damaged, animated or too large.
     """
-    header = Header("PNG", end=len(data))
-    seen_data = seen_end = False
-    for at, (kind, body) in enumerate(_chunks(data, where)):
-        if (at == 0) != (kind == b"IHDR"):
-            raise corrupt(where, "the header chunk is missing or repeated")
-        if kind == b"IDAT":
-            seen_data = True
-        elif kind == b"IEND":
-            seen_end = True
-        elif kind == b"IHDR":
-            _read_header(header, bytes(body), where)
-        elif kind == b"acTL":
-            raise animated(where, "animated PNG")
-        else:
-            _read_metadata(header, kind, body)
-    if not seen_end:
-        raise truncated(where, "the end chunk is missing")
-    if not seen_data:
-        raise corrupt(where, "no pixel data")
-    return header
+    chunks = _chunks(data)
+    kinds = [kind for kind, _ in chunks]
+    if kinds[0] != b"IHDR" or kinds.count(b"IHDR") > 1 or b"IDAT" not in kinds:
+        raise damaged("the header or the pixel data is missing, or there are two headers")
+    if b"acTL" in kinds:
+        raise animated()
+    width, height, depth, colour = struct.unpack_from(">IIBB", chunks[0][1])
+    if not width or not height or depth not in _DEPTHS.get(colour, ()):
+        raise damaged("impossible size or colour type")
+    check_size(width, height, max_pixels)
+    return Parsed(chunks, width, height, depth, colour, _metadata(chunks))
 
 
-def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
-    view, at = memoryview(data), len(SIGNATURE)
-    while at < len(data):
-        if at + 12 > len(data):
-            raise truncated(where, "a chunk is cut off")
-        size = int.from_bytes(view[at : at + 4], "big")
+def _chunks(data: bytes) -> list[Chunk]:
+    view, at, found = memoryview(data), len(SIGNATURE), list[Chunk]()
+    while not found or found[-1][0] != b"IEND":
         kind = bytes(view[at + 4 : at + 8])
-        end = at + 12 + size
+        end = at + 12 + int.from_bytes(view[at : at + 4])
         if end > len(data):
-            raise truncated(where, f"chunk {kind!r} is cut off")
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise corrupt(where, f"checksum of chunk {kind!r} is wrong")
-        yield kind, view[at + 8 : end - 4]
-        if kind == b"IEND":
-            return
+            raise damaged(f"truncated in chunk {kind!r}")
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+            raise damaged(f"checksum of chunk {kind!r} is wrong")
+        found.append((kind, view[at + 8 : end - 4]))
         at = end
+    return found
 
 
-def _read_header(header: Header, body: bytes, where: str) -> None:
-    if len(body) != 13:
-        raise corrupt(where, "the header chunk has the wrong size")
-    header.width, header.height, depth, colour = struct.unpack(">IIBB", body[:10])
-    if not header.width or not header.height or depth not in _DEPTHS.get(colour, ()):
-        raise corrupt(where, "impossible size or colour type")
-    header.channels, header.bits = _CHANNELS[colour], 16 if depth == 16 else 8
-    header.kind = f"{colour}/{depth}"
+def _metadata(chunks: list[Chunk]) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    kept: list[tuple[bytes, bytes]] = []
+    for kind, body in chunks:
+        if kind in _PIXELS:
+            continue
+        raw = bytes(body)
+        key, _, rest = raw.partition(b"\0")
+        if kind == b"eXIf":
+            meta["exif"] = raw
+        elif kind == b"iCCP":
+            meta["icc"] = _inflate(rest[1:])
+        elif kind == b"pHYs" and len(raw) == 9 and raw[8] == 1:
+            meta["dpi"] = tuple(value * 0.0254 for value in struct.unpack(">II", raw[:8]))
+        elif kind in _TEXT and key == _XMP:
+            meta["xmp"] = _text(kind, rest)
+        elif kind in _TEXT and key in _HIDDEN_EXIF:
+            meta.setdefault("exif", _hidden_exif(_text(kind, rest)))
+        elif kind in _TEXT or kind in COLOUR:
+            kept.append((kind, raw))
+    return {**meta, "chunks": tuple(kept)}
 
 
-def _read_metadata(header: Header, kind: bytes, body: memoryview) -> None:
-    raw = bytes(body)
-    if kind == b"eXIf":
-        header.exif = raw
-    elif kind == b"iCCP":
-        header.icc = _inflate(raw.partition(b"\0")[2][1:])
-    elif kind == b"pHYs" and len(raw) == 9:
-        x, y, unit = struct.unpack(">IIB", raw)
-        header.dpi = (x * 0.0254, y * 0.0254) if unit == 1 else None
-    elif kind == b"tRNS":
-        header.transparent = raw
-    elif kind in _COLOUR:
-        header.colour.append((kind.decode(), raw))
-    elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-        _read_text(header, kind, raw)
-
-
-def _read_text(header: Header, kind: bytes, raw: bytes) -> None:
-    key, _, rest = raw.partition(b"\0")
-    name = key.decode("latin-1")
+def _text(kind: bytes, rest: bytes) -> bytes | None:
+    """Return the value of a text chunk, given what follows its keyword."""
     if kind == b"tEXt":
-        text: bytes | None = rest
-    elif kind == b"zTXt":
-        text = _inflate(rest[1:])
-    else:
-        packed = rest[:1] == b"\1"
-        text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-        text = _inflate(text) if packed else text
-    if text is None:
-        header.notes.append(f"text entry {name!r} was unreadable and dropped")
-    elif name == XMP_KEY:
-        header.xmp = text
-    elif name in ("Raw profile type exif", "Raw profile type APP1") and header.exif is None:
-        header.exif = _raw_profile(text)
-    else:
-        value = text.decode("utf-8", "replace") if kind == b"iTXt" else text.decode("latin-1")
-        header.text.append((name, value))
+        return rest
+    if kind == b"zTXt":
+        return _inflate(rest[1:])
+    value = rest[2:].split(b"\0", 2)[-1]  # language and translated keyword stand before it
+    return _inflate(value) if rest[:1] == b"\1" else value
 
 
 def _inflate(packed: bytes) -> bytes | None:
@@ -123,13 +117,46 @@ def _inflate(packed: bytes) -> bytes | None:
     return plain if engine.eof else None
 
 
-def _raw_profile(text: bytes) -> bytes | None:
-    # ImageMagick's way of hiding EXIF in text: name, length, then hexadecimal digits.
+def _hidden_exif(text: bytes | None) -> bytes | None:
+    # ImageMagick's way of storing EXIF as text: name, length, then hexadecimal digits.
+    digits = b"".join((text or b"").split()[2:])
     try:
-        block = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+        return bytes.fromhex(digits.decode("ascii")).removeprefix(b"Exif\0\0") or None
     except ValueError:
         return None
-    return block.removeprefix(b"Exif\0\0")
+
+
+def decode(data: bytes, max_pixels: int) -> Picture:
+    """Decode a PNG file, previews not yet removed.
+
+    Raises:
+        DataError: As `parse`, or the transparent colour has the wrong size.
+        Exception: Whatever the decoder raises.
+    """
+    file, notes = parse(data, max_pixels), list[str]()
+    pixels, alpha = _planes(data, file, notes)
+    return Picture(pixels, alpha, "PNG", notes=tuple(notes), **file.meta)
+
+
+def _planes(data: bytes, file: Parsed, notes: list[str]) -> Planes:
+    transparent = next((bytes(body) for kind, body in file.chunks if kind == b"tRNS"), None)
+    if file.colour == 3 or file.depth < 8:
+        return to_planes(PngImageFile(io.BytesIO(_only(file, (*_PIXELS, b"tRNS")))), notes)
+    if transparent is None or file.colour not in (0, 2):
+        pixels, alpha = opencv(data)
+        return (pixels[..., :1].copy() if file.colour == 4 else pixels), alpha
+    # A single transparent colour: decoders disagree about it, so it is applied here.
+    key = np.frombuffer(transparent, ">u2")
+    if key.size != file.channels:
+        raise damaged("the transparent colour has the wrong size")
+    pixels, _ = opencv(_only(file, _PIXELS))
+    opaque = (pixels != key.astype(pixels.dtype)).any(axis=2)
+    notes.append("transparent colour made alpha")
+    return pixels, opaque * pixels.dtype.type(np.iinfo(pixels.dtype).max)
+
+
+def _only(file: Parsed, kinds: tuple[bytes, ...]) -> bytes:
+    return SIGNATURE + b"".join(chunk(kind, bytes(body)) for kind, body in file.chunks if kind in kinds)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -137,55 +164,42 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def without_transparent_colour(data: bytes) -> bytes:
-    """Return the file without its ``tRNS`` chunk; the caller has walked it before."""
-    kept = [chunk(kind, bytes(body)) for kind, body in _chunks(data, "") if kind != b"tRNS"]
-    return SIGNATURE + b"".join(kept)
-
-
 def with_metadata(body: bytes, picture: Picture) -> bytes:
     """Insert the picture's metadata after the header chunk of an encoded PNG."""
-    extra: list[bytes] = []
-    for name, raw in picture.colour:
-        if not (picture.icc and name == "sRGB"):  # the standard allows only one of the two
-            extra.append(chunk(name.encode(), raw))
+    # The standard allows only one of sRGB and iCCP.
+    extra = [one for one in picture.chunks if not (picture.icc and one[0] == b"sRGB")]
     if picture.icc:
-        extra.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc)))
+        extra.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc)))
     if picture.dpi:
-        x, y = (round(value / 0.0254) for value in picture.dpi)
-        extra.append(chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
+        extra.append((b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in picture.dpi), 1)))
     if picture.exif:
-        extra.append(chunk(b"eXIf", picture.exif))
+        extra.append((b"eXIf", picture.exif))
     if picture.xmp:
-        extra.append(chunk(b"iTXt", XMP_KEY.encode() + b"\0\0\0\0\0" + picture.xmp))
-    extra.extend(_text_chunk(key, value) for key, value in picture.text)
-    if not extra:
-        return body
+        extra.append((b"iTXt", _XMP + bytes(5) + picture.xmp))
+    if picture.comment:
+        extra.append(_comment(picture.comment))
     at = len(SIGNATURE) + 25
-    return body[:at] + b"".join(extra) + body[at:]
+    return body[:at] + b"".join(chunk(*one) for one in extra) + body[at:] if extra else body
 
 
-def _text_chunk(key: str, value: str) -> bytes:
-    name = key.encode("latin-1", "replace")
+def _comment(text: str) -> tuple[bytes, bytes]:
     try:
-        return chunk(b"tEXt", name + b"\0" + value.encode("latin-1"))
+        return b"tEXt", b"Comment\0" + text.encode("latin-1")
     except UnicodeEncodeError:
-        return chunk(b"iTXt", name + b"\0\0\0\0\0" + value.encode("utf-8"))
+        return b"iTXt", b"Comment" + bytes(5) + text.encode("utf-8")
 
 
-def encode_plain(stacked: Pixels, level: int = 2) -> bytes:
+def encode_plain(stacked: Pixels) -> bytes:
     """Encode ``[H, W, C]`` (C = 1..4, uint8 or uint16) with NumPy and zlib, row filter "up".
 
-    For what OpenCV cannot write (grey with alpha), and as an oracle for what it can.
+    For grey with alpha, which OpenCV cannot write and Pillow not in 16 bits.
     """
     height, width, channels = stacked.shape
-    depth = 16 if stacked.dtype == np.uint16 else 8
-    wide = stacked.astype(">u2") if depth == 16 else stacked
-    rows = np.ascontiguousarray(wide).view(np.uint8).reshape(height, -1)
+    rows = stacked.astype(stacked.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     filtered = np.full((height, rows.shape[1] + 1), 2, np.uint8)
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    colour, depth = {1: 0, 2: 4, 3: 2, 4: 6}[channels], 8 * stacked.itemsize
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(filtered.tobytes(), level))
-    return SIGNATURE + chunk(b"IHDR", head) + body + chunk(b"IEND", b"")
+    body = zlib.compress(filtered.tobytes(), 2)
+    return SIGNATURE + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")

@@ -8,14 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Content, Item, Ref, Source, content_id
 from noli.core.errors import DataError
-from noli.data import exif
-from noli.data.codec import decode, inspect
-from noli.data.header import corrupt
+from noli.data.codec import inspect
 from noli.data.picture import MAX_PIXELS, from_array
 
 Seen = tuple[int, int, str]
@@ -66,8 +63,7 @@ def scan(
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
 
-    Pixels are decoded only where the container cannot prove that the file is complete: PNG has checksums,
-    TIFF and BMP declare their sizes; JPEG and WebP are decoded once, JPEG at an eighth of its size.
+    Pixels are decoded only where the container cannot prove that the file is complete, see `inspect`.
 
     Args:
         source: What to scan.
@@ -167,32 +163,18 @@ def _fetch(source: Source, ref: Ref, labelled: bool, known: Seen | None) -> Scan
 
 def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) -> ScanRow:
     """Look into an item that was read."""
-    shape: tuple[int, int, int]
     try:
         if isinstance(content, np.ndarray):
             picture = from_array(content, where=ref.path)
-            shape, bits, name, gps = picture.pixels.shape, picture.bits, "RAW", False
+            height, width, channels = picture.pixels.shape
+            shape, bits, name, gps = (height, width, channels), picture.bits, "RAW", False
         else:
-            shape, bits, name, gps = _check_file(content, ref.path, max_pixels)
+            name, shape, bits, gps = inspect(content, where=ref.path, max_pixels=max_pixels)
     except DataError as error:
         return _bad(ref, error, size, moment)
     own = content.nbytes if isinstance(content, np.ndarray) else len(content)
     item = _item(ref, content_id(content)[1])
     return ScanRow(ref, item, shape, bits, name, gps, size=size, mtime_ns=moment, bytes=own)
-
-
-def _check_file(data: bytes, where: str, limit: int) -> tuple[tuple[int, int, int], int, str, bool]:
-    header = inspect(data, where=where, max_pixels=limit)
-    if header.format == "JPEG" and header.kind != "CMYK":
-        small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        if small is None:
-            raise corrupt(where, "the pixel data cannot be decoded")
-    elif header.format != "PNG" or header.kind.startswith("3"):
-        # Rare kinds are decoded in full: palettes and TIFF also settle here whether they are grey.
-        picture = decode(data, where=where, max_pixels=limit)
-        header.channels, header.exif, header.xmp = picture.channels, picture.exif, picture.xmp
-    shape = (header.height, header.width, header.channels)
-    return shape, header.bits, header.format, exif.has_gps(header.exif, header.xmp)
 
 
 def _item(ref: Ref, sha256: str) -> Item:

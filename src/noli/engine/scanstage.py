@@ -178,7 +178,7 @@ def _new_rows(
                 yield make_row(row)
         elif found is None or found.failed:  # new, or broken last time and repaired since
             line = make_row(row)
-            line["out"] = writer.target(row.ref, row.format, channels=line["shape"][2], bits=row.bits)
+            line["out"] = writer.target(row.ref, row.format, channels=line["shape"][2])
             if request.undo_of is not None and (record := catalog.made(row.ref.path, item.sha256)):
                 kept = ("path", "id", "label", "split", "index", "sha256_in", "sha256_out", "extra")
                 line["made"] = {name: record[name] for name in kept if name in record}

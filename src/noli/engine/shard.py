@@ -13,7 +13,7 @@ from noli.core.errors import DataError, MissingPrerequisite, NoliError, RunError
 from noli.core.files import storage_error
 from noli.core.images import Stored, check_images, to_float, to_uint8, to_uint16
 from noli.core.run import Record
-from noli.data.codec import encode, output_format, to_array
+from noli.data.codec import encode, lost, output_format
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
 from noli.engine.pictures import measure, picture
@@ -22,7 +22,6 @@ from noli.engine.scanstage import row_item, row_ref
 
 # About 1.5 MB of float32: large enough to amortise Python on tiny images, small enough for the caches.
 GROUP_PIXELS = 1 << 17
-_LOSSY = {"JPEG", "WEBP_LOSSY"}
 _NEVER_PER_ITEM = (UsageError, MissingPrerequisite, WrongKey, RunError)
 
 
@@ -135,14 +134,10 @@ class ShardWork:
         """Encode one transformed item and measure it as it will be read back."""
         row, before, request = one.row, one.picture, self.request
         after = before.with_pixels(pixels)
-        content: Content
-        if before.format == "RAW":
-            content, saved = to_array(after), pixels
-        else:
-            kind, _ = output_format(before.format, request.format, channels=before.channels, bits=before.bits)
-            content = encode(after, format=kind, metadata=request.metadata)
-            lossy = kind in _LOSSY
-            saved = picture(content, row["out"], request.max_pixels).pixels if lossy else pixels
+        kind, _ = output_format(before.format, request.format, channels=before.channels)
+        raw, lossy = kind == "RAW", kind == "JPEG"
+        content: Content = after.stacked() if raw else encode(after, format=kind, metadata=request.metadata)
+        saved = picture(content, row["out"], request.max_pixels).pixels if lossy else pixels
         record: Record = {
             **{name: row[name] for name in ("path", "out", "id", "label", "split", "index")},
             "sha256_in": row["sha256"],
@@ -153,7 +148,7 @@ class ShardWork:
             "shape": list(before.pixels.shape),
             "bits": before.bits,
             **measure(before.pixels, saved),
-            "notes": self._notes(one),
+            "notes": self._notes(one, kind),
         }
         if extra:
             record["extra"] = extra
@@ -201,10 +196,10 @@ class ShardWork:
             return _failed(row, exc.what if isinstance(exc, NoliError) else str(error.why))
         raise error from exc
 
-    def _notes(self, one: Loaded) -> list[str]:
-        notes = list(one.picture.notes)
+    def _notes(self, one: Loaded, kind: str) -> list[str]:
+        kept = self.request.metadata == "keep"
+        notes = [*one.picture.notes, *(lost(one.picture, kind) if kept else ())]
         if one.picture.has_gps:
-            kept = self.request.metadata == "keep"
             notes.append("GPS position kept in the output" if kept else "GPS position removed")
         if self.request.undo_of is not None and one.row["made"]["sha256_out"] != one.row["sha256"]:
             notes.append("the file changed after it was protected")
