@@ -38,15 +38,23 @@ def test_the_demo_on_own_pictures(class_folders: Callable[..., Path], training: 
 def test_the_embedded_demo_says_where_the_report_is(
     training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def few(dest: Path) -> Path:
-        return photo_crops(dest, per_class_train=12, per_class_test=8)
+    def few(dest: Path, *, per_class_train: int = 0, equalised: bool = False) -> Path:
+        return photo_crops(dest, per_class_train=12, per_class_test=8, equalised=equalised)
 
     monkeypatch.setattr(_demo, "photo_crops", few)
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["demo", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr()
     assert str(tmp_path / "demo/report.html") in said.out
-    for word in ("original pictures", "as published", "default mode", "guessing", "90.2 %", "dB PSNR"):
+    for word in (
+        "original pictures",
+        "as published",
+        "default mode",
+        "guessing",
+        "90.2 %",
+        "without colour",
+        "dB PSNR",
+    ):
         assert word in said.out
     for step in range(1, 7):
         assert f"{step}/6" in said.err

@@ -56,6 +56,21 @@ def test_tree_sizes_and_modes(small: Path) -> None:
                 assert grey == (folder.name in GREY), file
 
 
+def test_equalised_crops_are_the_same_ones_without_colour_and_exposure(small: Path, tmp_path: Path) -> None:
+    plain = demo.photo_crops(tmp_path / "plain", **SMALL, equalised=True)
+    assert sorted(listing(plain)) == sorted(listing(small))
+    for file in plain.rglob("*.png"):
+        with Image.open(file) as crop, Image.open(small / file.relative_to(plain)) as original:
+            assert crop.mode == "L"
+            grey, source = np.asarray(crop), np.asarray(original.convert("L"))
+        order = np.argsort(source, axis=None, kind="stable")
+        assert (np.diff(grey.ravel()[order].astype(int)) >= 0).all(), "brighter stays brighter"
+        assert grey.min() < 20, file
+        assert grey.max() > 235, file
+    with pytest.raises(OutputExists):
+        demo.photo_crops(plain, **SMALL)
+
+
 def test_no_crop_is_flat_and_none_appears_twice(tmp_path: Path) -> None:
     # Black sky and the black frame of the retina would give identical crops without the check.
     root = demo.photo_crops(tmp_path / "set", per_class_train=60, per_class_test=20)

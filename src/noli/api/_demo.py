@@ -22,6 +22,7 @@ from noli.engine.undo import undo
 Say = Callable[[str], None]
 # Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.
 SMALL: Mapping[str, object] = {"max_items": 2240, "min_steps": 0, "epochs": 8, "partial": ()}
+EQUALISED_EACH = 160  # training crops a class: 2,240 in all
 ROW = "crop+flip"
 
 
@@ -39,6 +40,8 @@ class DemoResult:
         keyed: The same for the default mode, or None.
         brightened: The same for pictures that no filter touched and that were only divided by their
             largest value, as the published mode does at the end: the control.
+        equalised: The accuracies ``clean``, ``paper`` and ``keyed`` on the embedded pictures without their
+            colour and exposure; empty for pictures of your own.
         evidence: The full verification of the published mode.
         undo_psnr: Mean PSNR of the restored pictures in dB; None when all are identical.
         seconds: Duration.
@@ -53,6 +56,7 @@ class DemoResult:
     paper: float | None
     keyed: float | None
     brightened: float | None
+    equalised: Mapping[str, float | None]
     evidence: Evidence
     undo_psnr: float | None
     seconds: float
@@ -103,7 +107,11 @@ def demo(
     settings = dict(SMALL if data is None and config is None else config or {})
     evidence = verify(folder / "safe-paper", clean=pictures, progress=bar, config=settings)
     keyed = _accuracy(safe, pictures, evidence.config, bar)
-    control = _accuracy(safe, pictures, evidence.config, bar, brighten=True)
+    control = _accuracy(safe, pictures, evidence.config, bar, "brightened")
+    equalised = {}
+    if data is None:
+        tell("    and on the same photographs without colour and exposure")
+        equalised = _equalised(folder, key, evidence.config, workers, bar)
     tell("6/6 undo with the key")
     restored = undo(folder / "safe", folder / "back", key=key, workers=workers, progress=bar)
     return DemoResult(
@@ -115,6 +123,7 @@ def demo(
         paper=next((row.value for row in evidence.rows if row.name == ROW), None),
         keyed=keyed,
         brightened=control,
+        equalised=equalised,
         evidence=evidence,
         undo_psnr=restored.psnr_mean,
         seconds=round(time.monotonic() - begun, 1),
@@ -122,28 +131,42 @@ def demo(
     )
 
 
+def _equalised(
+    folder: Path, key: Key, config: Mapping[str, object], workers: int | None, bar: Progress
+) -> dict[str, float | None]:
+    """Protect and measure the embedded pictures without their colour and exposure."""
+    plain = photo_crops(folder / "photos-equalised", per_class_train=EQUALISED_EACH, equalised=True)
+    found = {}
+    for mode, name in (("paper", "safe-equalised-paper"), ("keyed", "safe-equalised")):
+        made = protect(plain, folder / name, key=key, mode=mode, workers=workers, progress=bar)
+        if mode == "paper":
+            found["clean"] = _accuracy(made, plain, config, bar, "clean")
+        found[mode] = _accuracy(made, plain, config, bar)
+    return found
+
+
 def _accuracy(
-    made: ProtectRun, clean: Path, config: Mapping[str, object], bar: Progress, *, brighten: bool = False
+    made: ProtectRun, clean: Path, config: Mapping[str, object], bar: Progress, on: str = "protected"
 ) -> float | None:
-    """Measure one training and remember it in the run folder; `brighten` replaces the data by the control."""
+    """Train once on the `protected`, `clean` or `brightened` pictures; remembered in the run folder."""
     from noli.methods.verify.config import Config
     from noli.methods.verify.learnability import measure_row
     from noli.methods.verify.load import load
     from noli.ops.filters import rescale_to_max
 
     cfg = Config.model_validate(dict(config))
-    name = hashlib.sha256(f"{cfg.model_dump_json()} {brighten}".encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"{cfg.model_dump_json()} {on}".encode()).hexdigest()[:12]
     file = made.artifact(f"demo-{name}.json")
     if file.is_file():
         return Row.model_validate_json(file.read_bytes()).value
     subject = load(made.output, str(clean), cfg)
     if len(subject.classes) < 2 or len(subject.test_y) == 0:
         return None
-    if brighten:
+    if on == "brightened":
         lifted = to_uint8(rescale_to_max(to_float(subject.clean_x)))
         subject = replace(subject, protected_x=lifted, protected_y=subject.clean_y, restored_x=None)
-    bar.start(1, "train, control" if brighten else "train, default mode")
-    row = measure_row(subject, cfg, ROW)
+    bar.start(1, f"train, {on}")
+    row = measure_row(subject, cfg, ROW, part="clean" if on == "clean" else "protected")
     bar.advance(1)
     bar.finish()
     atomic_write(file, row.model_dump_json(indent=1).encode())

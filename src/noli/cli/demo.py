@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from noli.api import DemoResult
 
 NOTE = (
-    "What these photographs show: the published mode works here mostly through its change of brightness "
-    "(see the control), which a trainer can undo. Class filters need pictures that are harder to tell apart: "
-    "on CIFAR-10 they do the work, and against ordinary training the default mode is as strong at far better "
-    "quality (README.md)."
+    "What these photographs show: in colour they can be told apart without any detail. Class filters, all "
+    "that the default mode changes, do little there, and the published mode works mostly through its change "
+    "of brightness (see the control), which a trainer can undo. Without colour and exposure only detail is "
+    "left, and the filters do the work. Your own pictures lie somewhere between: verify them."
 )
 
 
@@ -42,16 +42,26 @@ def demo(
 
 def _story(found: DemoResult) -> list[RenderableType]:
     accuracies = [
-        ("the original pictures", percent(found.clean)),
-        ("pictures protected as published (paper mode)", percent(found.paper)),
-        ("control: brightened as published, no filter", percent(found.brightened)),
-        ("pictures protected with the default mode (keyed)", percent(found.keyed)),
-        ("guessing", percent(found.chance)),
+        ("the original pictures", found.clean, "clean"),
+        ("protected as published (paper mode)", found.paper, "paper"),
+        ("control: brightened only, no filter", found.brightened, ""),
+        ("protected with the default mode (keyed)", found.keyed, "keyed"),
+        ("guessing", found.chance, ""),
+    ]
+    without = ["without colour"] * bool(found.equalised)
+    compared = [
+        (name, percent(value), *(percent(found.equalised[also]) if also else "" for _ in without))
+        for name, value, also in accuracies
     ]
     levels = [(verdict(at.verdict), at.level, at.worst, percent(at.value)) for at in found.evidence.levels]
     undo = "identical" if found.undo_psnr is None else f"{found.undo_psnr:.1f} dB PSNR to the originals"
     return [
-        console.table("A network trained on ...", ["", "recognises of new pictures"], accuracies, right=1),
+        console.table(
+            "How many new pictures does a network recognise that was trained on ...",
+            ["", "recognised", *without],
+            compared,
+            right=1 + len(without),
+        ),
         "",
         console.table(
             "Does the published mode protect, against ever more determined trainers?",

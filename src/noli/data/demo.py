@@ -9,6 +9,9 @@ The files are read from the installed package's ``data`` folder. `skimage.data` 
 its functions may download what they miss. All photographs lie inside the scikit-image 0.26 wheel; should
 another version lack some, the others are used. The grey ones are stored as RGB with three equal channels,
 so that every picture of the set has the same mode.
+
+Most of these photographs can be told apart by colour and brightness alone. The set therefore comes in a
+second form, ``equalised``: the same crops in grey with equal histograms, where only detail is left to learn.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from noli.core.errors import DataError, MissingPrerequisite, OutputExists, UsageError
 from noli.core.files import storage_error
@@ -54,7 +57,12 @@ def photo_folder() -> Path:
 
 
 def photo_crops(
-    dest: str | Path, *, size: int = 32, per_class_train: int = 400, per_class_test: int = 100
+    dest: str | Path,
+    *,
+    size: int = 32,
+    per_class_train: int = 400,
+    per_class_test: int = 100,
+    equalised: bool = False,
 ) -> Path:
     """Write the demo set as ``train/<class>/*.png`` and ``test/<class>/*.png``.
 
@@ -65,6 +73,7 @@ def photo_crops(
         size: Side of the crops in pixels, 8 to 96.
         per_class_train: Training crops per class, at least 1.
         per_class_test: Test crops per class, at least 1.
+        equalised: Take colour and exposure out: grey crops with equal histograms.
 
     Returns:
         The folder.
@@ -83,7 +92,7 @@ def photo_crops(
             fix=f"take a size from {SIZES[0]} to {SIZES[-1]} and at least one crop per class and split",
         )
     dest = Path(dest)
-    note = f"{NOTE}: {size} pixels, {per_class_train} + {per_class_test} of each\n"
+    note = f"{NOTE}: {size} pixels, {per_class_train} + {per_class_test} of each{', equalised' * equalised}\n"
     if _finished(dest, note):
         return dest
     folder = photo_folder()
@@ -96,7 +105,8 @@ def photo_crops(
         with TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}.") as beside:
             made, seen = Path(beside) / dest.name, set[bytes]()
             for photo in photos:
-                _cut_photo(photo, made, size, {"train": per_class_train, "test": per_class_test}, seen)
+                counts = {"train": per_class_train, "test": per_class_test}
+                _cut_photo(photo, made, size, counts, seen, equalised)
             (made / MARKER).write_text(note, encoding="utf-8")
             if dest.exists():
                 dest.rmdir()  # an empty folder the user made; not every system renames over it
@@ -121,7 +131,9 @@ def _finished(dest: Path, note: str) -> bool:
     )
 
 
-def _cut_photo(photo: Path, root: Path, size: int, counts: dict[str, int], seen: set[bytes]) -> None:
+def _cut_photo(
+    photo: Path, root: Path, size: int, counts: dict[str, int], seen: set[bytes], equalised: bool
+) -> None:
     """Write the crops of one photograph; `seen` holds digests of all crops so far."""
     with Image.open(photo) as opened:
         picture = opened.convert("RGB")
@@ -133,6 +145,8 @@ def _cut_photo(photo: Path, root: Path, size: int, counts: dict[str, int], seen:
         folder.mkdir(parents=True)
         for number in range(counts[split]):
             crop = _fresh_crop(picture, part, size, f"{photo.stem}/{split}/{number}", seen)
+            if equalised:
+                crop = ImageOps.equalize(crop.convert("L"))
             crop.save(folder / f"{number:04d}.png", format="PNG", compress_level=6)
 
 
