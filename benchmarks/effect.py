@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
     parser.add_argument("--only", choices=["main", "controls"], help="leave the controls out, or the rest")
+    parser.add_argument("--rows", nargs="+", help="only these rows")
     parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
     args = parser.parse_args()
     small = args.size == "subset"
@@ -69,6 +70,7 @@ def main() -> None:
 
     names = {"main": VARIANTS[:3], "controls": CONTROLS, None: VARIANTS}[args.only]
     jobs = [(s, n, r) for s in range(seeds) for n in names for r in rows if not (r.leaked and n not in MODES)]
+    jobs = [job for job in jobs if not args.rows or job[2].name in args.rows]
     # An unfinished table is of most use with its reference rows complete.
     jobs.sort(key=lambda job: (job[2].name != REFERENCE, job[1] in CONTROLS, job[0]))
     for seed, name, row in [] if args.summary else jobs[part::parts]:

@@ -8,7 +8,9 @@ Two modes. ``paper`` is the published maths: zero padding, division by the image
 ``keyed`` (default, ours) draws the same kind of filters but
 
 * puts the tap of 1 on the output pixel, so the image is not shifted, and divides by the filter's sum, so
-  exposure is kept (better PSNR for the same filters);
+  exposure is kept (better PSNR for the same filters); the dark edge that zero padding leaves stays, because
+  it is part of the effect: ``border="reflect"`` avoids it and protects less, above all against adversarial
+  training and JPEG (measured in benchmarks/leak_frontier.py);
 * adds keyed random taps per image (``jitter``), so that one leaked pair of a clean and a protected image
   does not give the class's other images away;
 * derives filters from the key and the class *name*, so that adding classes or images changes nothing else;
