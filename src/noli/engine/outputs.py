@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from noli.core.dataset import Source, content_id
-from noli.core.errors import NoliError
+from noli.core.errors import DataError, NoliError
 from noli.core.run import Record, Run, read_lines
 from noli.data.place import is_url, local_path
 from noli.data.writers import Writer
@@ -89,9 +89,15 @@ class Outputs:
         else:
             file = file / out.rpartition("#")[0] if file.is_dir() else file
             # Assembled after the records; the preview is what a session writes next.
-            written = _modified(self.run.artifact("preview.npz"))
-        return _modified(file) >= written and content_id(self.writer.read(out))[1] != record["sha256_out"]
+            preview = self.run.artifact("preview.npz")
+            written = preview.stat().st_mtime_ns if preview.exists() else 0
+        if not _modified(file, since=written):
+            return False
+        try:
+            return bool(content_id(self.writer.read(out))[1] != record["sha256_out"])
+        except DataError:
+            return self.writer.separate  # a row may still lie in a part, not in the file that was touched
 
 
-def _modified(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.exists() else 0
+def _modified(file: Path, since: int) -> bool:
+    return file.exists() and file.stat().st_mtime_ns >= since
