@@ -155,7 +155,8 @@ def _accuracy(
     from noli.ops.filters import rescale_to_max
 
     cfg = Config.model_validate(dict(config))
-    name = hashlib.sha256(f"{cfg.model_dump_json()} {on}".encode()).hexdigest()[:12]
+    data = made.manifest.output.hash if made.manifest.output else ""
+    name = hashlib.sha256(f"{cfg.model_dump_json()} {on} {data}".encode()).hexdigest()[:12]
     file = made.artifact(f"demo-{name}.json")
     if file.is_file():
         return Row.model_validate_json(file.read_bytes()).value

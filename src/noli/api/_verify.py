@@ -21,7 +21,8 @@ from noli.core.run import Run, dump_line, read_lines
 from noli.data.place import is_url
 from noli.engine.lock import locked
 from noli.engine.progress import Progress
-from noli.engine.request import run_folder
+from noli.engine.request import absolute, run_folder
+from noli.engine.undo import output_of
 
 if TYPE_CHECKING:
     from noli.methods.verify.battery import LearnabilityData
@@ -79,10 +80,15 @@ def verify(
     given = {"battery": battery, "claim": claim, "seeds": seeds, **(config or {}), **options}
     cfg: Any = option_parser.resolve(registry.get(METHOD), given)
     place, before = _subject(protected)
-    keys = _fresh_keys(keys, battery, before, place)
+    keys = _fresh_keys(keys, cfg.battery, before, place)
     beside = run_folder(place)
     folder = Path(run or beside.with_name(beside.name.removesuffix(".noli") + ".verify.noli"))
-    arguments = {"protected": place, "clean": str(clean), "config": cfg.model_dump(mode="json"), "keys": keys}
+    arguments = {
+        "protected": place,
+        "clean": absolute(clean),
+        "config": cfg.model_dump(mode="json"),
+        "keys": keys,
+    }
     bar = progress if progress is not None else Progress()
     try:
         subject = _read(place, str(clean), cfg, labels, before, bar)
@@ -90,6 +96,7 @@ def verify(
             record = _begin(folder, arguments)
             try:
                 evidence = _measure(record, subject, cfg, before, keys, bar)
+                _keep(record, evidence)
             except KeyboardInterrupt as stop:
                 fix = "give the same command again: finished trainings are kept"
                 record.fail(error := Interrupted("Stopped.", fix=fix))
@@ -97,7 +104,6 @@ def verify(
             except BaseException as error:
                 record.fail(error)
                 raise
-            _keep(record, evidence)
     finally:
         bar.finish()
     write_report(record)
@@ -187,7 +193,7 @@ def _subject(protected: str | Path) -> tuple[str, Run | None]:
         run = Run.open(place)
         if run.manifest.output is None:
             raise UsageError("This run made no data.", where=place, fix="name protected data")
-        place = run.manifest.output.uri
+        place = output_of(run)
     else:
         beside = run_folder(place)
         run = Run.open(beside) if Run.exists(beside) else None

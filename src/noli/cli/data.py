@@ -13,6 +13,7 @@ from noli.cli.shared import (
     Json,
     KeyFile,
     Labels,
+    OnError,
     OutDir,
     PassFile,
     Quiet,
@@ -44,6 +45,7 @@ def undo(
     json: Json = False,
     workers: Workers = None,
     run: RunDir = None,
+    on_error: OnError = "fail",
     quiet: Quiet = False,
 ) -> None:
     """Bring the originals back with the key, as far as the method allows."""
@@ -59,6 +61,7 @@ def undo(
         workers=workers,
         run=run,
         protected_run=protected_run,
+        on_error=on_error,
         progress=out.progress(),
     )
     results, folder = found.run.manifest.results, str(found.run.path)

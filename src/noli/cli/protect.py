@@ -17,6 +17,7 @@ from noli.cli.shared import (
     Config,
     Json,
     Labels,
+    OnError,
     OutDir,
     Quiet,
     RarePassFile,
@@ -38,7 +39,6 @@ Format = Annotated[Literal["png", "webp", "same"], Option(hidden=True, help=_FOR
 Metadata = Annotated[
     Literal["keep", "strip"], Option(hidden=True, help="EXIF, XMP and text of the pictures.")
 ]
-OnError = Annotated[Literal["fail", "skip"], Option(hidden=True, help="What to do with unreadable items.")]
 
 
 def protect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Option
@@ -34,6 +34,7 @@ Workers = Annotated[
 Labels = Annotated[
     str | None, Option(metavar="COLUMN", hidden=True, help="Column with the class, in tables.")
 ]
+OnError = Annotated[Literal["fail", "skip"], Option(hidden=True, help="What to do with unreadable items.")]
 Settings = Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=_SETTING_HELP)]
 Config = Annotated[
     Path | None, Option(metavar="FILE.yaml", hidden=True, help="Options of the method from a file.")

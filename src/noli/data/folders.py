@@ -20,7 +20,12 @@ from noli.data.place import Place, inside
 from noli.data.tables import CSV_PATHS, METADATA_PATHS, Row, Table, cell
 
 SPLIT_NAMES = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
-_READABLE = frozenset((*SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "DICOM", "BigTIFF"))
+# fmt: off
+_READABLE = frozenset([
+    *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "DICOM", "BigTIFF", "ZIP", "PDF",
+    "HEIC, AVIF or video",
+])
+# fmt: on
 
 
 def is_item(place: Place, name: str) -> bool:

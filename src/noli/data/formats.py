@@ -21,6 +21,10 @@ FOREIGN_SUFFIXES = frozenset([
     ".gif", ".apng", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".exr", ".hdr",
     ".ico", ".svg", ".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".pcx", ".cr2", ".cr3", ".nef", ".arw", ".dng",
     ".orf", ".rw2", ".raf", ".dcm",
+    # Whatever can hold pictures: an archive of the originals beside them would be published as well.
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".npy", ".npz", ".parquet", ".arrow",
+    ".feather", ".tfrecord", ".h5", ".hdf5", ".lmdb", ".mdb", ".pkl", ".pt", ".pdf", ".mp4", ".mov", ".avi",
+    ".mkv", ".webm",
 ])
 PLAIN_SUFFIXES = frozenset([
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".rst", ".xml", ".yaml", ".yml", ".html", ".toml",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
 from noli.data.folders import SPLIT_NAMES
+from noli.data.formats import FOREIGN_SUFFIXES, suffix_of
 from noli.data.place import Place
 from noli.data.tables import LABELS, TEXTS, first_of
 
@@ -132,7 +133,8 @@ class ParquetSource:
         """Yield the other files of the folder; a single file has none."""
         if not self.single:
             known = set(self.files)
-            yield from (name for name in self.place.walk() if name not in known)
+            others = (name for name in self.place.walk() if name not in known)
+            yield from (name for name in others if suffix_of(name) not in FOREIGN_SUFFIXES)
 
     def _locate(self, ref: Ref) -> tuple[str, int]:
         file, _, row = ref.path.rpartition("#")

@@ -7,6 +7,7 @@ import copy
 import datetime
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -18,12 +19,19 @@ from noli.core.files import storage_error
 # Systems keep small copies of pictures here; as companions they would publish them unprotected.
 _CACHES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"])
 _LISTED = 1000
+_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]*@", re.I)
+_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.I)
 
 
 def is_url(uri: str | Path) -> bool:
     """Tell whether a location needs fsspec (``file://`` does not)."""
     text = str(uri)
     return ("://" in text or "::" in text) and not text.startswith(("file://", "local://"))
+
+
+def clean_url(text: str) -> str:
+    """Return text with logins and query strings removed from the URLs in it."""
+    return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text))
 
 
 def local_path(uri: str | Path) -> Path:

@@ -40,7 +40,7 @@ def check_size(width: int, height: int, limit: int) -> None:
     """
     if width * height > limit:
         why = f"{width} x {height} pixels, limit {limit}"
-        fix = "resize it, or raise the limit if you trust the file"
+        fix = "make it smaller or cut it into parts, or --on-error skip"
         raise DataError("The image is larger than the limit.", why=why, fix=fix)
 
 

@@ -12,7 +12,7 @@ from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
 from noli.data.picture import MAX_PIXELS, FormatPolicy, Metadata
-from noli.data.place import is_url, local_path
+from noli.data.place import clean_url, is_url, local_path
 from noli.engine.progress import Progress
 
 ErrorPolicy = Literal["fail", "skip"]
@@ -119,8 +119,8 @@ def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
 
 
 def absolute(place: str | Path) -> str:
-    """Return a URL as it is, a local path in full."""
-    return str(place) if is_url(place) else str(local_path(place).resolve())
+    """Return a local path in full, and a URL without login and query: it goes into manifests."""
+    return clean_url(str(place)) if is_url(place) else str(local_path(place).resolve())
 
 
 def run_folder(output: str | Path) -> Path:

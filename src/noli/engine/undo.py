@@ -114,6 +114,14 @@ def undo(
     )
 
 
+def output_of(run: Run) -> str:
+    """Return where a run's output lies now: beside its folder if both were moved together."""
+    output, folder = run.manifest.output.uri if run.manifest.output else "", run.path.resolve()
+    if not is_url(output) and not Path(output).exists() and folder.suffix == ".noli":
+        return str(folder.with_suffix(""))
+    return output
+
+
 def find_run(run_or_output: str | Path) -> tuple[Run, str]:
     """Return the run of protected data and where that data lies.
 
@@ -123,10 +131,7 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
     place = str(run_or_output)
     if not is_url(place) and Run.exists(place):
         run = Run.open(place)
-        output = run.manifest.output.uri if run.manifest.output else ""
-        folder = Path(place).resolve()
-        if not is_url(output) and not Path(output).exists() and folder.suffix == ".noli":
-            output = str(folder.with_suffix(""))  # both were moved together
+        output = output_of(run)
     elif Run.exists(run_folder(place)):
         run, output = Run.open(run_folder(place)), place
     else:

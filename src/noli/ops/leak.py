@@ -23,6 +23,7 @@ DAMPINGS = (1e-3, 1e-2, 3e-2, 1e-1)
 # Images per class on which the thief tunes the damping: an upper bound for one who tunes blindly.
 _TUNING, _TUNING_NATIVE = 20, 3
 _CLIPPED = 254
+_FIT_PIXELS = 1 << 16  # as many pixels of an image as a fit of up to 81 taps looks at: 250 MB
 _BLOCK = 256
 
 Images8 = npt.NDArray[np.uint8]
@@ -64,9 +65,14 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
     h, w = x.shape[:2]
     margins = ((pad, pad), (pad, pad), (0, 0))
     grown = np.pad(x, margins) if border == "zero" else np.pad(x, margins, mode="reflect")
-    design = np.stack([grown[i : i + h, j : j + w].ravel() for i in range(k) for j in range(k)], axis=1)
-    target = protected.ravel() / 255.0
-    usable = protected.ravel() < _CLIPPED  # clipped pixels no longer obey the linear model
+    # A band across the middle of a large image says as much as all of it.
+    rows = min(h, max(1, _FIT_PIXELS // w))
+    top = (h - rows) // 2
+    shifts = [(top + i, j) for i in range(k) for j in range(k)]
+    design = np.stack([grown[i : i + rows, j : j + w].ravel() for i, j in shifts], axis=1)
+    band = protected[top : top + rows].ravel()
+    target = band / 255.0
+    usable = band < _CLIPPED  # clipped pixels no longer obey the linear model
     if usable.sum() > 4 * k * k:
         design, target = design[usable], target[usable]
     taps = np.linalg.solve(design.T @ design + 1e-6 * np.eye(k * k), design.T @ target)
@@ -160,7 +166,8 @@ def restore_native(
     """The attack at native resolution: filters are read off images before these are reduced.
 
     Every class's filter is learned from its first `pairs` items and inverted on all of the class, unless
-    that restores no tuning image better than doing nothing. Memory holds a few native images at a time.
+    that restores no tuning image better than doing nothing. Memory holds a few native images
+    at a time (about ten times a native image's pixels in float32).
 
     Args:
         clean: Reads the clean image of a row at native size, ``uint8 [H, W, C]``.

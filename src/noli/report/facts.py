@@ -14,8 +14,9 @@ from noli.core.errors import NoliError, RunError
 from noli.core.evidence import Evidence
 from noli.core.method import Card
 from noli.core.run import Run
+from noli.data.place import clean_url
 from noli.report.pictures import Strip, load_strips
-from noli.report.privacy import clean_url, evidence_without_names, item_name, redact, without_names
+from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
 from noli.report.words import TITLES, Banner, banner, count
 

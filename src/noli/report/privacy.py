@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noli.core.evidence import Evidence
+from noli.data.place import clean_url
 
 NOT_SHOWN = "not shown"
 WITHHELD = "withheld"
@@ -17,8 +18,6 @@ _SECRET = re.compile(
     r"secret|passphrase|password|passwd|token|credential|private|signature|access_?key|api_?key", re.I
 )
 _KEY_PLACE = re.compile(r"key|keys|key_?file|key_?path", re.I)
-_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]*@", re.I)
-_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.I)
 # What of a manifest tells about noli, the machine and amounts, never about the data.
 _OPEN = ("schema_version", "run_id", "created", "finished", "status", "verb", "method", "key", "model",
          "environment", "threads", "resources", "shards")  # fmt: skip
@@ -41,11 +40,6 @@ def redact(value: Any, name: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [redact(item, name) for item in value]
     return clean_url(value) if isinstance(value, str) else value
-
-
-def clean_url(text: str) -> str:
-    """Return text with logins and query strings removed from the URLs in it."""
-    return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text))
 
 
 def without_names(manifest: Mapping[str, Any]) -> dict[str, Any]:

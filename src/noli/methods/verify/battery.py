@@ -135,9 +135,7 @@ def table(cfg: Config) -> tuple[Measure, ...]:
             leaked=True,
         ),
         *(
-            Measure(
-                f"partial-{100 * s:.0f}", f"{100 * s:.0f} % of the images are protected", "context", share=s
-            )
+            Measure(f"partial-{100 * s:g}", f"{100 * s:g} % of the images are protected", "context", share=s)
             for s in cfg.shares
         ),
     )

@@ -232,7 +232,8 @@ def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> 
 
     ``supported``: every row's upper end stays at or below the bound. Requiring it of all rows is an
     intersection-union test, so no correction for their number is needed. ``not supported``: some row's
-    lower end lies above. Otherwise ``inconclusive``.
+    lower end lies above the bound that the upper end of the clean accuracy gives; it is not corrected for
+    the number of rows, and so errs towards withdrawing a claim. Otherwise ``inconclusive``.
     """
     allowed, refuted = bounds(clean, base, share)
     verdicts = []
@@ -260,7 +261,10 @@ def explain(levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: floa
         f"{_percent(at.bound)}; clean data teaches {_percent(clean.value)}, chance is {_percent(base)}."
     )
     if at.verdict == "inconclusive":
-        text += " The interval lies across the bound: use more held-out images or more seeds."
+        text += (
+            " With the uncertainty of both figures that is not clearly on one side of the bound: use more "
+            "held-out images or more seeds."
+        )
     if at.high < base:
         text += (
             " This is below chance by its whole interval: models learned something that misleads them on "

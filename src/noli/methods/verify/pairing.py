@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from noli.core.dataset import Ref
 
-TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev")
+TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib"))
 Pair = tuple[Ref, Ref]
 

@@ -116,14 +116,16 @@ class Runner:
     def __exit__(self, *_: object) -> None:
         import torch
 
-        for future, key in self._pending.items():
-            # What is finished survives an interruption, although nobody asked for it yet.
-            if future.done() and future.exception() is None:
-                self.cache[key] = future.result()
-        self.trainer.stopped.set()
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(self._threads)
+        try:
+            for future, key in self._pending.items():
+                # What is finished survives an interruption, although nobody asked for it yet.
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self.cache[key] = future.result()
+        finally:  # keeping them may fail, on a full disk
+            self.trainer.stopped.set()
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(self._threads)
 
     def row(self, measure: Measure, part: Part) -> Row:
         """Run or recall all seeds of a row and summarise them."""
