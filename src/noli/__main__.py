@@ -1,7 +1,18 @@
-"""``python -m noli`` is the command line."""
+"""``python -m noli`` and ``noli``: the command line."""
 
 import sys
 
-from noli.cli.main import main
 
-sys.exit(main())
+def run() -> int:
+    """Run one command; Ctrl-C is answered alike from the first import on."""
+    try:
+        from noli.cli.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        sys.stderr.write("noli: Interrupted.\n  do  give the same command again to resume\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

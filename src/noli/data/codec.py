@@ -183,7 +183,7 @@ def encode(picture: Picture, *, format: str, metadata: Metadata = "keep") -> byt
         UsageError: Unknown format; arrays are written as they are.
     """
     if metadata == "strip":
-        picture = _stripped(picture)
+        picture = stripped(picture)
     _check_fits(picture, format)
     if format == "PNG":
         if picture.alpha is not None and picture.channels == 1:
@@ -203,7 +203,8 @@ def lost(picture: Picture, format: str) -> tuple[str, ...]:  # noqa: A002
     return ()
 
 
-def _stripped(picture: Picture) -> Picture:
+def stripped(picture: Picture) -> Picture:
+    """Return a picture without its private metadata, turned upright because the orientation goes with it."""
     turn = exif.orientation(picture.exif)
     alpha = None if picture.alpha is None else exif.upright(picture.alpha, turn)
     colour = tuple(chunk for chunk in picture.chunks if chunk[0] in png.COLOUR)

@@ -15,7 +15,7 @@ from noli.core.files import write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
 from noli.data.sources import open_source
-from noli.engine.pictures import picture, places, small
+from noli.engine.pictures import places, small, upright
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import Spread
@@ -160,7 +160,7 @@ def _compare(left: Ref, right: Ref, before: Stored, after: Stored, ssim: bool) -
 
 
 def _pixels(source: Source, ref: Ref) -> Stored:
-    return picture(source.read(ref), ref.path).pixels
+    return upright(source.read(ref), ref.path)
 
 
 def _pair(first: Source, second: Source, found: Diff) -> list[tuple[Ref, Ref]]:

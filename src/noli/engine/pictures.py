@@ -15,6 +15,7 @@ from noli.core.errors import NoliError
 from noli.core.files import atomic_write
 from noli.core.images import Stored
 from noli.core.run import Run
+from noli.data import exif
 from noli.data.codec import decode, from_array
 from noli.data.picture import MAX_PIXELS, Picture
 from noli.data.writers import Content, Writer
@@ -30,6 +31,12 @@ def picture(content: Content, where: str, max_pixels: int = MAX_PIXELS) -> Pictu
     if isinstance(content, np.ndarray):
         return from_array(content, where=where)
     return decode(content, where=where, max_pixels=max_pixels)
+
+
+def upright(content: Content, where: str, max_pixels: int = MAX_PIXELS) -> Stored:
+    """Return the pixels as a viewer shows them: pictures that are compared may differ in orientation."""
+    found = picture(content, where, max_pixels)
+    return exif.upright(found.pixels, exif.orientation(found.exif))
 
 
 def small(pixels: Stored) -> Stored:
@@ -66,12 +73,12 @@ def save_preview(run: Run, source: Source, writer: Writer, count: int) -> None:
     names: list[str] = []
     for record in evenly(good, count, PREVIEWS):
         try:
-            before = picture(source.read(row_ref(record)), record["path"])
-            after = picture(writer.read(record["out"]), record["out"])
+            before = upright(source.read(row_ref(record)), record["path"])
+            after = upright(writer.read(record["out"]), record["out"])
         except (NoliError, OSError):
             continue
-        arrays[f"original_{len(names)}"] = small(before.pixels)
-        arrays[f"protected_{len(names)}"] = small(after.pixels)
+        arrays[f"original_{len(names)}"] = small(before)
+        arrays[f"protected_{len(names)}"] = small(after)
         names.append(record["path"].encode("utf-8", "replace").decode())
     buffer = io.BytesIO()
     np.savez(buffer, names=np.array(names, dtype=np.str_), **arrays)  # type: ignore[arg-type]

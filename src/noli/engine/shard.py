@@ -13,10 +13,11 @@ from noli.core.errors import DataError, MissingPrerequisite, NoliError, RunError
 from noli.core.files import storage_error
 from noli.core.images import Stored, check_images, to_float, to_uint8, to_uint16
 from noli.core.run import Record
-from noli.data.codec import encode, lost, output_format
+from noli.data import exif
+from noli.data.codec import encode, lost, output_format, stripped
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
-from noli.engine.pictures import measure, picture
+from noli.engine.pictures import measure, picture, upright
 from noli.engine.request import RunRequest, load_method
 from noli.engine.scanstage import row_item, row_ref
 
@@ -105,7 +106,11 @@ class ShardWork:
         if content_id(content)[1] != row["sha256"]:
             fix = "leave the input alone while a run works on it; the same command resumes"
             raise DataError("An item changed after the scan.", where=path, fix=fix, items=[path])
-        return Loaded(row, picture(content, path, self.request.max_pixels), row_item(row))
+        found = picture(content, path, self.request.max_pixels)
+        if self.request.metadata == "strip" and self.request.undo_of is None:
+            # Before the method sees it: an undo will find the pixels upright and no orientation.
+            found = stripped(found)
+        return Loaded(row, found, row_item(row))
 
     def transform(self, group: list[Loaded]) -> tuple[Stored, list[dict[str, float]]]:
         """Apply (or invert) the method on items of equal shape and depth.
@@ -153,7 +158,8 @@ class ShardWork:
         if extra:
             record["extra"] = extra
         if request.undo_of is not None:
-            record.update(self._against_original(row["made"], saved))
+            seen = exif.upright(saved, exif.orientation(before.exif))
+            record.update(self._against_original(row["made"], seen))
         return content, record
 
     def _groups(self, rows: Iterable[Record], done: dict[str, Record]) -> Iterator[list[Loaded]]:
@@ -213,7 +219,7 @@ class ShardWork:
             content = self.originals.read(row_ref(made))
             if content_id(content)[1] != made["sha256_in"]:
                 return {}
-            original = picture(content, made["path"], self.request.max_pixels).pixels
+            original = upright(content, made["path"], self.request.max_pixels)
         except (OSError, DataError, KeyError, IndexError):
             return {}
         if original.shape != restored.shape or original.dtype != restored.dtype:
