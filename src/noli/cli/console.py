@@ -25,11 +25,7 @@ _VERDICTS = {"supported": "bold green", "not supported": "bold red", "inconclusi
 _NOTICES = {
     "skipped": ("left out", "unreadable, listed in {run}/events.jsonl"),
     "removed_from_source": ("gone", "are no longer in the source; their copies in the output stay"),
-    "outputs_changed": (
-        "changed",
-        "files in the output are not as noli wrote them (named in {run}/events.jsonl) and stay; delete one, "
-        "and the same command makes it again",
-    ),
+    "outputs_changed": ("changed", "files in the output are not as noli wrote them; delete one to remake it"),
     "outputs_gone": ("lost", "files of the output are gone, and so are their originals"),
     "companions_kept": ("kept", "other files were changed in the output and stay as they are"),
     "protected_missing": ("missing", "protected files are gone and were left out"),
