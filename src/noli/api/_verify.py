@@ -22,6 +22,7 @@ from noli.data.place import is_url
 from noli.engine.lock import locked
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
+from noli.engine.results import stored_names
 from noli.engine.undo import output_of
 
 if TYPE_CHECKING:
@@ -138,9 +139,11 @@ def _read(
     digests: dict[str, str] = {}
     if before is not None:
         labels = labels or before.manifest.args_resolved.get("labels")
+        names = stored_names(before)
         for record in before.iter_records():
             if "error" not in record:
-                paths[record["out"]], digests[record["out"]] = record["path"], record["sha256_out"]
+                name = names[record["out"]]
+                paths[name], digests[name] = record["path"], record["sha256_out"]
     stored = open_source(place, labels=labels)
     subject = load(stored, clean, cfg, labels=labels, made=paths, progress=_stage(bar, "read"))
     return _compared(subject, stored, digests)

@@ -18,7 +18,7 @@ from noli.data.sources import open_source
 from noli.engine.pictures import places, small, upright
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
-from noli.engine.results import Spread
+from noli.engine.results import Spread, stored_names
 from noli.engine.sheet import Pair, contact_sheet
 from noli.ops import metrics
 
@@ -196,7 +196,8 @@ def _recorded(a: str, b: str) -> dict[str, str]:
     run = Run.open(folder)
     if run.manifest.args_resolved.get("source") != absolute(a):
         return {}
-    return {record["path"]: record["out"] for record in run.iter_records() if "error" not in record}
+    names = stored_names(run)
+    return {r["path"]: names[r["out"]] for r in run.iter_records() if "error" not in r}
 
 
 def _stem(path: str) -> str:

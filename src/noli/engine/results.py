@@ -88,6 +88,23 @@ class Tally:
         return found
 
 
+def stored_names(run: Run) -> dict[str, str]:
+    """Return how a finished output calls its items: out-path of the records -> path in the output.
+
+    Rows are recorded as they count in the source; the output counts only those it holds.
+    """
+    outs = [record["out"] for record in run.iter_records() if "error" not in record]
+    if run.manifest.output is None or run.manifest.output.layout not in ("npz", "parquet"):
+        return {out: out for out in outs}
+    tables: dict[str, list[int]] = {}
+    for out in outs:
+        table, _, row = out.rpartition("#")
+        tables.setdefault(table, []).append(int(row))
+    return {
+        f"{t}#{row}": f"{t}#{rank}" for t, rows in tables.items() for rank, row in enumerate(sorted(rows))
+    }
+
+
 def tally(run: Run) -> Tally:
     """Count all records of a run, one at a time."""
     found = Tally()
