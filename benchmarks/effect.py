@@ -81,9 +81,14 @@ def main() -> None:
         found = {name: summarised(name, rows, seeds, cells) for name in VARIANTS}
         for name in VARIANTS[1:]:
             found[name]["psnr"] = np.mean([psnr(x, variant(name, s, x, y)) for s in range(seeds)])
-        save(
-            f"effect_{args.size}", {"variants": found, "training_images": len(x), "test_images": len(test_x)}
-        )
+        clean = found["clean"]["rows"][REFERENCE]["low"]
+        body = {
+            "variants": found,
+            "bound": 1 / len(CLASSES) + cfg.bound * (clean - 1 / len(CLASSES)),
+            "training_images": len(x),
+            "test_images": len(test_x),
+        }
+        save(f"effect_{args.size}", body)
 
 
 def summarised(name: str, rows: list[Measure], seeds: int, cells: Cells) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class Key:
 
     __slots__ = ("_secret", "check_value", "created", "id", "label", "state")
 
-    def __init__(self, secret: SecretBytes, label: str = "", created: str = "", state: State = "active"):
+    def __init__(
+        self, secret: SecretBytes, label: str = "", created: str = "", state: State = "active"
+    ) -> None:
         # Masked before anything can fail: whatever was passed must not show up in a traceback.
         secret = secret if isinstance(secret, SecretBytes) else SecretBytes(secret)
         kind = type(secret.get_secret_value()).__name__

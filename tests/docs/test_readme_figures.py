@@ -1,0 +1,84 @@
+"""Every measured figure of the README stands in a committed result, which a benchmark writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def result(name: str) -> Any:
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+
+
+def percent(*shares: float) -> str:
+    return " · ".join(f"{100 * share:.1f}" for share in shares) + " %"
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return " ".join((ROOT / "README.md").read_text().replace("**", "").split())
+
+
+def test_the_table_over_keys(readme: str) -> None:
+    keys, frontier = result("keys"), result("leak_frontier")["rows"]
+    assert f"(clean: {percent(keys['clean'])})" in readme
+    names = {"published CUDA": "paper", "keyed, filters as drawn": "keyed unselected",
+             "keyed, filters selected (default)": "keyed selected"}  # fmt: skip
+    for row, name in names.items():
+        found = keys[name]
+        assert found["keys"] == 12
+        cells = f"| {row} | {percent(found['mean'])} | {percent(found['worst'])} | {found['psnr']:.1f} dB |"
+        assert cells in readme
+    for row, point in {"published CUDA": "paper", "(default)": "keyed, zero border, jitter 1"}.items():
+        line = readme.split(row)[1].split("|")
+        assert line[4].strip() == f"{frontier[point]['gain_1']:.1f} dB"
+
+
+def test_the_battery(readme: str) -> None:
+    body = result("effect_subset")
+    assert f"may reach {100 * body['bound']:.0f} %" in readme
+    table = body["variants"]
+    columns = [table[name]["rows"] for name in ("clean", "paper CUDA", "keyed CUDA")]
+    rows = {
+        "plain · crop and flip": ("plain", "crop+flip"),
+        "cutout and mixup · greyscale": ("cutout+mixup", "grayscale"),
+        "JPEG 75 · 30 · 10": ("jpeg-75", "jpeg-30", "jpeg-10"),
+        "adversarial training": ("adversarial",),
+        "RSK+FF · COIN": ("rsk+ff", "coin"),
+    }
+    for title, names in rows.items():
+        cells = [percent(*(column[name]["value"] for name in names)) for column in columns]
+        assert f"| {title} | {' | '.join(cells)} |" in readme
+        assert all(len(column[name]["values"]) == 3 for column in columns for name in names)
+    leaks = [percent(column["leak-1-pair"]["value"]) for column in columns[1:]]
+    assert f"per class | | {' | '.join(leaks)} |" in readme
+    noise, *single = (
+        percent(table[name]["rows"]["crop+flip"]["value"])
+        for name in ("random noise 8/255", "paper CUDA, one filter for all", "keyed CUDA, one filter for all")
+    )
+    assert f"crop and flip | (noise: {noise}) | {' | '.join(single)} |" in readme
+
+
+def test_the_frontier_in_words(readme: str) -> None:
+    rows = result("leak_frontier")["rows"]
+    default, bare = rows["keyed, zero border, jitter 1"], rows["keyed, zero border, jitter 0"]
+    reflect = rows["keyed, reflect border, jitter 1"]
+    columns = ("accuracy", "jpeg", "adversarial", "after_leak")
+    price = [100 * (reflect[column] - default[column]) for column in columns]
+    words = f"gains {reflect['psnr'] - default['psnr']:.1f} dB, and costs another {min(price):.0f} to"
+    assert f"{words} {max(price):.0f} points" in readme
+    figures = [f"{100 * bare[column]:.1f}" for column in columns[:3]]
+    words = "(crop and flip {}, JPEG 10 {}, adversarial {} %,".format(*figures)
+    assert f"{words} at {bare['psnr']:.1f} dB)" in readme
+    assert f"({bare['gain_1']:.1f} dB)" in readme
+    assert all(bare[column] < rows["paper"][column] for column in columns[:3])
+    table = result("effect_subset")["variants"]
+    crop = {name: table[name]["rows"]["crop+flip"]["value"] for name in table}
+    alone = [100 * (crop["clean"] - crop[name]) for name in crop if "one filter" in name]
+    assert f"filtering alone costs {np.min(alone):.0f} to {np.max(alone):.0f} points" in readme
