@@ -1,10 +1,12 @@
 """``python -m noli`` and ``noli``: the command line."""
 
+import signal
 import sys
 
 
 def run() -> int:
-    """Run one command; Ctrl-C is answered alike from the first import on."""
+    """Run one command; Ctrl-C and a request to terminate are answered alike from the first import on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         from noli.cli.main import main
 

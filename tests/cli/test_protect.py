@@ -367,11 +367,11 @@ def test_a_plan_warns_when_it_resumes_or_does_not_fit(
     ("count", "label", "says"),
     [
         ("skipped", "left out", "3 unreadable, listed in safe.noli/events.jsonl"),
-        ("removed_from_source", "gone", "3 are no longer in the source"),
-        ("outputs_changed", "changed", "3 files in the output are not as noli wrote them"),
-        ("outputs_gone", "lost", "3 files of the output are gone, and so are their originals"),
-        ("companions_kept", "kept", "3 other files were changed in the output and stay"),
-        ("protected_missing", "missing", "3 protected files are gone and were left out"),
+        ("removed_from_source", "gone", "3 no longer in the source"),
+        ("outputs_changed", "changed", "3 in the output, not as noli wrote it"),
+        ("outputs_gone", "lost", "3 gone from the output, and so is the original"),
+        ("companions_kept", "kept", "3 of the other files were changed in the output and stay"),
+        ("protected_missing", "missing", "3 gone from the protected data and left out"),
     ],
 )
 def test_what_a_run_found_is_said(count: str, label: str, says: str) -> None:
@@ -394,8 +394,8 @@ def test_changes_on_both_sides_are_shown(noli: Run, made: tuple[Path, Path], own
     Image.new("RGB", (16, 16), (3, 2, 1)).save(photos / "class-0/last.png")
     said = [line.split(maxsplit=1) for line in noli(*words).out.splitlines() if line.strip()]
     shown = dict(said)
-    assert shown["gone"].startswith("2 are no longer in the source")
-    assert shown["changed"].startswith("1 files in the output")
+    assert shown["gone"].startswith("2 no longer in the source")
+    assert shown["changed"].startswith("1 in the output")
     assert shown["lost"].startswith("1 files of the output are gone")
     assert shown["kept"].startswith("1 other files were changed")
     found = noli(*words, "--json").json["results"]
@@ -409,7 +409,7 @@ def test_undo_tells_what_was_missing(noli: Run, made: tuple[Path, Path], owner: 
     words = ("undo", safe, "--key", owner, "-j", 1)
     said = noli(*words, "-o", tmp_path / "back").out
     assert "59 pictures" in said
-    assert "1 protected files are gone and were left out" in said
+    assert "1 gone from the protected data and left out" in said
     document = noli(*words, "-o", tmp_path / "back2", "--json").json
     assert (document["items"], document["missing"], document["results"]["protected_missing"]) == (59, 1, 1)
 

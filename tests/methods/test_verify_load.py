@@ -50,7 +50,7 @@ def test_split_folders_are_read_as_stored(split_folders):
     assert np.array_equal(data.protected_x, frame(data.clean_x, data.clean_y))
     assert np.array_equal(data.clean_y, data.protected_y)
     assert np.bincount(data.test_y).tolist() == np.bincount(y[40:]).tolist()
-    assert data.restored_x is None
+    assert data.restored is None
     assert set(data.counts.values()) == {0.0}
     assert "split 'test'" in data.notes[0]
     assert calls[-1] == (100, 100, "images")
@@ -171,9 +171,11 @@ def test_larger_images_are_attacked_at_native_size(tmp_path):
     write(tmp_path / "clean", x, y)
     write(tmp_path / "safe", np.clip(filtered * 255 + 0.5, 0, 255).astype(np.uint8), y)
     data = load(tmp_path / "safe", tmp_path / "clean", CFG.model_copy(update={"size": 36}))
-    assert data.restored_x.shape == data.protected_x.shape == (16, 36, 36, 3)
+    assert data.restored is not None
+    restored = data.restored()
+    assert restored.shape == data.protected_x.shape == (16, 36, 36, 3)
     before = np.mean((data.protected_x.astype(float) - data.clean_x) ** 2)
-    after = np.mean((data.restored_x.astype(float) - data.clean_x) ** 2)
+    after = np.mean((restored.astype(float) - data.clean_x) ** 2)
     assert after < 0.5 * before
 
 

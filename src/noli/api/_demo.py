@@ -165,7 +165,7 @@ def _accuracy(
         return None
     if on == "brightened":
         lifted = to_uint8(rescale_to_max(to_float(subject.clean_x)))
-        subject = replace(subject, protected_x=lifted, protected_y=subject.clean_y, restored_x=None)
+        subject = replace(subject, protected_x=lifted, protected_y=subject.clean_y, restored=None)
     bar.start(1, f"train, {on}")
     row = measure_row(subject, cfg, ROW, part="clean" if on == "clean" else "protected")
     bar.advance(1)

@@ -53,7 +53,7 @@ def with_fresh_keys(
         place = f"fresh-key|{scope}|{number - 1}"
         if place not in cache:
             images = protect_arrays(spec, manifest, subject, Key.generate())
-            row = measure_row(replace(subject, protected_x=images, restored_x=None), cfg)
+            row = measure_row(replace(subject, protected_x=images, restored=None), cfg)
             cache[place] = row.model_dump(mode="json")
         row = Row.model_validate(cache[place])
         about = f"{row.about}; fresh key {number} instead of the owner's"

@@ -24,11 +24,11 @@ _VERDICTS = {"supported": "bold green", "not supported": "bold red", "inconclusi
 # Count in the results of a run -> label and meaning, shown where it is not zero.
 _NOTICES = {
     "skipped": ("left out", "unreadable, listed in {run}/events.jsonl"),
-    "removed_from_source": ("gone", "are no longer in the source; their copies in the output stay"),
-    "outputs_changed": ("changed", "files in the output are not as noli wrote them; delete one to remake it"),
-    "outputs_gone": ("lost", "files of the output are gone, and so are their originals"),
-    "companions_kept": ("kept", "other files were changed in the output and stay as they are"),
-    "protected_missing": ("missing", "protected files are gone and were left out"),
+    "removed_from_source": ("gone", "no longer in the source; copies in the output stay"),
+    "outputs_changed": ("changed", "in the output, not as noli wrote it; what you delete is made again"),
+    "outputs_gone": ("lost", "gone from the output, and so is the original"),
+    "companions_kept": ("kept", "of the other files were changed in the output and stay as they are"),
+    "protected_missing": ("missing", "gone from the protected data and left out"),
 }
 
 

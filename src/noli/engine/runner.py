@@ -279,7 +279,7 @@ def _same_job(run: Run, request: RunRequest) -> None:
             f"The run was begun with another value of `{name}`.",
             where=str(run.path),
             why=f"it was {old!r}, now it is {value!r}",
-            fix=f"use {name}={old!r} to continue it, or choose another output",
+            fix=f"use {name}={old!r} to continue it, or choose another output or run folder",
         )
 
 

@@ -38,8 +38,8 @@ class LearnabilityData:
         clean_y, protected_y: ``int64 [N]`` in ``0 .. K - 1``.
         test_x, test_y: Held-out clean images ``uint8 [M, S, S, C]`` and labels, disjoint from the above.
         classes: K class names.
-        restored_x: Protected images after the leaked-pairs attack at native resolution, or None to run the
-            attack on ``protected_x``.
+        restored: Makes the protected images as the leaked-pairs attack at native resolution leaves them;
+            called when a training needs them. None runs the attack on ``protected_x``.
         notes: What the reader must know about how the data was matched and sampled.
         counts: Numbers behind the notes.
         doubt: Why nothing may be concluded from this data, in a sentence; nothing is trained then.
@@ -55,7 +55,7 @@ class LearnabilityData:
     test_x: Images
     test_y: Labels
     classes: tuple[str, ...]
-    restored_x: Images | None = None
+    restored: Callable[[], Images] | None = None
     notes: tuple[str, ...] = ()
     counts: dict[str, float] = field(default_factory=dict)
     doubt: str = ""
@@ -184,7 +184,7 @@ class Trainer:
         self.subject, self.cfg = subject, cfg
         self.stopped = threading.Event()
         self._restoring = threading.Lock()
-        self._restored = subject.restored_x
+        self._restored: Images | None = None
         self._leak_gain: float | None = None
 
     def run(self, measure: Measure, part: Part, seed: int) -> dict[str, Any]:
@@ -235,6 +235,8 @@ class Trainer:
 
     def _restore(self) -> Images:
         with self._restoring:
+            if self._restored is None and self.subject.restored is not None:
+                self._restored = self.subject.restored()
             if self._restored is None:
                 s = self.subject
                 attack = leak_attack(s.clean_x, s.protected_x, s.protected_y, self.cfg.leak_pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -73,15 +74,14 @@ def load(
     classes = tuple(sorted({ref.label for ref in (*ours, *held) if ref.label is not None}))
     # A protected item without a label, or with a class name of its own, takes that of the original.
     protected_y = _labels([p if p.label in classes else c for c, p in train], classes)
-    restored = None
-    if native > side:
-        restored = restore_native(
-            lambda row: _decode(left.read(ours[row]), ours[row].path),
-            lambda row: _decode(right.read(theirs[row]), theirs[row].path),
-            protected_y,
-            cfg.leak_pairs,
-            lambda image: _square(_shrunk(image, cap), side, channels),
-        )
+    restored = partial(
+        restore_native,
+        lambda row: _decode(left.read(ours[row]), ours[row].path),
+        lambda row: _decode(right.read(theirs[row]), theirs[row].path),
+        protected_y,
+        cfg.leak_pairs,
+        lambda image: _square(_shrunk(image, cap), side, channels),
+    )
     return LearnabilityData(
         clean_x=clean_x,
         protected_x=protected_x,
@@ -90,7 +90,7 @@ def load(
         test_x=test_x,
         test_y=_labels(held, classes),
         classes=classes,
-        restored_x=restored,
+        restored=restored if native > side else None,
         notes=_notes(counts, split, cfg, f"{side} x {side}" if native > side else None),
         counts=counts,
     )

@@ -20,7 +20,10 @@ Result = dict[str, Any]
 Cache = MutableMapping[str, Result]
 # What changes the verdict but not a training must not throw finished trainings away.
 _VERDICT_ONLY = {
-    "claim", "bound", "seeds", "battery", "min_gain", "partial", "min_likeness", "max_relabelled"
+    "claim", "bound", "seeds", "battery", "min_gain", "partial", "min_likeness", "max_relabelled",
+    "confidence", "min_test", "min_per_class",
+    # Decide which images are used: these are part of the scope by their hashes.
+    "size", "max_items", "max_test", "holdout",
 }  # fmt: skip
 # More trainings at a time cost memory for little gain: the longest row decides by then.
 _MOST = 8
