@@ -396,8 +396,8 @@ def test_changes_on_both_sides_are_shown(noli: Run, made: tuple[Path, Path], own
     shown = dict(said)
     assert shown["gone"].startswith("2 no longer in the source")
     assert shown["changed"].startswith("1 in the output")
-    assert shown["lost"].startswith("1 files of the output are gone")
-    assert shown["kept"].startswith("1 other files were changed")
+    assert shown["lost"].startswith("1 gone from the output")
+    assert shown["kept"].startswith("1 of the other files were changed")
     found = noli(*words, "--json").json["results"]
     counts = ("removed_from_source", "outputs_changed", "outputs_gone", "companions_kept")
     assert [found[count] for count in counts] == [2, 1, 1, 1]

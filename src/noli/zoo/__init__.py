@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from noli.core.errors import UsageError
 from noli.core.model import Model
 from noli.zoo.base import Classifier, seeded
 from noli.zoo.resnet import resnet18
-from noli.zoo.small import resnet9, small
+from noli.zoo.small import TINY_WIDTHS, resnet9, small
 
 __all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network"]
 
-NETWORKS: Mapping[str, Callable[..., Classifier]] = {"small": small, "resnet9": resnet9, "resnet18": resnet18}
-# All three divide the side by 8.
+NETWORKS: Mapping[str, Callable[..., Classifier]] = {
+    "tiny": partial(small, widths=TINY_WIDTHS),
+    "small": small,
+    "resnet9": resnet9,
+    "resnet18": resnet18,
+}
+# All of them divide the side by 8.
 MIN_SIDE = 8
 # Mean and spread of natural photographs; fixed, so that a network never depends on the data it judges.
 MEAN, STD = 0.47, 0.25
@@ -50,7 +56,7 @@ def network(
     """Make an untrained Model; the weights depend on `seed` only and no global generator moves.
 
     Args:
-        arch: ``small`` (five layers), ``resnet9`` (about ten times its work) or ``resnet18`` (the network of
+        arch: ``small`` (five layers), ``tiny`` (half as wide: for processors without bf16), ``resnet9`` (about ten times its work) or ``resnet18`` (the network of
             most published figures).
         classes: Class names, or how many there are.
         channels: 1 or 3.

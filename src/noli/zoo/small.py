@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from noli.zoo.base import Classifier, conv_block
 
 SMALL_WIDTHS = (32, 64, 64, 128, 128)
+TINY_WIDTHS = (16, 32, 32, 64, 64)
 
 
 def small(classes: int, channels: int = 3, widths: Sequence[int] = SMALL_WIDTHS) -> Classifier:

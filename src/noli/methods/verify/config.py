@@ -50,7 +50,7 @@ class Config(MethodConfig):
     seeds: int | None = Field(None, ge=1)
     epochs: int = Field(8, ge=1)
     min_steps: int = Field(250, ge=0)
-    network: Literal["small", "resnet9", "resnet18"] = "small"
+    network: Literal["tiny", "small", "resnet9", "resnet18"] = "small"
     size: Literal["auto"] | Annotated[int, Field(ge=8, le=512)] = "auto"
     max_items: int | None = Field(None, ge=2)
     max_test: int = Field(5000, ge=1)
