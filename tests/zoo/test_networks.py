@@ -10,7 +10,7 @@ from noli.zoo.base import conv_block, seeded
 @pytest.mark.parametrize("arch", sorted(zoo.NETWORKS))
 @pytest.mark.parametrize(("channels", "size"), [(3, 8), (1, 17), (3, 32)])
 def test_every_network_maps_images_to_logits(arch, channels, size):
-    model = zoo.network(arch, 5, channels, size=size, **({"width": 8} if arch != "small" else {}))
+    model = zoo.network(arch, 5, channels, size=size, **({"width": 8} if arch.startswith("resnet") else {}))
     x = torch.rand(2, channels, size, size + 3, generator=torch.Generator().manual_seed(0))
     model.eval()
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_the_generator_comes_back_after_an_error():
 
 @pytest.mark.parametrize("arch", sorted(zoo.NETWORKS))
 def test_saved_models_come_back(arch, tmp_path):
-    model = zoo.network(arch, ("a", "b"), 1, **({"width": 8} if arch != "small" else {}))
+    model = zoo.network(arch, ("a", "b"), 1, **({"width": 8} if arch.startswith("resnet") else {}))
     model.save(tmp_path / "m")
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
     back = zoo.load(tmp_path / "m")

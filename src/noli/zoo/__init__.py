@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from noli.core.errors import UsageError
 from noli.core.model import Model
 from noli.zoo.base import Classifier, seeded
 from noli.zoo.resnet import resnet18
-from noli.zoo.small import TINY_WIDTHS, resnet9, small
+from noli.zoo.small import resnet9, small, tiny
 
 __all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network"]
 
 NETWORKS: Mapping[str, Callable[..., Classifier]] = {
-    "tiny": partial(small, widths=TINY_WIDTHS),
+    "tiny": tiny,
     "small": small,
     "resnet9": resnet9,
     "resnet18": resnet18,
@@ -56,8 +55,8 @@ def network(
     """Make an untrained Model; the weights depend on `seed` only and no global generator moves.
 
     Args:
-        arch: ``small`` (five layers), ``tiny`` (half as wide: for processors without bf16), ``resnet9`` (about ten times its work) or ``resnet18`` (the network of
-            most published figures).
+        arch: ``tiny`` or ``small`` (five layers), ``resnet9`` (about ten times the work of ``small``) or
+            ``resnet18`` (the network of most published figures).
         classes: Class names, or how many there are.
         channels: 1 or 3.
         size: Side of the images in pixels, at least 8.
