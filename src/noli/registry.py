@@ -40,6 +40,18 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.cuda",
         "Class-wise convolutions that a network learns instead of the pictures (CUDA)",
     ),
+    "protect/em": Entry(
+        "noli.methods.protect.em",
+        "Noise that leaves a network nothing to learn (EM)",
+    ),
+    "protect/rem": Entry(
+        "noli.methods.protect.rem",
+        "The same against adversarial training (REM); slow, the reference for SEM",
+    ),
+    "protect/sem": Entry(
+        "noli.methods.protect.sem",
+        "Noise that leaves even adversarial training little to learn (SEM)",
+    ),
     "verify/learnability": Entry(
         "noli.methods.verify.learnability",
         "Train fresh models on clean and protected data and compare what they learn",

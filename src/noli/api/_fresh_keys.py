@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from noli.core.evidence import Evidence, Row
 from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.manifest import Manifest
-from noli.core.method import DataSummary, Spec
+from noli.core.method import FOLDER, DataSummary, Spec
+from noli.data.study import ArrayStudy
 from noli.methods.verify.battery import Images, LearnabilityData
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import measure_row
@@ -82,13 +85,14 @@ def protect_arrays(spec: Spec, manifest: Manifest, subject: LearnabilityData, ke
     cfg = spec.config.model_validate(manifest.args_resolved["config"])
     x = subject.clean_x
     labels = [subject.classes[label] for label in subject.clean_y]
-    summary = DataSummary(len(x), tuple(sorted(set(labels))), {x.shape[1:]: len(x)})
-    state = method.prepare(summary, key, cfg, None)
+    named = zip([content_id(image) for image in x], labels, strict=True)
+    items = [Item(short, short, label, sha256=full) for (short, full), label in named]
     out = np.empty_like(x)
-    for start in range(0, len(x), _GROUP):
-        part = slice(start, start + _GROUP)
-        ids = [content_id(image) for image in x[part]]
-        named = zip(ids, labels[part], strict=True)
-        items = [Item(short, short, label, sha256=full) for (short, full), label in named]
-        out[part] = to_uint8(method.apply(state, to_float(x[part]), items, key, cfg))
+    with TemporaryDirectory() as folder:
+        study = ArrayStudy(items, list(x), Path(folder))
+        summary = DataSummary(len(x), tuple(sorted(set(labels))), {x.shape[1:]: len(x)}, study=study)
+        state = {**method.prepare(summary, key, cfg, None), FOLDER: folder}
+        for start in range(0, len(x), _GROUP):
+            part = slice(start, start + _GROUP)
+            out[part] = to_uint8(method.apply(state, to_float(x[part]), items[part], key, cfg))
     return out

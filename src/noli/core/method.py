@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from noli.core.dataset import Item
@@ -15,6 +18,8 @@ from noli.core.key import Key
 Family = Literal["protect", "mark", "lock", "attack", "unlearn", "harden", "generate", "evaluate", "verify"]
 Arrow = Literal["data->data", "model->model", "judge"]
 State = dict[str, Any]
+# Under this name the state that `apply` gets says where the files of `prepare` lie (never in the manifest).
+FOLDER = "folder"
 
 
 class MethodConfig(BaseModel):
@@ -52,10 +57,12 @@ class Spec:
         arrow: Kind of pure core.
         config: Config class; its fields are the CLI flags, the YAML and the manifest.
         card: Facts for `explain`, the docs and the report.
-        needs: Subset of ``{"key", "labels", "text"}``.
+        needs: Subset of ``{"key", "labels", "text", "color", "data"}``; with ``data``, `prepare` gets a
+            :class:`Study` and may keep files.
         reversible: Whether the module has ``invert``.
         options: Config fields shown as CLI options of their own (the rest through ``--set``).
         module: The module that holds the pure functions.
+        trial: Options under which the contract suite tries a method that is expensive by default.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Spec:
     reversible: bool = False
     options: tuple[str, ...] = ()
     module: str = ""
+    trial: Mapping[str, object] = field(default_factory=dict)
 
 
 class DataMethod(Protocol):
@@ -107,6 +115,24 @@ class DataMethod(Protocol):
         """Per-item numbers that ``invert`` needs and that are not secret (may be empty dicts)."""
 
 
+class Study(Protocol):
+    """The data set itself, for methods whose `prepare` learns from it."""
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """All usable items; those of an earlier run that is being extended come first."""
+
+    @property
+    def folder(self) -> Path:
+        """Where `prepare` keeps its files; they stay with the run, and nothing else lies there."""
+
+    def images(self, side: int) -> npt.NDArray[np.uint8]:
+        """Return all images, squeezed to squares: ``uint8 [N, side, side, C]``, C = 3 if any has colour."""
+
+    def tell(self, done: int, total: int, what: str) -> None:
+        """Report progress."""
+
+
 @dataclass(frozen=True)
 class DataSummary:
     """What the pre-flight scan learned about a data set.
@@ -115,10 +141,12 @@ class DataSummary:
         items: Number of usable items.
         classes: Class names in sorted order (empty without labels).
         shapes: ``(H, W, C)`` -> count for the most frequent shapes (at most 64 of them).
-        uri: Where the data lies; for methods whose `prepare` must read it again.
+        uri: Where the data lies.
+        study: The data itself, for methods that need it.
     """
 
     items: int
     classes: tuple[str, ...]
     shapes: dict[tuple[int, int, int], int]
     uri: str = ""
+    study: Study | None = field(default=None, compare=False, repr=False)

@@ -7,7 +7,8 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 from noli.core.dataset import Source
 from noli.core.environment import available_cores, peak_memory_mb
@@ -18,13 +19,15 @@ from noli.data.place import is_url, local_path
 from noli.data.sources import open_source
 from noli.data.writers import check_paths
 from noli.engine.catalog import Catalog
-from noli.engine.pictures import picture, places, small
-from noli.engine.request import RunRequest, load_method
+from noli.engine.pictures import evenly, picture, places, small
+from noli.engine.request import RunRequest
 from noli.engine.scanstage import Totals, make_row, scan_rows
 from noli.engine.shard import GROUP_PIXELS, ShardWork, blame
 from noli.engine.sheet import Pair, contact_sheet
+from noli.engine.study import located, prepare
 
 MEASURED_ITEMS = 3
+LEARNED_ITEMS = 64
 # float32 arrays of one group that live at once: input, output, two temporaries, plus stored copies.
 _COPIES = 6
 _BYTES_PER_PIXEL = 3 * 4
@@ -90,8 +93,8 @@ def dry_run(request: RunRequest) -> Plan:
         DataError: Broken items under ``on_error="fail"``, no usable item, or the method fails.
     """
     begun = time.perf_counter()
-    layout, totals, trials, seconds = _survey(request, MEASURED_ITEMS)
-    once = time.perf_counter() - begun - sum(seconds)
+    layout, totals, trials, seconds, prepared = _survey(request, MEASURED_ITEMS)
+    once = prepared if "data" in request.spec.needs else time.perf_counter() - begun - sum(seconds)
     shape = [trial.record["shape"] for trial in trials]
     share = totals.pixels / sum(height * width for height, width, _ in shape)
     at_once = min(request.at_once, available_cores())
@@ -126,29 +129,44 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
         OutputExists: The file exists.
         RunError: The file cannot be written.
     """
-    _, totals, trials, _ = _survey(request, n)
+    _, totals, trials, *_ = _survey(request, n)
     key = f" · key {request.key.id}" if request.key else ""
     note = f"{request.spec.name}{key} · {len(trials)} of {totals.items} items"
     write_new(Path(path), contact_sheet(trials, title=request.spec.card.title, note=note))
     return Path(path)
 
 
-def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[Pair], tuple[float, ...]]:
-    """Scan everything, prepare the method, try it on `n` evenly spaced items; write nothing."""
+class _Survey(NamedTuple):
+    """Layout, counts, tried items with their seconds, and seconds that the whole preparation takes."""
+
+    layout: str
+    totals: Totals
+    tried: list[Pair]
+    seconds: tuple[float, ...]
+    once: float
+
+
+def _survey(request: RunRequest, n: int) -> _Survey:
+    """Scan everything, prepare the method (on a sample if it learns), try it on `n` evenly spaced items."""
     if request.undo_of is not None:
         fix = "run the undo itself; it writes elsewhere"
         raise UsageError("Only an application can be tried out.", fix=fix)
     check_paths(request.source, request.output, owned=Run.exists(request.run_folder))
     source = open_source(request.source, labels=request.labels)
     totals = Totals()
-    rows = _sample(request, source, totals, n)
-    method = load_method(request.spec.module)
-    # Methods that need no key never look at this argument.
-    state = method.prepare(totals.summary(request.source), request.key, request.cfg, None)  # type: ignore[arg-type]
-    work = ShardWork(request, state, source)
-    _try(work, rows[0])  # the first item pays for lazy initialisation
-    pairs, seconds = zip(*(_try(work, row) for row in rows), strict=True)
-    return source.layout, totals, list(pairs), seconds
+    learns = "data" in request.spec.needs
+    rows = _sample(request, source, totals, max(n, LEARNED_ITEMS) if learns else n)
+    with TemporaryDirectory() as scratch:
+        begun = time.perf_counter()
+        state = prepare(request, source, totals, rows, Path(scratch))
+        once = time.perf_counter() - begun
+        work = ShardWork(request, located(state, request, Path(scratch)), source)
+        _try(work, rows[0])  # the first item pays for lazy initialisation
+        chosen = list(evenly(rows, len(rows), n))
+        pairs, seconds = zip(*(_try(work, row) for row in chosen), strict=True)
+    if learns:  # the whole of the data takes as many times longer as it is larger than the sample
+        once *= max(1.0, totals.items / len(rows))
+    return _Survey(source.layout, totals, list(pairs), seconds, once)
 
 
 def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list[Record]:

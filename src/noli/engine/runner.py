@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from noli.engine.lock import locked
 from noli.engine.outputs import Outputs
 from noli.engine.pictures import save_preview
 from noli.engine.pool import map_shards, threads_per_worker
-from noli.engine.request import RunRequest, absolute, load_method
+from noli.engine.request import RunRequest, absolute
 from noli.engine.results import tally
 from noli.engine.scanstage import SHARD_PIXELS, Noted, Totals, cut_shards, find_new
 from noli.engine.shard import ShardWork
+from noli.engine.study import located, prepare
 
 _ALWAYS_TOLD = ("removed_from_source", "outputs_changed", "outputs_gone")
 
@@ -112,7 +114,7 @@ class _Session:
             new = self._scan(totals, fresh)
             if run is not None and not new:
                 return run
-            state = self._state(totals)
+            state = self._state(totals, fresh)
             size, pixels = request.shard_size, SHARD_PIXELS
             if run is not None:
                 size, pixels = run.manifest.shard_size, run.manifest.shard_pixels
@@ -159,18 +161,13 @@ class _Session:
         for generation in self.run.manifest.generations if self.run is not None else ():
             yield from read_lines(self.folder / "artifacts" / generation.index)
 
-    def _state(self, totals: Totals) -> dict[str, Any]:
+    def _state(self, totals: Totals, fresh: Path) -> dict[str, Any]:
         request = self.request
         if request.undo_of is not None:
             return Run.open(request.undo_of).manifest.state or {}
         before = self.run.manifest.state if self.run is not None else None
-        # Methods that need no key never look at this argument.
-        return load_method(request.spec.module).prepare(
-            totals.summary(request.source),
-            request.key,  # type: ignore[arg-type]
-            request.cfg,
-            before,
-        )
+        rows = chain(self._known(), read_lines(fresh))
+        return prepare(request, self.source, totals, rows, self.folder, before)
 
     def _create(self, state: dict[str, Any], entered: Generation) -> Run:
         request, key = self.request, self.request.key
@@ -206,7 +203,8 @@ class _Session:
     def _process(self, run: Run, outputs: Outputs, todo: dict[int, int]) -> None:
         """Work on the shards in `todo`, given as number -> items."""
         request = self.request
-        work = ShardWork(request, run.manifest.state or {}, self.source, self.writer, self._originals())
+        state = located(run.manifest.state, request, request.undo_of or self.folder)
+        work = ShardWork(request, state, self.source, self.writer, self._originals())
         # Starting a process costs more than a small shard: never more of them than shards.
         workers = max(1, min(request.at_once, len(todo)))
         run.update(threads=threads_per_worker(workers))

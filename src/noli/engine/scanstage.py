@@ -12,7 +12,7 @@ from typing import Any
 from noli.core.dataset import Item, Ref, Source
 from noli.core.errors import DataError, OutputExists
 from noli.core.files import storage_error
-from noli.core.method import DataSummary
+from noli.core.method import DataSummary, Study
 from noli.core.run import Record, Run, dump_line, read_lines
 from noli.data.scan import ScanRow, scan, summarise
 from noli.data.writers import Writer
@@ -60,10 +60,10 @@ class Totals:
         if shape in self.shapes or len(self.shapes) < _COUNTED_SHAPES:
             self.shapes[shape] += 1
 
-    def summary(self, uri: str) -> DataSummary:
+    def summary(self, uri: str, study: Study | None = None) -> DataSummary:
         """Return what a method's `prepare` gets."""
         shapes = dict(self.shapes.most_common(_SHAPES))
-        return DataSummary(self.items, tuple(sorted(self.per_class)), shapes, uri)
+        return DataSummary(self.items, tuple(sorted(self.per_class)), shapes, uri, study)
 
 
 class Noted:

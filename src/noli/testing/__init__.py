@@ -15,8 +15,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, cast
 
@@ -25,9 +28,10 @@ import numpy as np
 from noli import options, registry
 from noli.core.dataset import Item
 from noli.core.errors import DataError, Interrupted
-from noli.core.images import Working, check_images, to_float, to_uint8
+from noli.core.images import Stored, Working, check_images, to_float, to_uint8
 from noli.core.key import Key
-from noli.core.method import DataSummary, MethodConfig, Spec
+from noli.core.method import FOLDER, DataSummary, MethodConfig, Spec
+from noli.data.study import ArrayStudy
 from noli.testing.fixtures import CLASSES, SHAPES, StopsAfter, global_state, pictures, tree, write_folder
 
 Check = Callable[[str, Path], None]
@@ -104,9 +108,8 @@ def keys_decide_the_bytes(name: str, folder: Path) -> None:
         _expect(not np.array_equal(first, other), "another key gives other bytes", name)
     text = json.dumps(kit.state, allow_nan=False)
     _expect(KEYS[0].export_secret().hex() not in text, "the state holds no secret", name)
-    again = Kit(name)
-    again.state = json.loads(text)
-    _expect(np.array_equal(first, to_uint8(again.apply(batch, items))), "the state survives JSON", name)
+    kit.state = json.loads(text)
+    _expect(np.array_equal(first, to_uint8(kit.apply(batch, items))), "the state survives JSON", name)
 
 
 def batches_do_not_matter(name: str, folder: Path) -> None:
@@ -125,7 +128,7 @@ def new_classes_change_nothing_old(name: str, folder: Path) -> None:
     kit = Kit(name)
     batch, items = pictures(6, (32, 32, 3))
     before = kit.apply(batch, items)
-    kit.state = kit.module.prepare(_summary(12, (*CLASSES, "eel")), kit.key, kit.cfg, kit.state)
+    kit.extend(*pictures(3, (32, 32, 3), first=6), "eel")
     _expect(np.array_equal(kit.apply(batch, items), before), "an extension keeps old bytes", name)
 
 
@@ -183,9 +186,11 @@ def undo_comes_closer_to_the_original(name: str, folder: Path) -> None:
     for shape in ((32, 32, 3), (17, 40, 3)):
         batch, items = pictures(6, shape)
         stored = to_uint8(kit.apply(batch, items))
-        extras = kit.module.extras(kit.state, batch, items, kit.key, kit.cfg)
+        extras: list[dict[str, float]] = [{} for _ in items]
+        if hasattr(kit.module, "extras"):
+            extras = kit.module.extras(kit.located, batch, items, kit.key, kit.cfg)
         json.dumps(extras, allow_nan=False)
-        back = kit.module.invert(kit.state, to_float(stored), items, kit.key, kit.cfg, extras)
+        back = kit.module.invert(kit.located, to_float(stored), items, kit.key, kit.cfg, extras)
         check_images(back, where="undone images")
         rows = list(zip(to_uint8(batch), stored, to_uint8(back), strict=True))
         before = float(np.mean([psnr(protected, original) for original, protected, _ in rows]))
@@ -219,17 +224,45 @@ class Kit:
     def __init__(self, name: str, key: Key = KEYS[0]) -> None:
         self.spec: Spec = registry.get(name)
         self.module: ModuleType = registry.module(name)
-        self.cfg = self.spec.config()
+        self.cfg = options.resolve(self.spec, dict(self.spec.trial))
         self.key = key
-        self.state: dict[str, Any] = self.module.prepare(_summary(6, CLASSES), key, self.cfg, None)
+        self.state: dict[str, Any] = {}
+        self._items: dict[str, tuple[Item, Stored]] = {}
+        self._scratch = TemporaryDirectory()
+        if "data" not in self.spec.needs:
+            self._prepare(CLASSES)
 
     def apply(self, batch: Working, items: list[Item]) -> Working:
-        """Return the transformed batch."""
-        return cast(Working, self.module.apply(self.state, batch, items, self.key, self.cfg))
+        """Return the transformed batch; a method that learns has learned from it, or does so first."""
+        if "data" in self.spec.needs and any(item.id not in self._items for item in items):
+            self._learn(batch, items)
+        return cast(Working, self.module.apply(self.located, batch, items, self.key, self.cfg))
 
+    def extend(self, batch: Working, items: list[Item], label: str) -> None:
+        """Add items, the last of them with a new class, as an extended run does."""
+        named = [*items[:-1], replace(items[-1], label=label)]
+        if "data" in self.spec.needs:
+            self._learn(batch, named)
+        else:
+            self._prepare((*CLASSES, label))
 
-def _summary(items: int, classes: tuple[str, ...]) -> DataSummary:
-    return DataSummary(items=items, classes=classes, shapes={(32, 32, 3): items})
+    def _learn(self, batch: Working, items: list[Item]) -> None:
+        self._items |= {item.id: (item, image) for item, image in zip(items, to_uint8(batch), strict=True)}
+        labels = (str(item.label) for item, _ in self._items.values())
+        self._prepare(tuple(sorted({*CLASSES, *labels})))
+
+    def _prepare(self, classes: tuple[str, ...]) -> None:
+        found = list(self._items.values())
+        folder = Path(self._scratch.name)
+        study = ArrayStudy([item for item, _ in found], [image for _, image in found], folder)
+        shapes = Counter(image.shape for _, image in found) or {(32, 32, 3): 6}
+        summary = DataSummary(len(found) or 6, classes, dict(shapes), study=study)
+        self.state = self.module.prepare(summary, self.key, self.cfg, self.state or None)
+
+    @property
+    def located(self) -> dict[str, Any]:
+        """The state as `apply` gets it."""
+        return {**self.state, FOLDER: self._scratch.name}
 
 
 def _run(name: str, source: Path, output: Path, **fields: Any) -> None:
@@ -237,7 +270,8 @@ def _run(name: str, source: Path, output: Path, **fields: Any) -> None:
     from noli.engine.runner import run_data
 
     spec = registry.get(name)
-    run_data(RunRequest(str(source), str(output), spec, spec.config(), KEYS[0], shard_size=2, **fields))
+    cfg = options.resolve(spec, dict(spec.trial))
+    run_data(RunRequest(str(source), str(output), spec, cfg, KEYS[0], shard_size=2, **fields))
 
 
 def _expect(kept: bool, promise: str, where: object) -> None:

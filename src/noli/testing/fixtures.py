@@ -18,9 +18,9 @@ SHAPES = ((32, 32, 3), (17, 40, 3), (33, 9, 1), (1, 1, 3), (2, 1, 1), (1, 64, 3)
 CLASSES = ("bird", "cat", "dog")
 
 
-def pictures(n: int, shape: tuple[int, int, int]) -> tuple[Working, list[Item]]:
+def pictures(n: int, shape: tuple[int, int, int], first: int = 0) -> tuple[Working, list[Item]]:
     """Return ``n`` working images with the smoothness of photographs, and their items."""
-    stored = np.stack([_pixels(i, shape) for i in range(n)])
+    stored = np.stack([_pixels(i, shape) for i in range(first, first + n)])
     digests = [hashlib.sha256(picture.tobytes() + bytes([i])).hexdigest() for i, picture in enumerate(stored)]
     items = [
         Item(digest[:20], f"{CLASSES[i % 3]}/{i}.png", CLASSES[i % 3], sha256=digest)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,10 @@ from noli.core.errors import DataError, RunError
 from noli.core.model import Model, keeping_modes
 from noli.train.hardware import fast_bf16, pick_device
 from noli.train.recipe import Recipe
+
+
+class StopTraining(Exception):
+    """Raised by a callback that wants the training to end early; :func:`fit` then returns as usual."""
 
 
 class Callback:
@@ -106,15 +112,16 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
     )
-    epochs = recipe.epochs_for(len(x))
-    total = epochs * recipe.batches_per_epoch(len(x))
+    epochs, total = recipe.epochs_for(len(x)), recipe.steps_for(len(x))
     losses: list[float] = []
     step, started = 0, time.perf_counter()
-    with keeping_modes(model), torch.enable_grad():
+    seen = 0
+    with keeping_modes(model), torch.enable_grad(), suppress(StopTraining):
         for epoch in range(epochs):
             model.train()
             summed = torch.zeros((), device=device)
-            for index in _batches(len(x), recipe, generator):
+            parts = list(islice(_batches(len(x), recipe, generator), total - step))
+            for index in parts:
                 # Indexing the stored layout and transposing afterwards yields channels-last for free.
                 batch = images[index].to(device).permute(0, 3, 1, 2).float().div_(255)
                 target = labels[index].to(device)
@@ -123,7 +130,8 @@ def fit(
                 loss = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16)
                 summed += loss * len(index)
                 step += 1
-            losses.append(summed.item() / len(x))
+                seen += len(index)
+            losses.append(summed.item() / sum(map(len, parts)))
             if not np.isfinite(losses[-1]):
                 fix = f"lower the learning rate (now {recipe.lr}) or set grad_clip"
                 raise RunError(
@@ -131,8 +139,10 @@ def fit(
                 )
             for callback in callbacks:
                 callback.on_epoch_end(model, epoch, losses[-1])
+            if step == total:
+                break
     seconds = time.perf_counter() - started
-    return FitResult(tuple(losses), step, seconds, epochs * len(x) / seconds, bf16, device.type)
+    return FitResult(tuple(losses), step, seconds, seen / seconds, bf16, device.type)
 
 
 def _step(

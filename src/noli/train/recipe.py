@@ -16,12 +16,14 @@ class Recipe(BaseModel):
     Attributes:
         epochs: Passes over the data.
         min_steps: Optimiser steps made at least; small data sets get more epochs to reach them.
+        max_steps: Optimiser steps made at most, in the middle of an epoch if need be; None for all epochs.
         batch: Largest number of images per step; batches are of equal size within one image.
         lr: Peak learning rate.
         momentum: Nesterov momentum; under ``onecycle`` it moves against the learning rate from
             ``momentum + 0.05`` down to ``momentum - 0.05`` and back.
         weight_decay: L2 penalty.
-        schedule: ``onecycle`` (cosine up, cosine down) or ``constant``.
+        schedule: ``onecycle`` (cosine up, cosine down), ``constant``, or ``step`` (a tenth after 40 % and
+            again after 80 % of the steps).
         warmup: Share of the steps in which the one-cycle rate rises.
         grad_clip: Largest gradient norm, or None.
         bf16: bf16 autocast; ``auto`` uses it where the hardware makes it fast.
@@ -34,11 +36,12 @@ class Recipe(BaseModel):
 
     epochs: int = Field(8, ge=1)
     min_steps: int = Field(0, ge=0)
+    max_steps: int | None = Field(None, ge=1)
     batch: int = Field(128, ge=2)
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=0.95)
     weight_decay: float = Field(5e-4, ge=0)
-    schedule: Literal["onecycle", "constant"] = "onecycle"
+    schedule: Literal["onecycle", "constant", "step"] = "onecycle"
     warmup: float = Field(0.25, gt=0, lt=1)
     grad_clip: float | None = Field(5.0, gt=0)
     bf16: Switch = "auto"
@@ -54,6 +57,11 @@ class Recipe(BaseModel):
         """Number of passes over `items` images: ``epochs``, or more to reach ``min_steps``."""
         return max(self.epochs, math.ceil(self.min_steps / self.batches_per_epoch(items)))
 
+    def steps_for(self, items: int) -> int:
+        """Number of optimiser steps of a training on `items` images."""
+        steps = self.epochs_for(items) * self.batches_per_epoch(items)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
     def rates(self, step: int, total: int) -> tuple[float, float]:
         """Return ``(learning rate, momentum)`` of one step.
 
@@ -61,8 +69,9 @@ class Recipe(BaseModel):
             step: 0 .. total - 1.
             total: Number of steps of the whole training.
         """
-        if self.schedule == "constant":
-            return self.lr, self.momentum
+        if self.schedule != "onecycle":
+            drops = int(step >= 0.4 * total) + int(step >= 0.8 * total) if self.schedule == "step" else 0
+            return self.lr * 0.1**drops, self.momentum
         start, end = self.lr / 25, self.lr / 250_000
         low, high = max(self.momentum - 0.05, 0.0), self.momentum + 0.05
         peak = max(self.warmup * total - 1, 1e-9)

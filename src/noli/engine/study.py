@@ -1,0 +1,113 @@
+"""A data set on disk, as methods that learn from the data see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from noli.core.dataset import Item, Source
+from noli.core.files import TEMP_SUFFIX, remove_quietly
+from noli.core.method import FOLDER, State
+from noli.core.run import Record
+from noli.data.study import square
+from noli.engine.request import RunRequest, load_method
+from noli.engine.scanstage import Totals, row_item
+from noli.engine.shard import ShardWork
+
+
+def prepare(
+    request: RunRequest,
+    source: Source,
+    totals: Totals,
+    rows: Iterable[Record],
+    folder: Path,
+    previous: State | None = None,
+) -> State:
+    """Let the method do its expensive part, on the data itself if it learns from it.
+
+    Args:
+        request: The job.
+        source: Where the items lie.
+        totals: What the scan counted.
+        rows: Index rows of all items, old ones first.
+        folder: Run folder.
+        previous: State of the run that is being extended.
+    """
+    learns = "data" in request.spec.needs
+    study = StoredStudy(ShardWork(request, {}, source), rows, files(folder)) if learns else None
+    try:
+        # Methods that need no key never look at this argument.
+        key: Any = request.key
+        method = load_method(request.spec.module)
+        return method.prepare(totals.summary(request.source, study), key, request.cfg, previous)
+    finally:
+        if study is not None:
+            study.close()
+
+
+def located(state: State | None, request: RunRequest, folder: Path) -> State:
+    """Return a state for `apply`: with the place of the method's files, where it keeps any."""
+    return {**(state or {}), **({FOLDER: str(files(folder))} if "data" in request.spec.needs else {})}
+
+
+def files(folder: Path) -> Path:
+    """Return where a run keeps the files of its method."""
+    return folder / "artifacts" / "method"
+
+
+class StoredStudy:
+    """A :class:`noli.core.method.Study` of the items of a run; squeezed images wait in a scratch file.
+
+    Args:
+        work: Reads items as the method will get them.
+        rows: Index rows, bad items among them.
+        folder: Where the method keeps files; made when missing.
+    """
+
+    def __init__(self, work: ShardWork, rows: Iterable[Record], folder: Path) -> None:
+        self.work = work
+        self.rows = [row for row in rows if "error" not in row]
+        self.items: list[Item] = [row_item(row) for row in self.rows]
+        self.folder = folder
+        self._scratch: list[Path] = []
+        self._stage = ""
+
+    def images(self, side: int) -> npt.NDArray[np.uint8]:
+        """Return all images as squares, in a file on disk: ``uint8 [N, side, side, C]``."""
+        channels = max((row["shape"][2] for row in self.rows), default=3)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"images-{side}{TEMP_SUFFIX}"
+        self._scratch.append(file)
+        shape = (len(self.rows), side, side, channels)
+        if not len(self.rows):
+            return np.zeros(shape, np.uint8)
+        out = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+        for place, row in enumerate(self.rows):
+            out[place] = square(self.work.load(row).picture.pixels, side, channels)
+            self.tell(place + 1, len(self.rows), "read")
+        return out
+
+    def tell(self, done: int, total: int, what: str) -> None:
+        """Show a stage of the preparation."""
+        bar = self.work.request.progress
+        if what != self._stage:
+            self._finish()
+            bar.start(total, what)
+            self._stage, self._told = what, 0
+        bar.advance(done - self._told)
+        self._told = done
+
+    def close(self) -> None:
+        """End the display and remove the scratch files."""
+        self._finish()
+        for file in self._scratch:
+            remove_quietly(file)
+
+    def _finish(self) -> None:
+        if self._stage:
+            self.work.request.progress.finish()
+        self._stage = ""

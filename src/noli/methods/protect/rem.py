@@ -1,0 +1,101 @@
+"""REM: robust error-minimising noise (Fu, He, Liu, Shen, Tao; ICLR 2022; arXiv 2203.14533).
+
+Noise that adversarial training fits as easily as plain training fits EM's: as SEM, but the noise is searched
+at points that a PGD adversary finds against the surrogate (10 x 5 x 10 surrogate passes per image and step
+where SEM takes 10 x 5). It is here as the reference that SEM is compared with.
+
+Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on squares of ``size`` pixels and
+stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
+
+Threat model: a trainer who trains from scratch on all protected images with your labels, by adversarial
+training up to ``radius`` included. It does not stop greyscale or JPEG training, a larger radius,
+purification, pre-trained weights, or anybody with clean originals beside protected ones. Where ours differs
+from the paper's settings: a small surrogate and 500 steps by default (the published ones take CPU months),
+seeds from the key, all images (no partial batch dropped) get their noise from the final surrogate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from noli.core.dataset import Item
+from noli.core.images import Working
+from noli.core.key import Key
+from noli.core.method import Card, DataSummary, Spec, State
+from noli.ops import noisestore
+from noli.train.lesson import RobustConfig
+
+
+class Config(RobustConfig):
+    """Options of REM; see :class:`noli.train.lesson.RobustConfig` for the paper's values."""
+
+
+SPEC = Spec(
+    name="protect/rem",
+    family="protect",
+    arrow="data->data",
+    config=Config,
+    needs=frozenset({"key", "labels", "data"}),
+    reversible=True,
+    options=("eps", "steps", "time", "network"),
+    module=__name__,
+    trial={"steps": 2, "noise_steps": 2, "samples": 2, "adversary_steps": 2, "network": "tiny", "size": 16},
+    card=Card(
+        title="REM: robust error-minimising noise",
+        paper="Fu, He, Liu, Shen, Tao. Robust Unlearnable Examples: Protecting Data Against Adversarial "
+        "Learning. ICLR 2022. arXiv 2203.14533",
+        stops=(
+            "Ordinary and adversarial training from scratch on the protected images with their true labels.",
+        ),
+        does_not_stop=(
+            "Training on greyscale or JPEG copies, and purification.",
+            "Adversarial training with a larger radius than the surrogate's, or in another norm.",
+            "A thief who learns the noise from clean originals beside protected ones.",
+            "Training with other labels, on unprotected copies, or from pre-trained weights.",
+        ),
+        bibtex="@inproceedings{fu2022robust, title={Robust Unlearnable Examples: Protecting Data Against "
+        "Adversarial Learning}, author={Fu, Shaopeng and He, Fengxiang and Liu, Yang and Shen, Li and Tao, "
+        "Dacheng}, booktitle={ICLR}, year={2022}}",
+    ),
+)
+
+
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Learn the noise; see :func:`noli.train.learned.prepare_noise` for state and errors."""
+    from noli.train.learned import prepare_noise
+    from noli.train.lesson import Lesson
+    from noli.train.minmin import robust
+    from noli.train.perturb import Adversary, Descent
+
+    adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
+
+    def learn(lesson: Lesson) -> dict[str, float]:
+        how = Descent(
+            cfg.eps,
+            cfg.eps / 5,
+            cfg.noise_steps,
+            samples=cfg.samples,
+            shift=lesson.x.shape[1] // 8,
+            perturb=adversary,
+        )
+        return robust(lesson, how, adversary, steps=cfg.steps, lr=cfg.lr, seconds=cfg.time)
+
+    return prepare_noise(summary, key, cfg, previous, learn, "protect/rem")
+
+
+def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
+    """Add the learned noise; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps)
+
+
+def invert(
+    state: State,
+    batch: Working,
+    items: Sequence[Item],
+    key: Key,
+    cfg: Config,
+    extras: Sequence[dict[str, Any]],
+) -> Working:
+    """Take the noise off again; pixels that were clipped come back within ``eps``."""
+    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps, -1.0)

@@ -1,0 +1,103 @@
+"""SEM: stable error-minimising noise (Liu, Xu, Chen, Sun; AAAI 2024; arXiv 2311.13091).
+
+Noise on which even an adversarially trained network learns nothing: a surrogate is hardened by PGD, step by
+step, on images that carry error-minimising noise. The noise itself is searched against *random* perturbations
+only (10 descent steps of eps/5 from a random start; 5 random crops and flips each, a uniform perturbation
+inside the surrogate's radius, gradient straight through). Afterwards every image gets its noise from the
+final surrogate, the last partial batch as well (the authors' script drops it).
+
+Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on squares of ``size`` pixels and
+stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
+
+Threat model: a trainer who trains from scratch on all protected images with your labels, by adversarial
+training up to ``radius`` included. It does not stop JPEG, purification, pre-trained weights, or anybody with
+clean originals beside protected ones. Where ours differs from the published settings: a small surrogate and
+500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds from the key, images in
+[0, 1] with the surrogate's own normalisation. A run that ``time`` stopped is not repeatable bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from noli.core.dataset import Item
+from noli.core.images import Working
+from noli.core.key import Key
+from noli.core.method import Card, DataSummary, Spec, State
+from noli.ops import noisestore
+from noli.train.lesson import RobustConfig
+
+
+class Config(RobustConfig):
+    """Options of SEM; see :class:`noli.train.lesson.RobustConfig` for the paper's values."""
+
+
+SPEC = Spec(
+    name="protect/sem",
+    family="protect",
+    arrow="data->data",
+    config=Config,
+    needs=frozenset({"key", "labels", "data"}),
+    reversible=True,
+    options=("eps", "steps", "time", "network"),
+    module=__name__,
+    trial={"steps": 2, "noise_steps": 2, "samples": 2, "adversary_steps": 2, "network": "tiny", "size": 16},
+    card=Card(
+        title="SEM: stable error-minimising noise",
+        paper="Liu, Xu, Chen, Sun. Stable Unlearnable Example: Enhancing the Robustness of Unlearnable "
+        "Examples via Stable Error-Minimizing Noise. AAAI 2024. arXiv 2311.13091",
+        stops=(
+            "Ordinary and adversarial training from scratch on the protected images with their true labels.",
+        ),
+        does_not_stop=(
+            "Training on JPEG copies, and purification by a generative model.",
+            "A thief who learns the noise from clean originals beside protected ones.",
+            "Adversarial training with a larger radius than the surrogate's.",
+            "Training with other labels, on unprotected copies, or from pre-trained weights.",
+        ),
+        bibtex="@inproceedings{liu2024stable, title={Stable Unlearnable Example: Enhancing the Robustness of "
+        "Unlearnable Examples via Stable Error-Minimizing Noise}, author={Liu, Yixin and Xu, Kaidi and Chen, "
+        "Xun and Sun, Lichao}, booktitle={AAAI}, year={2024}}",
+    ),
+)
+
+
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Learn the noise; see :func:`noli.train.learned.prepare_noise` for state and errors."""
+    from noli.train.learned import prepare_noise
+    from noli.train.lesson import Lesson
+    from noli.train.minmin import robust
+    from noli.train.perturb import Adversary, Descent, Uniform
+
+    adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
+
+    def learn(lesson: Lesson) -> dict[str, float]:
+        how = Descent(
+            cfg.eps,
+            cfg.eps / 5,
+            cfg.noise_steps,
+            samples=cfg.samples,
+            shift=lesson.x.shape[1] // 8,
+            perturb=Uniform(cfg.radius),
+        )
+        return robust(lesson, how, adversary, steps=cfg.steps, lr=cfg.lr, seconds=cfg.time)
+
+    return prepare_noise(summary, key, cfg, previous, learn, "protect/sem")
+
+
+def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
+    """Add the learned noise; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps)
+
+
+def invert(
+    state: State,
+    batch: Working,
+    items: Sequence[Item],
+    key: Key,
+    cfg: Config,
+    extras: Sequence[dict[str, Any]],
+) -> Working:
+    """Take the noise off again; pixels that were clipped come back within ``eps``."""
+    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps, -1.0)

@@ -1,0 +1,153 @@
+"""Learned noise on disk: one small picture of noise per item, in a memory-mapped file of signed bytes.
+
+A byte b stands for ``b / 127 * eps``. Noise is learned on squares and stretched over pictures of any size;
+stretching cannot exceed the bound, because bilinear values lie between their neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from noli.core.dataset import Item
+from noli.core.errors import DataError, RunError
+from noli.core.files import TEMP_SUFFIX, atomic_write, storage_error
+from noli.core.images import Working, check_images
+from noli.core.method import FOLDER, State
+
+LEVELS = 127
+Noise = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Noise of many items.
+
+    Attributes:
+        rows: Name -> row of the array; names are item ids, class names or patterns.
+        noise: ``int8 [N, S, S, C]``.
+    """
+
+    rows: dict[str, int]
+    noise: Noise
+
+
+def write(folder: Path, name: str, names: Sequence[str], noise: Noise) -> None:
+    """Write noise ``int8 [N, S, S, C]`` and the names of its rows; the names make it complete.
+
+    Raises:
+        RunError: The place cannot be written.
+    """
+    file = folder / f"{name}.npy"
+    temporary = file.with_name(f".{file.name}{TEMP_SUFFIX}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as handle:
+            np.save(handle, noise, allow_pickle=False)
+        temporary.replace(file)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise storage_error(exc, str(file)) from exc
+    atomic_write(folder / f"{name}.json", json.dumps(list(names)).encode())
+    read.cache_clear()  # a preparation that was killed and repeated writes the same names again
+
+
+@lru_cache(maxsize=16)
+def read(folder: str, name: str) -> Store:
+    """Open what :func:`write` wrote; the noise stays on disk.
+
+    Raises:
+        RunError: A file is missing or damaged.
+    """
+    try:
+        names = json.loads((Path(folder) / f"{name}.json").read_bytes())
+        noise = np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as exc:
+        fix = "put the run folder's artifacts back, or protect into a new output"
+        raise RunError("The learned noise cannot be read.", where=folder, why=str(exc), fix=fix) from exc
+    if noise.dtype != np.int8 or noise.ndim != 4 or len(names) != len(noise):
+        raise RunError("The learned noise is damaged.", where=f"{folder}/{name}.npy")
+    return Store({n: row for row, n in enumerate(names)}, noise)
+
+
+def lookup(folder: str, files: Sequence[str], names: Sequence[str], items: Sequence[Item]) -> Noise:
+    """Return the noise ``int8 [N, S, S, C]`` of the rows called `names`, one per item.
+
+    Raises:
+        DataError: No noise was learned for an item.
+    """
+    stores = [read(folder, file) for file in files]
+    found: list[Noise] = []
+    missing: list[str] = []
+    for name, item in zip(names, items, strict=True):
+        store = next((store for store in stores if name in store.rows), None)
+        if store is None:
+            missing.append(item.path)
+        else:
+            found.append(store.noise[store.rows[name]])
+    if missing:
+        raise DataError(
+            "No noise was learned for a picture.",
+            items=missing,
+            why="it was not part of the data when the method learned",
+            fix="give the same protect command again: new pictures get noise of their own",
+        )
+    return np.stack(found)
+
+
+def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) -> Working:
+    """Turn stored noise into working noise of a picture's size.
+
+    Args:
+        noise: ``int8 [N, S, S, C]``.
+        eps: Bound in [0, 1] units.
+        height: Height in pixels.
+        width: Width in pixels.
+        channels: 1 or 3; colour noise on a grey picture is averaged, grey noise on colour repeated.
+
+    Returns:
+        ``float32 [N, channels, height, width]`` in [-eps, eps].
+    """
+    values = noise.astype(np.float32) * np.float32(eps / LEVELS)
+    if values.shape[3] != channels:
+        values = values.mean(3, keepdims=True) if channels == 1 else np.repeat(values, channels, axis=3)
+    if values.shape[1:3] != (height, width):
+        size = (width, height)
+        resized = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in values]
+        values = np.stack(resized).reshape(len(values), height, width, channels)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def apply(
+    state: State, batch: Working, names: Sequence[str], items: Sequence[Item], eps: float, sign: float = 1.0
+) -> Working:
+    """Add the stored noise of some rows to working images and clip.
+
+    Args:
+        state: ``{"noise": names of files, "folder": where they lie}``.
+        batch: ``float32 [N, C, H, W]`` in [0, 1].
+        names: Row of every image, for example its item id or class name.
+        items: The N items, for error messages.
+        eps: Bound in [0, 1] units.
+        sign: -1 takes the noise off again; pixels that were clipped come back within `eps`.
+    """
+    check_images(batch)
+    if len(batch) == 0:
+        return batch
+    _, channels, height, width = batch.shape
+    noise = lookup(state[FOLDER], state["noise"], names, items)
+    out = batch + np.float32(sign) * stretched(noise, eps, height, width, channels)
+    return np.clip(out, 0.0, 1.0, out=out)
+
+
+def quantised(noise: npt.NDArray[np.float32], eps: float) -> Noise:
+    """Turn noise in [-eps, eps] into stored bytes, rounded."""
+    levels: Noise = np.rint(np.clip(noise / np.float32(eps), -1, 1) * LEVELS).astype(np.int8)
+    return levels

@@ -1,0 +1,111 @@
+"""The loops that learn noise: alternating (EM, SALM), and one step at a time (REM, SEM)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from noli.train.fit import fit
+from noli.train.lesson import Lesson, TimeBudget
+from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, search
+
+Mask = Callable[[Lesson, npt.NDArray[np.int64]], Tensor]
+
+
+def alternate(
+    lesson: Lesson, how: Descent, *, train_steps: int, rounds: int, stop: float, mask: Mask | None = None
+) -> dict[str, float]:
+    """Error-minimising noise (EM, arXiv 2101.04898): train the surrogate a little, sweep the noise, repeat.
+
+    Args:
+        lesson: What is learned from; its noise is filled.
+        how: One sweep's search; it starts from the present noise.
+        train_steps: Surrogate steps per round.
+        rounds: Rounds at most.
+        stop: Training error of the surrogate at which the noise is good enough.
+        mask: Gives, per round and batch, where noise may be.
+
+    Returns:
+        Rounds made and the training error reached.
+    """
+    done, error = 0, 1.0
+    while done < rounds and error > stop:
+        if not lesson.trained:
+            recipe = lesson.recipe(epochs=train_steps, max_steps=train_steps, schedule="constant")
+            fit(lesson.model, lesson.noisy(), lesson.y, recipe)
+        sweep(lesson, how, mask=mask)
+        done, error = done + 1, lesson.error()
+        lesson.tell(done, rounds, "noise")
+    return {"rounds": float(done), "error": error}
+
+
+def sweep(lesson: Lesson, how: Descent, *, fresh: bool = False, mask: Mask | None = None) -> None:
+    """Search noise for every item once; where rows are shared (class-wise), their mean over a batch is kept.
+
+    Args:
+        lesson: What is learned from.
+        how: The search.
+        fresh: Start from random noise instead of the present one.
+        mask: Where noise may be.
+    """
+    items = np.flatnonzero(lesson.open[lesson.rows])
+    shared = len(np.unique(lesson.rows)) < len(lesson.rows)
+    with lesson.autocast():
+        for part in lesson.parts(items):
+            x, y = lesson.images(part)
+            start = None if fresh else lesson.noise_of(part)
+            where = None if mask is None else mask(lesson, part)
+            noise = search(lesson.model, x, y, start, how, lesson.generator, where).float()
+            rows = lesson.rows[part]
+            if shared:
+                rows, place = np.unique(rows, return_inverse=True)
+                noise = torch.stack(
+                    [noise[torch.from_numpy(place == row)].mean(0) for row in range(len(rows))]
+                )
+            lesson.keep(rows, noise)
+
+
+def robust(
+    lesson: Lesson,
+    how: Descent,
+    adversary: Adversary | None,
+    *,
+    steps: int,
+    lr: float,
+    seconds: float | None,
+) -> dict[str, float]:
+    """REM and SEM: noise and a hardened surrogate step by step, then noise for every item from the last one.
+
+    The noise met during training starts at random each time, so none of it has to be kept. All items get
+    theirs from the final surrogate; the last, smaller batch as well.
+
+    Args:
+        lesson: What is learned from; its noise is filled.
+        how: The search.
+        adversary: What the surrogate is hardened against.
+        steps: Surrogate steps.
+        lr: Learning rate of the surrogate.
+        seconds: Wall time after which the surrogate is taken as it is; None for all steps.
+
+    Returns:
+        Surrogate steps made, surrogate passes per image visit, training error reached.
+    """
+    made = 0
+    if not lesson.trained:
+        batches = -(-len(lesson.x) // lesson.cfg.batch)
+        recipe = lesson.recipe(
+            epochs=-(-steps // batches), max_steps=steps, schedule="step", lr=lr, grad_clip=None
+        )
+        budget = TimeBudget(seconds, time.monotonic)
+        made = fit(
+            lesson.model, lesson.x, lesson.y, recipe, [budget, NoiseThenAdversary(how, adversary)]
+        ).steps
+    sweep(lesson, how, fresh=True)
+    inner = how.perturb.steps if isinstance(how.perturb, Adversary) else 0
+    passes = how.passes * (1 + inner) + (adversary.steps if adversary else 0) + 1
+    return {"steps": float(made), "passes_per_visit": float(passes), "error": lesson.error()}
