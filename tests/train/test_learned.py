@@ -1,0 +1,158 @@
+"""From a data set to noise: nobody is left out, additions leave the old alone, budgets end it."""
+
+import numpy as np
+import pytest
+import torch
+
+from noli.core.dataset import Item
+from noli.core.errors import DataError, UsageError
+from noli.core.method import DataSummary
+from noli.data.study import ArrayStudy
+from noli.methods.protect import em, sem
+from noli.ops.noisestore import read
+from noli.testing import KEYS
+from noli.train.fit import StopTraining
+from noli.train.lesson import TimeBudget
+
+QUICK = {"network": "tiny", "size": 16, "steps": 2}
+EM = em.Config(**QUICK, train_steps=2, rounds=2)
+SEM = sem.Config(**QUICK, noise_steps=1, samples=1, adversary_steps=1, batch=16)
+
+
+def some_study(folder, n, first=0, classes=("cat", "dog", "eel"), side=16, channels=3):
+    generator = np.random.default_rng(first)
+    pixels = [generator.integers(0, 256, (side, side, channels), np.uint8) for _ in range(n)]
+    items = [Item(f"{first + i:04d}", f"{first + i}.png", classes[i % len(classes)]) for i in range(n)]
+    return ArrayStudy(items, pixels, folder)
+
+
+def joined(*studies):
+    items = [item for study in studies for item in study.items]
+    return ArrayStudy(items, [image for study in studies for image in study.pixels], studies[0].folder)
+
+
+def prepared(method, cfg, study, key=KEYS[0], previous=None):
+    classes = tuple(sorted({item.label for item in study.items}))
+    summary = DataSummary(len(study.items), classes, {(16, 16, 3): len(study.items)}, study=study)
+    return method.prepare(summary, key, cfg, previous)
+
+
+def noise_of(state, folder):
+    stores = [read(str(folder), file) for file in state["noise"]]
+    return {name: store.noise[row].copy() for store in stores for name, row in store.rows.items()}
+
+
+@pytest.mark.parametrize(("method", "cfg"), [(em, EM), (sem, SEM)], ids=["em", "sem"])
+@pytest.mark.parametrize("n", [3, 33])
+def test_every_image_gets_noise_also_in_the_last_partial_batch(method, cfg, n, tmp_path):
+    state = prepared(method, cfg.model_copy(update={"batch": 16}), some_study(tmp_path, n))
+    noise = noise_of(state, tmp_path)
+    assert len(noise) == n
+    assert all(np.abs(one).max() > 20 for one in noise.values())
+    assert state["reached"][0]["items"] == n
+
+
+@pytest.mark.parametrize(("method", "cfg"), [(em, EM), (sem, SEM)], ids=["em", "sem"])
+def test_new_images_of_known_classes_need_only_the_saved_surrogate(method, cfg, tmp_path):
+    old = some_study(tmp_path, 9)
+    first = prepared(method, cfg, old)
+    before = noise_of(first, tmp_path)
+    grown = prepared(method, cfg, joined(old, some_study(tmp_path, 4, first=100)), previous=first)
+    after = noise_of(grown, tmp_path)
+    assert set(after) == {f"{i:04d}" for i in (*range(9), *range(100, 104))}
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert (grown["surrogate"], grown["weights"]) == (first["surrogate"], first["weights"])
+    assert all(np.abs(after[name]).max() > 0 for name in after)
+    assert prepared(method, cfg, joined(old, some_study(tmp_path, 4, first=100)), previous=grown) == grown
+
+
+def test_a_new_class_gets_a_new_surrogate_and_leaves_the_old_noise(tmp_path):
+    old = some_study(tmp_path, 9)
+    first = prepared(em, EM, old)
+    before = noise_of(first, tmp_path)
+    grown = prepared(em, EM, joined(old, some_study(tmp_path, 4, 100, ("yak",))), previous=first)
+    after = noise_of(grown, tmp_path)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert grown["classes"] == ["cat", "dog", "eel", "yak"]
+    assert grown["surrogate"] != first["surrogate"]
+    assert (tmp_path / first["surrogate"]).exists()
+
+
+def test_colour_after_grey(tmp_path):
+    old = some_study(tmp_path, 6, channels=1)
+    first = prepared(em, EM, old)
+    grown = prepared(em, EM, joined(old, some_study(tmp_path, 3, first=50)), previous=first)
+    shapes = [read(str(tmp_path), file).noise.shape[3] for file in grown["noise"]]
+    assert shapes == [1, 3]
+
+
+def test_class_wise_noise_is_one_picture_a_class(tmp_path):
+    cfg = em.Config(**QUICK | {"steps": 1}, noise="class", train_steps=2, rounds=3, batch=8)
+    state = prepared(em, cfg, some_study(tmp_path, 21))
+    noise = noise_of(state, tmp_path)
+    assert set(noise) == {"cat", "dog", "eel"}
+    assert all(np.abs(one).max() > 5 for one in noise.values())
+    again = prepared(em, cfg, joined(some_study(tmp_path, 21), some_study(tmp_path, 3, 50)), previous=state)
+    assert again == state
+
+
+def test_the_search_lowers_the_training_error(tmp_path):
+    cfg = em.Config(**QUICK | {"steps": 20}, train_steps=10, rounds=15, stop=0.05, batch=30)
+    state = prepared(em, cfg, some_study(tmp_path, 60))
+    reached = state["reached"][0]
+    assert reached["error"] <= 0.05
+    assert 1 <= reached["rounds"] < 15
+
+
+def test_the_key_decides_and_nothing_global_does(tmp_path):
+    made = []
+    for number, key in enumerate((KEYS[0], KEYS[0], KEYS[1])):
+        torch.manual_seed(number)
+        folder = tmp_path / str(number)
+        made.append(noise_of(prepared(em, EM, some_study(folder, 6), key), folder))
+    assert all(np.array_equal(made[0][name], made[1][name]) for name in made[0])
+    assert any(not np.array_equal(made[0][name], made[2][name]) for name in made[0])
+
+
+def test_steps_that_were_made_are_told(tmp_path):
+    state = prepared(sem, SEM.model_copy(update={"steps": 5}), some_study(tmp_path, 33))
+    reached = state["reached"][0]
+    assert reached["steps"] == 5
+    assert reached["passes_per_visit"] == 1 * 1 + 1 + 1
+
+
+def test_a_spent_budget_ends_the_training_and_every_image_still_gets_noise(tmp_path):
+    cfg = SEM.model_copy(update={"steps": 10_000, "time": 1e-9})
+    state = prepared(sem, cfg, some_study(tmp_path, 20))
+    assert state["reached"][0]["steps"] == 0
+    assert all(np.abs(one).max() > 0 for one in noise_of(state, tmp_path).values())
+
+
+def test_the_budget_looks_at_the_clock():
+    now = [0.0]
+    budget = TimeBudget(10.0, lambda: now[0])
+    x = torch.zeros(1, 3, 8, 8)
+    assert budget.prepare_batch(x, x, torch.Generator())[0] is x
+    now[0] = 10.0
+    with pytest.raises(StopTraining):
+        budget.prepare_batch(x, x, torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5m", 90), (7, 7)]
+)
+def test_budgets_are_typed_as_people_do(typed, seconds):
+    assert sem.Config(time=typed).time == seconds
+
+
+def test_data_that_no_surrogate_can_learn_is_refused(tmp_path):
+    study = some_study(tmp_path, 4)
+    with pytest.raises(DataError, match="two classes"):
+        prepared(em, EM, some_study(tmp_path, 4, classes=("cat",)))
+    unlabelled = ArrayStudy([Item("9", "9.png"), *study.items], [study.pixels[0], *study.pixels], tmp_path)
+    summary = DataSummary(5, ("cat", "dog", "eel"), {(16, 16, 3): 5}, study=unlabelled)
+    with pytest.raises(DataError, match="a class for every picture") as caught:
+        em.prepare(summary, KEYS[0], EM)
+    assert caught.value.items == ("9.png",)
+    with pytest.raises(UsageError, match="learns from the data"):
+        em.prepare(DataSummary(4, ("a", "b"), {}), KEYS[0], EM)
