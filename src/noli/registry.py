@@ -52,6 +52,14 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.sem",
         "Noise that leaves even adversarial training little to learn (SEM)",
     ),
+    "protect/salm": Entry(
+        "noli.methods.protect.salm",
+        "Such noise only where it matters, for medical images (SALM, reconstruction)",
+    ),
+    "protect/tap": Entry(
+        "noli.methods.protect.tap",
+        "Pictures that a network takes for the next class (TAP)",
+    ),
     "verify/learnability": Entry(
         "noli.methods.verify.learnability",
         "Train fresh models on clean and protected data and compare what they learn",

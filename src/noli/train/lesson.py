@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,10 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
+from noli.core.dataset import Item
 from noli.core.method import MethodConfig
 from noli.core.model import Model
+from noli.data.regions import read as read_regions
 from noli.ops.noisestore import LEVELS, Noise, quantised
 from noli.train.fit import Callback, StopTraining
 from noli.train.hardware import fast_bf16
@@ -77,6 +79,7 @@ class Lesson:
         cfg: The method's configuration.
         generator: Seeded by the key.
         tell: Progress, ``(done, total, what)``.
+        items: What the images are.
     """
 
     model: Model
@@ -89,6 +92,11 @@ class Lesson:
     cfg: Any
     generator: torch.Generator
     tell: Callable[[int, int, str], None]
+    items: Sequence[Item] = ()
+
+    def regions(self, folder: str) -> npt.NDArray[np.bool_]:
+        """Read the owner's regions of interest, ``bool [N, S, S]``; see :func:`noli.data.regions.read`."""
+        return read_regions(folder, self.items, self.x.shape[1])
 
     def images(self, part: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return working images and labels of some items, on the surrogate's device."""

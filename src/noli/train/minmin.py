@@ -14,7 +14,8 @@ from noli.train.fit import fit
 from noli.train.lesson import Lesson, TimeBudget
 from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, search
 
-Mask = Callable[[Lesson, npt.NDArray[np.int64]], Tensor]
+# Lesson, items, round -> where their noise may be.
+Mask = Callable[[Lesson, npt.NDArray[np.int64], int], Tensor]
 
 
 def alternate(
@@ -28,7 +29,7 @@ def alternate(
         train_steps: Surrogate steps per round.
         rounds: Rounds at most.
         stop: Training error of the surrogate at which the noise is good enough.
-        mask: Gives, per round and batch, where noise may be.
+        mask: Gives, per batch and round, where noise may be.
 
     Returns:
         Rounds made and the training error reached.
@@ -38,13 +39,15 @@ def alternate(
         if not lesson.trained:
             recipe = lesson.recipe(epochs=train_steps, max_steps=train_steps, schedule="constant")
             fit(lesson.model, lesson.noisy(), lesson.y, recipe)
-        sweep(lesson, how, mask=mask)
+        sweep(lesson, how, mask=mask, number=done)
         done, error = done + 1, lesson.error()
         lesson.tell(done, rounds, "noise")
     return {"rounds": float(done), "error": error}
 
 
-def sweep(lesson: Lesson, how: Descent, *, fresh: bool = False, mask: Mask | None = None) -> None:
+def sweep(
+    lesson: Lesson, how: Descent, *, fresh: bool = False, mask: Mask | None = None, number: int = 0
+) -> None:
     """Search noise for every item once; where rows are shared (class-wise), their mean over a batch is kept.
 
     Args:
@@ -52,6 +55,7 @@ def sweep(lesson: Lesson, how: Descent, *, fresh: bool = False, mask: Mask | Non
         how: The search.
         fresh: Start from random noise instead of the present one.
         mask: Where noise may be.
+        number: Round, for the mask.
     """
     items = np.flatnonzero(lesson.open[lesson.rows])
     shared = len(np.unique(lesson.rows)) < len(lesson.rows)
@@ -59,7 +63,7 @@ def sweep(lesson: Lesson, how: Descent, *, fresh: bool = False, mask: Mask | Non
         for part in lesson.parts(items):
             x, y = lesson.images(part)
             start = None if fresh else lesson.noise_of(part)
-            where = None if mask is None else mask(lesson, part)
+            where = None if mask is None else mask(lesson, part, number)
             noise = search(lesson.model, x, y, start, how, lesson.generator, where).float()
             rows = lesson.rows[part]
             if shared:
