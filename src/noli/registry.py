@@ -44,6 +44,10 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.em",
         "Noise that leaves a network nothing to learn (EM)",
     ),
+    "protect/ops": Entry(
+        "noli.methods.protect.ops",
+        "One pixel per class that a network learns instead of the pictures (OPS)",
+    ),
     "protect/rem": Entry(
         "noli.methods.protect.rem",
         "The same against adversarial training (REM); slow, the reference for SEM",
