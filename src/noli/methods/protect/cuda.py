@@ -28,35 +28,27 @@ are rounded to 8 bits (not truncated), and randomness comes from a 256-bit key i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from noli.core.dataset import HOW_TO_LABEL, Item
-from noli.core.errors import DataError
+from noli.core.dataset import Item
 from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
-from noli.ops.filters import (
-    Anchors,
-    Border,
-    Kernel,
-    filter_batch,
-    image_peaks,
-    invert_batch,
-    rescale_to_max,
+from noli.ops.classfilters import (
+    ItemFilters,
+    choose_draws,
+    class_filter,
+    class_numbers,
+    kernel_for,
+    keyed_filters,
 )
-from noli.ops.spectra import Vectors, attraction_entropy, nearest_distance, signature
+from noli.ops.filters import Border, image_peaks, invert_batch, rescale_to_max
 
-LARGE_SIDE = 128
-_ATTEMPTS = 32
-_BLUR_POWER = math.log(5, 3)
+__all__ = ["SPEC", "Config", "apply", "class_filter", "extras", "invert", "item_filters", "prepare"]
 
 
 class Config(MethodConfig):
@@ -94,11 +86,7 @@ class Config(MethodConfig):
 
     def shape_for(self, height: int, width: int) -> tuple[int, float]:
         """Kernel side and blur for an image of this size."""
-        kernel, blur = (3, 0.3) if min(height, width) < LARGE_SIDE else (9, 0.06)
-        if self.kernel is not None:
-            # A power law through the paper's two settings, (3, 0.3) and (9, 0.06).
-            kernel, blur = self.kernel, 0.3 * (3 / self.kernel) ** _BLUR_POWER
-        return kernel, self.blur if self.blur is not None else blur
+        return kernel_for(height, width, self.kernel, self.blur)
 
     @property
     def binary(self) -> bool:
@@ -137,165 +125,41 @@ SPEC = Spec(
 )
 
 
-# ---------------------------------------------------------------------------------------- filters
-
-
-@lru_cache(maxsize=4096)  # images arrive a few at a time; drawing again would cost as much as filtering
-def class_filter(
-    key: Key, label: str, draw: int, kernel: int, blur: float, binary: bool
-) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
-    """Draw the filter of one class.
-
-    Args:
-        key: Owner's key.
-        label: Class name.
-        draw: Which of the key's draws for this class.
-        kernel: Side k.
-        blur: Upper bound p_b of the random taps.
-        binary: Taps from {0, blur} with equal chances instead of U(0, blur).
-
-    Returns:
-        The kernel ``[k, k]``, and the position (row, column) of its tap of 1.
-    """
-    stream = key.stream(f"protect/cuda/class/{draw}", label)
-    row, column = (int(u * kernel) for u in stream.uniform(2))
-    taps = stream.uniform(kernel * kernel)
-    scaled = (np.where(taps < 0.5, 0.0, blur) if binary else taps * blur).reshape(kernel, kernel)
-    filled = scaled.astype(np.float32)
-    filled[row, column] = 1.0
-    filled.setflags(write=False)
-    return filled, (row, column)
-
-
-@dataclass(frozen=True)
-class ItemFilters:
-    """Filters of N images, all of one size.
-
-    Attributes:
-        kernels: Class filters ``[N, k, k]``, scaled.
-        anchors: Tap that lies on the output pixel, ``[N, 2]``.
-        noise: Taps added per image ``[N, k, k]``, scaled, with an anchor of their own; None without jitter.
-        noise_anchors: ``[N, 2]``.
-    """
-
-    kernels: Kernel
-    anchors: Anchors
-    noise: Kernel | None = None
-    noise_anchors: Anchors | None = None
-
-    def apply(self, batch: Working, border: Border) -> Working:
-        """Filter working images; two small filters cost less than their sum, which is twice as wide."""
-        out = filter_batch(batch, self.kernels, border, self.anchors)
-        if self.noise is not None:
-            out += filter_batch(batch, self.noise, border, self.noise_anchors)
-        return out
-
-    def joined(self) -> tuple[Kernel, Anchors]:
-        """The same as one filter per image: kernels ``[N, m, m]`` and anchors."""
-        if self.noise is None or self.noise_anchors is None:
-            return self.kernels, self.anchors
-        n, k, _ = self.kernels.shape
-        wide = np.zeros((n, 2 * k - 1, 2 * k - 1), np.float32)
-        for part, spots in ((self.kernels, self.anchors), (self.noise, self.noise_anchors)):
-            for target, taps, (row, column) in zip(wide, part, (k - 1 - spots).tolist(), strict=True):
-                target[row : row + k, column : column + k] += taps
-        return wide, np.full((n, 2), k - 1)
-
-
 def item_filters(
     state: State, items: Sequence[Item], key: Key, cfg: Config, height: int, width: int
 ) -> ItemFilters:
     """The filters of the items, all images being ``height x width``."""
     kernel, blur = cfg.shape_for(height, width)
     draws: dict[str, int] = state["draws"]
-    labels = _labels(items, draws)
-    bank = [class_filter(key, label, draws[label], kernel, blur, cfg.binary) for label in labels]
-    rows = np.fromiter((labels[str(item.label)] for item in items), np.intp, len(items))
-    kernels = np.stack([taps for taps, _ in bank])[rows]
-    if cfg.mode == "paper":
-        return ItemFilters(kernels, np.full((len(items), 2), kernel // 2))
-    anchors = np.array([spot for _, spot in bank])[rows]
-    total = kernels.sum(axis=(1, 2), keepdims=True)
-    if not cfg.jitter:
-        return ItemFilters(kernels / total, anchors)
-    # The extra taps lie around the output pixel in a window that moves from image to image: taps that
-    # were always in the same places would add a common blur, which one leaked pair gives away.
-    raw = np.stack([key.stream("protect/cuda/item", i.id).uniform(2 + kernel**2) for i in items])
-    spots = (raw[:, :2] * kernel).astype(np.int64)
-    noise = (raw[:, 2:] * (cfg.jitter * blur)).reshape(kernels.shape).astype(np.float32)
-    noise[np.arange(len(items)), spots[:, 0], spots[:, 1]] = 0.0
-    total += noise.sum(axis=(1, 2), keepdims=True)
-    return ItemFilters(kernels / total, anchors, noise / total, spots)
-
-
-def _labels(items: Sequence[Item], known: dict[str, int]) -> dict[str, int]:
-    """The items' class names, numbered."""
-    missing = [item.path for item in items if item.label is None or item.label not in known]
-    if missing:
-        raise DataError(
-            "CUDA needs a known class for every image.",
-            items=missing,
-            why="the image has no label, or its class was not there when the run was prepared",
-            fix=HOW_TO_LABEL,
+    if cfg.mode == "keyed":
+        return keyed_filters(
+            draws, items, key, kernel, blur, binary=cfg.binary, jitter=cfg.jitter, purpose=SPEC.name
         )
-    return {label: row for row, label in enumerate(sorted({str(item.label) for item in items}))}
-
-
-# ---------------------------------------------------------------------------------------- the method
+    labels = class_numbers(items, draws)
+    bank = np.stack([class_filter(key, n, draws[n], kernel, blur, cfg.binary)[0] for n in labels])
+    rows = np.fromiter((labels[str(item.label)] for item in items), np.intp, len(items))
+    return ItemFilters(bank[rows], np.full((len(items), 2), kernel // 2))
 
 
 def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
     """Choose, per class name, which keyed draw to use; classes of ``previous`` keep theirs.
 
-    A draw is rejected when its filter is closer than ``cfg.separation`` to another class's; after 32 draws
-    the best one is taken. Of ``cfg.candidates`` complete sets the one with the lowest attraction entropy
-    is used. Later classes join the chosen set.
-
     Returns:
-        ``{"draws": {class: draw}, "series": chosen set, "judged": [kernel, blur]}``; not secret.
+        See :func:`noli.ops.classfilters.choose_draws`; in paper mode ``{"draws": {class: 0}}``.
     """
-    old = previous or {}
-    draws: dict[str, int] = dict(old.get("draws", {}))
-    fresh = [label for label in summary.classes if label not in draws]
     if cfg.mode == "paper":
-        return {"draws": draws | dict.fromkeys(fresh, 0)}
-    height, width, _ = max(summary.shapes, key=lambda s: (summary.shapes[s], s), default=(32, 32, 3))
-    kernel, blur = old.get("judged", cfg.shape_for(height, width))
-
-    def vector(label: str, draw: int) -> Vectors:
-        return signature(class_filter(key, label, draw, kernel, blur, cfg.binary)[0][None])
-
-    serieses = [old["series"]] if old else range(cfg.candidates)
-    sets = {s: _complete(draws, fresh, s * _ATTEMPTS, vector, cfg.separation) for s in serieses}
-    best = min(sets, key=lambda s: _attraction(sets[s], vector))
-    return {"draws": sets[best], "series": best, "judged": [kernel, blur]}
-
-
-def _complete(
-    draws: dict[str, int],
-    fresh: list[str],
-    first: int,
-    vector: Callable[[str, int], Vectors],
-    separation: float,
-) -> dict[str, int]:
-    """Add the fresh classes, each with its first draw from ``first`` on that keeps away from the others."""
-    chosen = dict(draws)
-    taken = [vector(label, draw) for label, draw in chosen.items()]
-    for label in fresh:
-        others = np.concatenate(taken) if taken else np.empty((0, 1))
-        distances = []
-        for draw in range(first, first + _ATTEMPTS):
-            distances.append(float(nearest_distance(vector(label, draw), others)[0]))
-            if distances[-1] >= separation:
-                break
-        chosen[label] = first + int(np.argmax(distances))
-        taken.append(vector(label, chosen[label]))
-    return chosen
-
-
-def _attraction(draws: dict[str, int], vector: Callable[[str, int], Vectors]) -> float:
-    lengths = [np.linalg.norm(vector(label, draw)) for label, draw in draws.items()]
-    return attraction_entropy(np.array(lengths)) if lengths else 0.0
+        known = previous["draws"] if previous else {}
+        return {"draws": known | dict.fromkeys((c for c in summary.classes if c not in known), 0)}
+    return choose_draws(
+        summary,
+        key,
+        previous,
+        shape_for=cfg.shape_for,
+        binary=cfg.binary,
+        candidates=cfg.candidates,
+        separation=cfg.separation,
+        purpose=SPEC.name,
+    )
 
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:

@@ -8,8 +8,8 @@ pixel. No surrogate, no bound: the pixel is plainly visible.
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}. Positions are searched on squares of
 ``size`` pixels and hold for pictures of any size, where the pixel is a block of about 1/size of each side.
 
-Threat model: a trainer who trains on all protected images with your labels, adversarially as well. Does not
-stop: cutout, cutmix, JPEG, median filters or orthogonal projection, and a detector is trivial: a pixel that is
+Threat model: a trainer who trains on all protected images with your labels, adversarially as well. It does
+not stop cutout, cutmix, JPEG, median filters or orthogonal projection; a detector is trivial: a pixel that is
 constant over a class. Averaging a class shows it. Where ours differs: covariances instead of one pass per
 candidate (same result), images of mixed sizes, classes of a later run keep away from earlier positions.
 """
@@ -24,11 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from noli.core.dataset import HOW_TO_LABEL, Item
+from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
 from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
+from noli.ops.classfilters import class_numbers
 
 _FLAT = 1e-4
 _CHUNK = 512
@@ -161,9 +162,7 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     check_images(batch)
     out = batch.copy()
     side, known = state["side"], state["pixels"]
-    missing = [item.path for item in items if item.label not in known]
-    if missing:
-        raise DataError("OPS needs a known class for every image.", items=missing, fix=HOW_TO_LABEL)
+    class_numbers(items, known)
     _, channels, height, width = batch.shape
     for image, item in zip(out, items, strict=True):
         for row, column, colour in known[item.label]:
