@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 from noli.core.dataset import Item, content_id
 from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
-from noli.core.method import DataSummary
+from noli.core.method import FOLDER, DataSummary, MethodConfig
+from noli.data.study import ArrayStudy
 from noli.methods.protect import cuda
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -96,16 +98,21 @@ def bench_key(number: int) -> Key:
     return Key.from_bytes(hashlib.sha256(f"benchmark key {number}".encode()).digest(), f"bench-{number}")
 
 
-def protect_arrays(x: np.ndarray, y: np.ndarray, key: Key, cfg: cuda.Config) -> np.ndarray:
+def protect_arrays(
+    x: np.ndarray, y: np.ndarray, key: Key, cfg: MethodConfig, method: Any = cuda
+) -> np.ndarray:
     """Protect ``uint8 [N, H, W, C]`` with labels in memory, as the runner does with files."""
     items = [
         Item(content_id(image)[0], f"{i}", CLASSES[label])
         for i, (image, label) in enumerate(zip(x, y, strict=True))
     ]
-    state = cuda.prepare(DataSummary(len(x), CLASSES, {x.shape[1:]: len(x)}), key, cfg)
     out = np.empty_like(x)
-    for run in cache_sized(*x.shape):
-        out[run] = to_uint8(cuda.apply(state, to_float(x[run]), items[run], key, cfg))
+    with TemporaryDirectory() as folder:
+        study = ArrayStudy(items, list(x), Path(folder))
+        summary = DataSummary(len(x), CLASSES, {x.shape[1:]: len(x)}, study=study)
+        state = {**method.prepare(summary, key, cfg), FOLDER: folder}
+        for run in cache_sized(*x.shape):
+            out[run] = to_uint8(method.apply(state, to_float(x[run]), items[run], key, cfg))
     return out
 
 

@@ -64,6 +64,10 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.tap",
         "Pictures that a network takes for the next class (TAP)",
     ),
+    "protect/weave": Entry(
+        "noli.methods.protect.weave",
+        "Class filters and class colours together: two codes that fail to different attacks (ours)",
+    ),
     "verify/learnability": Entry(
         "noli.methods.verify.learnability",
         "Train fresh models on clean and protected data and compare what they learn",

@@ -1,0 +1,164 @@
+"""Weave: keyed class filters and keyed class colours in one picture (ours; no paper).
+
+Two codes that fail to different countermeasures. Every class gets a secret small filter, as in protect/cuda
+(arXiv 2303.04278), and a secret low-frequency pattern of *colour*, as in linearly separable perturbations
+(arXiv 2111.00898): a 4 x 4 grid of shifts without brightness, to which natural images offer little
+resistance. Sharpening and displacement undo the filters but not the colours; greyscale removes the colours
+but not the filters. Against averaging and leaked pairs every picture adds keyed variation of its own to both:
+taps of its own, and a colour pattern of its own, ``colour_jitter`` times as strong as its class's.
+
+Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pictures get the filters only.
+
+Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN or greyscale. It does not stop a
+thief with clean originals beside protected ones, who learns the class colours by averaging, nor
+countermeasures that remove both codes at once. How far it holds: benchmarks/combination.py measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from noli.core.dataset import Item
+from noli.core.images import Working, check_images
+from noli.core.key import Key
+from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
+from noli.ops.classfilters import ItemFilters, choose_draws, kernel_for, keyed_filters
+from noli.ops.filters import Border, invert_batch
+
+GRID = 4
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class Config(MethodConfig):
+    """Options of the weave; every default is ours."""
+
+    colour: float = Field(8 / 255, ge=0, le=0.2, description="strength of the class colours, in [0, 1] units")
+    colour_jitter: float = Field(
+        1.0, ge=0, le=4, description="strength of a picture's own colours, in units of its class's"
+    )
+    codes: int = Field(1, ge=1, le=16, description="colour patterns per class, one of them per picture")
+    gentle: float = Field(1.0, gt=0, le=1, description="strength of the filters' taps, 1: as protect/cuda")
+    jitter: float = Field(1.0, ge=0, le=4, description="random taps per picture, in units of the class's")
+    border: Border = Field("zero", description="zero: dark edge, protects more; reflect: no dark edge")
+    candidates: int = Field(16, ge=1, le=256, description="sets of filters to choose from")
+    separation: float = Field(0.1, ge=0, le=1, description="smallest distance between classes' filters")
+
+    def shape_for(self, height: int, width: int) -> tuple[int, float]:
+        """Kernel side and bound of the taps for an image of this size."""
+        kernel, blur = kernel_for(height, width)
+        return kernel, blur * self.gentle
+
+
+SPEC = Spec(
+    name="protect/weave",
+    family="protect",
+    arrow="data->data",
+    config=Config,
+    needs=frozenset({"key", "labels"}),
+    reversible=True,
+    options=("colour", "colour_jitter", "codes", "gentle", "jitter"),
+    module=__name__,
+    card=Card(
+        title="Weave: keyed class filters and class colours",
+        paper="ours; after CUDA (arXiv 2303.04278) and linearly separable perturbations (arXiv 2111.00898)",
+        stops=(
+            "Ordinary training of image classifiers on the protected images with their true labels.",
+            "Sharpening, displacement or greyscale alone: each removes one of the two codes.",
+        ),
+        does_not_stop=(
+            "A thief who obtains clean originals beside their protected versions: class colours average out.",
+            "Countermeasures that remove colour and filters together.",
+            "Training with other labels than yours, or on any unprotected copies of the same images.",
+            "Models that were trained before, and uses other than training (viewing, copying, editing).",
+        ),
+    ),
+)
+
+
+@lru_cache(maxsize=4096)
+def colours(key: Key, purpose: str, name: str) -> npt.NDArray[np.float32]:
+    """Draw a pattern of colour shifts ``float32 [4, 4, 3]`` without brightness, largest value 1."""
+    drawn = key.stream(f"protect/weave/{purpose}", name).normal(GRID * GRID * 3).reshape(GRID, GRID, 3)
+    drawn -= (drawn @ _LUMA)[..., None]  # shifts of equal channels are brightness
+    # As strong as it may be everywhere: only the direction of the shift is secret.
+    drawn /= np.abs(drawn).max(axis=2, keepdims=True)
+    pattern: npt.NDArray[np.float32] = drawn.astype(np.float32)
+    pattern.setflags(write=False)
+    return pattern
+
+
+def veils(items: Sequence[Item], key: Key, cfg: Config, height: int, width: int) -> Working:
+    """Return the items' colour shifts, ``float32 [N, 3, height, width]``, at most ``colour`` in size."""
+    out = np.empty((len(items), height, width, 3), np.float32)
+    share = 1 / (1 + cfg.colour_jitter)
+    for target, item in zip(out, items, strict=True):
+        label = str(item.label)
+        if cfg.codes > 1:
+            label = f"{key.stream('protect/weave/code', item.id).choice(cfg.codes)}:{label}"
+        pattern = share * colours(key, "class", label)
+        if cfg.colour_jitter:
+            pattern = pattern + (1 - share) * colours(key, "item", item.id)
+        target[:] = cv2.resize(
+            pattern * np.float32(cfg.colour), (width, height), interpolation=cv2.INTER_NEAREST
+        )
+    return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
+
+
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Choose the filters; see :func:`noli.ops.classfilters.choose_draws`."""
+    return choose_draws(
+        summary,
+        key,
+        previous,
+        shape_for=cfg.shape_for,
+        binary=True,
+        candidates=cfg.candidates,
+        separation=cfg.separation,
+        purpose=SPEC.name,
+    )
+
+
+def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
+    """Filter, then shift the colours; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+    check_images(batch)
+    if len(batch) == 0:
+        return batch
+    _, channels, height, width = batch.shape
+    out = _filters(state, items, key, cfg, height, width).apply(batch, cfg.border)
+    if channels == 3:
+        out += veils(items, key, cfg, height, width)
+    return np.clip(out, 0.0, 1.0, out=out)
+
+
+def invert(
+    state: State,
+    batch: Working,
+    items: Sequence[Item],
+    key: Key,
+    cfg: Config,
+    extras: Sequence[dict[str, float]],
+) -> Working:
+    """Undo :func:`apply` with the key: colours off, then least squares for the filters."""
+    check_images(batch)
+    if len(batch) == 0:
+        return batch
+    _, channels, height, width = batch.shape
+    plain = batch - veils(items, key, cfg, height, width) if channels == 3 else batch
+    kernels, anchors = _filters(state, items, key, cfg, height, width).joined()
+    restored = invert_batch(plain, kernels, cfg.border, anchors, damping=1e-4, steps=30)
+    return np.clip(restored, 0.0, 1.0, out=restored)
+
+
+def _filters(
+    state: State, items: Sequence[Item], key: Key, cfg: Config, height: int, width: int
+) -> ItemFilters:
+    kernel, blur = cfg.shape_for(height, width)
+    return keyed_filters(
+        state["draws"], items, key, kernel, blur, binary=True, jitter=cfg.jitter, purpose=SPEC.name
+    )
