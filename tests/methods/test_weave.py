@@ -1,0 +1,95 @@
+"""The weave against a slow version, its budget, its variation, and its undo."""
+
+import numpy as np
+import pytest
+
+from noli.core.dataset import Item
+from noli.core.images import to_float, to_uint8
+from noli.core.key import Key
+from noli.core.method import DataSummary
+from noli.methods.protect import weave
+from noli.ops.metrics import psnr
+
+KEY = Key.from_bytes(bytes(range(32)))
+CLASSES = ("cat", "dog", "eel")
+
+
+def prepared(cfg):
+    return weave.prepare(DataSummary(9, CLASSES, {(32, 32, 3): 9}), KEY, cfg)
+
+
+def some(n=6, height=32, width=32, channels=3):
+    x = np.random.default_rng(0).integers(0, 256, (n, height, width, channels), np.uint8)
+    return x, [Item(f"{i:020x}", f"{i}.png", CLASSES[i % 3]) for i in range(n)]
+
+
+def slow(state, x, items, cfg):
+    """One pixel at a time: filter with black outside, then the colour of the cell it lies in."""
+    out = []
+    for image, item in zip(x / 255.0, items, strict=True):
+        height, width, channels = image.shape
+        kernels, anchors = weave._filters(state, [item], KEY, cfg, height, width).joined()
+        kernel, (row, column) = kernels[0].astype(float), anchors[0]
+        result = np.zeros_like(image)
+        for i in range(height):
+            for j in range(width):
+                for a in range(len(kernel)):
+                    for b in range(len(kernel)):
+                        y, z = i + a - row, j + b - column
+                        if 0 <= y < height and 0 <= z < width:
+                            result[i, j] += kernel[a, b] * image[y, z]
+                if channels == 3:
+                    cell = (i * 4 // height, j * 4 // width)
+                    shift = weave.colours(KEY, "class", item.label)[cell].astype(float)
+                    own = weave.colours(KEY, "item", item.id)[cell].astype(float)
+                    share = 1 / (1 + cfg.colour_jitter)
+                    result[i, j] += cfg.colour * (share * shift + (1 - share) * own)
+        out.append(np.clip(result, 0, 1))
+    return np.stack(out)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (12, 16, 3), (8, 12, 1)])
+def test_it_equals_one_pixel_at_a_time(shape):
+    cfg = weave.Config()
+    state, (x, items) = prepared(cfg), some(3, *shape)
+    found = weave.apply(state, to_float(x), items, KEY, cfg).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(found, slow(state, x, items, cfg), atol=2e-5)
+
+
+@pytest.mark.parametrize("cfg", [weave.Config(), weave.Config(colour_jitter=0), weave.Config(codes=4)])
+def test_colours_keep_their_bound_and_have_no_brightness(cfg):
+    shifts = weave.veils(some(24)[1], KEY, cfg, 33, 17)
+    assert np.abs(shifts).max() <= cfg.colour + 1e-7
+    luma = np.einsum("nchw,c->nhw", shifts, [0.299, 0.587, 0.114])
+    assert np.abs(luma).max() < 1e-6
+
+
+def test_pictures_of_a_class_share_a_part_and_vary_in_the_rest():
+    items = [Item(f"{i:020x}", f"{i}.png", "cat") for i in range(400)]
+    plain = weave.veils(items, KEY, weave.Config(colour_jitter=0.0), 8, 8)
+    assert np.abs(plain - plain[0]).max() == 0
+    varied = weave.veils(items, KEY, weave.Config(colour_jitter=1.0), 8, 8)
+    assert np.abs(varied - varied[0]).max() > 0.01
+    # Averaging finds the class's part: that is what the card warns of.
+    np.testing.assert_allclose(varied.mean(0), plain[0] / 2, atol=0.15 * 8 / 255)
+    coded = weave.veils(items, KEY, weave.Config(colour_jitter=0.0, codes=4), 8, 8)
+    assert len(np.unique(coded.reshape(400, -1).round(5), axis=0)) == 4
+
+
+def test_undo_gives_close_copies_back():
+    cfg = weave.Config(jitter=0.5)
+    y, x = np.indices((32, 32))
+    smooth = np.stack([128 + 60 * np.sin(x / 5 + c) + 40 * np.cos(y / 7) for c in range(3)], axis=2)
+    x, items = np.repeat(smooth[None].astype(np.uint8), 3, 0), some(3)[1]
+    state = prepared(cfg)
+    stored = to_uint8(weave.apply(state, to_float(x), items, KEY, cfg))
+    back = to_uint8(weave.invert(state, to_float(stored), items, KEY, cfg, [{}] * 3))
+    for original, protected, restored in zip(x, stored, back, strict=True):
+        assert psnr(original, restored) > 35 > psnr(original, protected)
+
+
+def test_other_classes_and_other_items_have_other_colours():
+    cat, dog = weave.colours(KEY, "class", "cat"), weave.colours(KEY, "class", "dog")
+    assert np.abs(cat - dog).max() > 0.5
+    assert np.abs(cat - weave.colours(KEY, "item", "cat")).max() > 0.5
+    assert np.abs(cat).max() == 1

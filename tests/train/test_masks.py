@@ -1,0 +1,52 @@
+"""Masked noise: budgets of pixels, refresh, regions; and what SALM and TAP promise of their noise."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_learned import noise_of, prepared, some_study
+
+from noli.core.errors import DataError
+from noli.methods.protect import salm, tap
+
+QUICK = {"network": "tiny", "size": 16, "steps": 3, "train_steps": 2, "rounds": 3, "stop": 0}
+
+
+@pytest.mark.parametrize("kind", ["gradient", "gradient-input", "foreground"])
+@pytest.mark.parametrize("refresh", [0, 1, 2])
+def test_no_picture_changes_in_more_pixels_than_its_share(kind, refresh, tmp_path):
+    cfg = salm.Config(**QUICK, mask=kind, refresh=refresh, ratio=0.2)
+    state = prepared(salm, cfg, some_study(tmp_path, 12))
+    touched = [(one != 0).any(axis=2).sum() for one in noise_of(state, tmp_path).values()]
+    assert max(touched) <= int(0.2 * 256)
+    assert min(touched) > 0.1 * 256
+    assert state["reached"][0]["touched"] == pytest.approx(int(0.2 * 256) / 256, abs=0.02)
+
+
+def test_noise_stays_inside_the_regions(tmp_path):
+    study = some_study(tmp_path / "files", 9)
+    for number, item in enumerate(study.items):
+        pixels = np.zeros((16, 16), np.uint8)
+        pixels[number : number + 4, 3:10] = 1
+        place = tmp_path / "roi" / item.path
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(place)
+    cfg = salm.Config(**QUICK, roi=str(tmp_path / "roi"), ratio=1.0)
+    noise = noise_of(prepared(salm, cfg, study), tmp_path / "files")
+    for number, item in enumerate(study.items):
+        inside = np.zeros((16, 16), bool)
+        inside[number : number + 4, 3:10] = True
+        assert (noise[item.id] != 0).any(axis=2)[inside].any()
+        assert not noise[item.id][~inside].any()
+    (tmp_path / "roi" / study.items[4].path).unlink()
+    with pytest.raises(DataError, match="1 region"):
+        prepared(salm, cfg, study)
+
+
+def test_a_targeted_poison_is_taken_for_the_next_class(tmp_path):
+    cfg = tap.Config(network="tiny", size=16, epochs=80, steps=30, batch=30, eps=16 / 255)
+    study = some_study(tmp_path, 60)
+    reached = prepared(tap, cfg, study)["reached"][0]
+    assert reached["clean_accuracy"] > 0.9
+    assert reached["seen_as_wanted"] > 0.8
+    away = prepared(tap, cfg.model_copy(update={"goal": "untargeted"}), some_study(tmp_path / "b", 60))
+    assert away["reached"][0]["seen_as_own"] < 0.5
