@@ -11,7 +11,7 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pic
 
 Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN or greyscale. It does not stop a
 thief with clean originals beside protected ones, who learns the class colours by averaging, nor
-countermeasures that remove both codes at once. How far it holds: benchmarks/combination.py measures it.
+countermeasures that remove both codes at once. How far it holds: benchmarks/leaderboard.py measures it.
 """
 
 from __future__ import annotations

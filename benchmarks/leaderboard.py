@@ -1,0 +1,116 @@
+"""Every protection against every countermeasure: accuracy on clean images, PSNR, CPU seconds to make.
+
+    python benchmarks/leaderboard.py                        all methods, selected rows, one seed (days on CPUs)
+    python benchmarks/leaderboard.py --only sem "cuda keyed" --rows coin --seeds 0 1 2
+    python benchmarks/leaderboard.py --part 0 2             this process's share of the cells
+    python benchmarks/leaderboard.py --summary              only summarise the finished cells
+
+10,000 images of CIFAR-10, the ``tiny`` network for surrogates and trainers alike, so that it is feasible on
+processors without bf16: figures compare methods and countermeasures here, not with tables of other networks.
+A seed is a key and a training. Cells lie in results/leaderboard.jsonl; delete a line to measure it again.
+Protected images wait in benchmarks/work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from common import CLASSES, HERE, Cells, bench_key, cifar10, protect_arrays, psnr, save
+from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, table
+from noli.methods.verify.config import Config
+from noli.methods.verify.rows import summarise
+
+TINY = {"network": "tiny"}
+# Name -> method and options; the options are the methods' defaults where none are given.
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "clean": ("", {}),
+    "cuda paper": ("cuda", {"mode": "paper"}),
+    "cuda keyed": ("cuda", {}),
+    "em class-wise": ("em", {"noise": "class", **TINY}),
+    "em": ("em", TINY),
+    "sem": ("sem", TINY),
+    "salm": ("salm", TINY),
+    "tap": ("tap", TINY),
+    "ops": ("ops", {}),
+    "lsp": ("lsp", {}),
+    "ar": ("ar", {}),
+    "weave, no variation": ("weave", {"jitter": 0.0, "colour_jitter": 0.0}),
+    "weave, own taps": ("weave", {"jitter": 1.0, "colour_jitter": 0.0}),
+    "weave, own taps and colours": ("weave", {}),
+    "weave, four codes": ("weave", {"jitter": 0.0, "colour_jitter": 0.0, "codes": 4}),
+    "weave, gentle filters": ("weave", {"gentle": 0.5, "jitter": 0.0, "colour_jitter": 0.0}),
+    "weave, 12/255": ("weave", {"colour": 12 / 255}),
+}
+ROWS = (
+    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup"
+)  # fmt: skip
+
+
+def made(name: str, seed: int, x: np.ndarray, y: np.ndarray, cells: Cells) -> np.ndarray:
+    """Protected images of one setting, kept on disk: making them may take longer than a training."""
+    method, options = SETTINGS[name]
+    if not method:
+        return x
+    file = HERE / "work" / f"{name}-{seed}.npy".replace("/", "_")
+    if not file.exists():
+        module: Any = import_module(f"noli.methods.protect.{method}")
+        begun = time.process_time()
+        images = protect_arrays(x, y, bench_key(seed), module.Config(**options), module)
+        cost = {"cpu_seconds": time.process_time() - begun, "psnr": psnr(x, images)}
+        file.parent.mkdir(exist_ok=True)
+        np.save(file, images)
+        cells.get(f"{name}/made/{seed}", lambda: cost)
+    return np.load(file, mmap_mode="r")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="these settings")
+    parser.add_argument("--rows", nargs="+", default=ROWS, help="these rows")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="these seeds")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
+    parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
+    args = parser.parse_args()
+    cfg = Config(battery="standard", network="tiny")
+    measures = {row.name: row for row in table(cfg)}
+    x, y = cifar10("train", 10_000)
+    test_x, test_y = cifar10("test", 5_000)
+    cells, (part, parts) = Cells("leaderboard"), args.part
+
+    @lru_cache(maxsize=1)
+    def trainer(name: str, seed: int) -> Trainer:
+        images = np.asarray(made(name, seed, x, y, cells))
+        return Trainer(LearnabilityData(x, images, y, y, test_x, test_y, CLASSES), cfg)
+
+    jobs = [(s, n, r) for s in args.seeds for n in args.only for r in args.rows]
+    jobs = [job for job in jobs if not (job[1] == "clean" and measures[job[2]].leaked)]
+    for seed, name, row in [] if args.summary else jobs[part::parts]:
+        cells.get(
+            f"{name}/{row}/{seed}",
+            lambda s=seed, n=name, r=row: trainer(n, s).run(measures[r], "protected", s),
+        )
+    found = {name: rows for name in SETTINGS if (rows := summarised(name, measures, cells))}
+    save("leaderboard", {"settings": found, "training_images": len(x), "test_images": len(test_x)})
+
+
+def summarised(name: str, measures: dict[str, Measure], cells: Cells) -> dict[str, Any]:
+    """Rows of one setting, the one with the highest accuracy, quality and cost; empty if nothing is done."""
+    rows = {}
+    for row, measure in measures.items():
+        done = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/{row}/")]
+        if done:
+            result = summarise(measure, done, 0.95)
+            rows[row] = result.model_dump(include={"level", "value", "low", "high", "values"})
+    costs = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/made/")]
+    numbers = {n: float(np.mean([cost[n] for cost in costs])) for n in ("psnr", "cpu_seconds") if costs}
+    return {"rows": rows, "worst": max(rows, key=lambda r: rows[r]["value"]), **numbers} if rows else {}
+
+
+if __name__ == "__main__":
+    main()
