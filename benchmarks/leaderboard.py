@@ -1,6 +1,6 @@
 """Every protection against every countermeasure: accuracy on clean images, PSNR, CPU seconds to make.
 
-    python benchmarks/leaderboard.py                        all methods, selected rows, one seed (days on CPUs)
+    python benchmarks/leaderboard.py                   all methods, one seed (a day on two cores)
     python benchmarks/leaderboard.py --only sem "cuda keyed" --rows coin --seeds 0 1 2
     python benchmarks/leaderboard.py --part 0 2             this process's share of the cells
     python benchmarks/leaderboard.py --summary              only summarise the finished cells
