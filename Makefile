@@ -75,7 +75,7 @@ docs: $(VENV)/.installed-docs
 	@echo "site/index.html"
 
 clean:
-	rm -rf docs/methods docs/benchmarks.md
+	rm -rf docs/methods docs/benchmarks.md docs/leaderboard.md
 	rm -rf $(DEMO_DIR) $(DEMO_DIR).*noli build dist site .coverage .coverage.*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

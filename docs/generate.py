@@ -24,7 +24,8 @@ from noli.core.method import Spec
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-NEEDS = {"key": "a key", "labels": "a class per item", "text": "a caption per item", "color": "colour images"}
+NEEDS = {"key": "a key", "labels": "a class per item", "text": "a caption per item", "color": "colour images",
+         "data": "the pictures themselves, to learn from"}  # fmt: skip
 METHOD = """\
 # {{ spec.name }}
 
@@ -79,6 +80,17 @@ MEASUREMENTS = """\
 Figures of this checkout, copied by `make docs` from `benchmarks/results/*.json`, which `make bench` writes.
 Accuracies are shares from 0 to 1 on held-out clean images, PSNR is in dB, times are in seconds. A figure
 holds for the machine, data and training named with it, not beyond.
+
+"""
+
+
+LEADERBOARD = """\
+# Leaderboard
+
+Accuracy in % on clean held-out images after training on protected ones, per countermeasure; `worst` is the
+highest of a row, which is what counts. Green: little was learned. Red: as much as clean data teaches. Point
+at a cell for its interval and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000
+images of CIFAR-10, the `tiny` network); empty cells were not measured.
 
 """
 
@@ -144,6 +156,36 @@ def benchmarks_page(results: Path) -> str:
     return MEASUREMENTS + ("\n".join(blocks) or "*Nothing was measured on this checkout.*\n")
 
 
+def leaderboard_page(results: Path) -> str:
+    """Return the heat map of all protections against all countermeasures; green protects, red teaches."""
+    file = results / "leaderboard.json"
+    if not file.is_file():
+        return LEADERBOARD + "*Nothing was measured on this checkout.*\n"
+    settings = json.loads(file.read_bytes())["settings"]
+    clean = settings.get("clean", {"rows": {}})["rows"]
+    columns = list(dict.fromkeys(row for found in settings.values() for row in found["rows"]))
+    top = max((row["value"] for row in clean.values()), default=1.0)
+    head = "".join(f"<th>{name}</th>" for name in ("", *columns, "worst", "PSNR", "CPU s"))
+    lines = []
+    for name, found in settings.items():
+        cells = [_heat(found["rows"].get(column), top) for column in columns]
+        worst = found["rows"][found["worst"]]["value"]
+        extra = (found.get("psnr"), found.get("cpu_seconds"))
+        numbers = "".join("<td></td>" if n is None else f"<td>{n:.1f}</td>" for n in extra)
+        lines.append(f"<tr><th>{name}</th>{''.join(cells)}<td><b>{100 * worst:.1f}</b></td>{numbers}</tr>")
+    body = "\n".join(lines)
+    return f'{LEADERBOARD}<table class="heat">\n<tr>{head}</tr>\n{body}\n</table>\n'
+
+
+def _heat(row: Mapping[str, Any] | None, top: float) -> str:
+    if row is None:
+        return "<td></td>"
+    hue = 120 * (1 - min(1.0, row["value"] / top))
+    spread = f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %, seeds: {len(row['values'])}"
+    style = f"background: hsl({hue:.0f} 60% 80%); color: #111"
+    return f'<td style="{style}" title="{spread}">{100 * row["value"]:.1f}</td>'
+
+
 def _range(text: str) -> str:
     """Turn ``a|b or none`` and ``number >= 0 <= 4`` into what reads well in a table."""
     text = re.sub(r" (>=?|<=?) (?=\S)", r", \1 ", text.replace("|", " or "))
@@ -167,7 +209,11 @@ def pages(results: Path = RESULTS) -> dict[str, str]:
     """Return every generated page by its path inside the docs folder."""
     names = sorted(registry.TABLE)
     made = {f"methods/{page_name(name)}": method_page(name) for name in names}
-    return made | {"methods/index.md": methods_index(names), "benchmarks.md": benchmarks_page(results)}
+    return made | {
+        "methods/index.md": methods_index(names),
+        "leaderboard.md": leaderboard_page(results),
+        "benchmarks.md": benchmarks_page(results),
+    }
 
 
 def write(folder: Path, made: Mapping[str, str]) -> None:

@@ -51,7 +51,7 @@ def test_flags_of_verify_are_those_of_the_command() -> None:
 
 def test_all_pages_are_written_once_and_stale_ones_go(tmp_path: Path) -> None:
     made = generate.pages(tmp_path / "no results")
-    assert len(made) == len(registry.TABLE) + 2
+    assert len(made) == len(registry.TABLE) + 3
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods/gone.md").write_text("a method that is no more")
     generate.write(tmp_path, made)
@@ -87,3 +87,24 @@ def test_measurements_are_copied(tmp_path: Path) -> None:
 
 def test_bars_do_not_break_tables() -> None:
     assert generate.table(("a",), [("x|y\nz",)]).splitlines()[-1] == "| x\\|y z |"
+
+
+def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp_path: Path) -> None:
+    assert "Nothing was measured" in generate.leaderboard_page(tmp_path)
+
+    def row(value: float) -> dict[str, object]:
+        return {"value": value, "low": value - 0.02, "high": value + 0.02, "values": [value]}
+
+    settings = {
+        "clean": {"rows": {"plain": row(0.8), "coin": row(0.6)}, "worst": "plain"},
+        "mine": {"rows": {"plain": row(0.2)}, "worst": "plain", "psnr": 30.04, "cpu_seconds": 12.0},
+    }
+    (tmp_path / "leaderboard.json").write_text(json.dumps({"settings": settings}))
+    page = generate.leaderboard_page(tmp_path)
+    lines = {
+        line.split("</th>")[0].removeprefix("<tr><th>"): line for line in page.splitlines() if "<td" in line
+    }
+    assert "hsl(0 60% 80%)" in lines["clean"]
+    assert "hsl(90 60% 80%)" in lines["mine"]
+    assert 'title="18.0 to 22.0 %, seeds: 1">20.0</td><td></td><td><b>20.0</b>' in lines["mine"]
+    assert lines["mine"].endswith("<td>30.0</td><td>12.0</td></tr>")
