@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 NOTE = (
-    "DICOM: not de-identification; file names, burned-in text and (unless stripped) tags still say who it is"
+    "DICOM: this is not de-identification; burned-in annotations, file names and many tags stay as they are"
 )
 # Implicit and Explicit VR Little Endian, RLE.
 _PLAIN = frozenset(["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
