@@ -2,10 +2,11 @@
 
 The working image is what a viewer shows: for grey pictures the stored values that the first window spans
 (after the rescale slope and intercept), else all values of *Bits Stored*, black to white; MONOCHROME1 and
-negative slopes are turned round. A change of eps is therefore eps of the displayed range. A stored value
-beyond the window moves by as much as its clamped working value does and is never clamped itself, so what the
-method leaves alone keeps its stored value, whatever it is. Padding pixels (*Pixel Padding Value*) never
-change, and no other pixel becomes one.
+negative slopes are turned round. A change of eps is therefore eps of the displayed range. Going back, a
+pixel that is not shown differently keeps its stored value, also beyond the window; any other gets the value
+that shows its new level, so that the file shows what the method made and an undo starts from that. A pixel
+beyond the window that a method changes thus moves into it. Padding (*Pixel Padding Value*) never changes, and
+nothing else becomes padding.
 
 Written files are derived copies in Explicit VR Little Endian, see `encode`. This is NOT de-identification.
 """
@@ -23,14 +24,12 @@ import numpy.typing as npt
 from noli.core.errors import DataError, MissingPrerequisite
 from noli.data.dicom_tags import new_uid, replaced, strip
 from noli.data.picture import Metadata, Picture, Pixels
-from noli.data.reading import check_size, quiet
+from noli.data.reading import check_size, damaged, quiet, reading
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
-NOTE = (
-    "DICOM: this is not de-identification; burned-in annotations, file names and many tags stay as they are"
-)
+NOTE = "DICOM: this is not de-identification; burned-in annotations, file names and many tags stay"
 # Implicit and Explicit VR Little Endian, RLE.
 _PLAIN = frozenset(["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -58,17 +57,19 @@ class _Scale(NamedTuple):
 
     def levels(self, stored: Pixels) -> Pixels:
         """Return the working levels of stored values."""
-        inside = self._shown(np.arange(self.low, self.high + 1, dtype=np.float64))
+        inside = self.shown(np.arange(self.low, self.high + 1, dtype=np.float64))
         table: Pixels = np.rint((inside - self.black) * (self.top / (self.white - self.black)))
         return np.asarray(table.astype(np.uint8 if self.top == 255 else np.uint16)[stored - self.low])
 
     def stored(self, levels: Pixels, before: Pixels) -> Pixels:
-        """Return the stored values of working levels that were `before`; inverse of `levels`."""
+        """Return the stored values of working levels; a value of `before` that shows the same stays."""
         share = (self.white - self.black) / self.top
         table = np.rint(self.black + share * np.arange(self.top + 1)).astype(np.int32)
-        return np.asarray(np.clip(table[levels] + before - self._shown(before), self.low, self.high))
+        made = table[levels]
+        return np.asarray(np.where(made == self.shown(before), before, made))
 
-    def _shown(self, stored: Pixels) -> Pixels:
+    def shown(self, stored: Pixels) -> Pixels:
+        """Return stored values brought into the window."""
         return np.asarray(np.clip(stored, min(self.black, self.white), max(self.black, self.white)))
 
 
@@ -84,8 +85,11 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         check_size(int(file.Columns), int(file.Rows), max_pixels)
         stored = _stored(file)
         scale, notes = _scale(file)
-        for _ in file.iterall():  # every element can be read, so that the copy can be written
-            pass
+        for element in file.iterall():  # what can be read can be written
+            if element.tag.group < 8:
+                raise damaged(f"group {element.tag.group:04x} is not for data sets")
+    if not np.array_equal(scale.shown(stored), stored):
+        notes += ("DICOM: some pixels lie beyond the window; those that change move into it",)
     notes += tuple(f"DICOM: {name} removed" for name in _NEVER_KEPT[:2] if name in file)
     return Picture(scale.levels(stored), format="DICOM", notes=(NOTE, *notes), original=data)
 
@@ -93,14 +97,13 @@ def decode(data: bytes, max_pixels: int) -> Picture:
 def encode(picture: Picture, metadata: Metadata) -> bytes:
     """Return the derived copy of the picture's own file with its pixels changed.
 
-    SOP Instance UID (from the file's content and the new pixels: equal pictures give equal bytes), Image
-    Type, Derivation Description, Source Image Sequence, the smallest and largest pixel value and the file
-    meta group say so; icons and signatures go. ``strip`` also applies the lists above to every level and
-    replaces all UIDs of instances. All other tags stay as they are.
+    New or changed are SOP Instance UID (from the file and the new pixels: equal pictures give equal bytes),
+    Image Type, Derivation Description, Source Image Sequence, smallest and largest pixel value and the file
+    meta group; icons and signatures go. All else stays, or goes by `noli.data.dicom_tags` under ``strip``.
     """
     if picture.original is None:
         raise DataError("Only what was read from DICOM can be written as DICOM.", fix="choose another format")
-    with quiet():
+    with quiet(), reading("a DICOM file to be written"):
         file = _open(picture.original)
         before = _stored(file)
         scale, _ = _scale(file)
@@ -144,8 +147,7 @@ def _open(data: bytes) -> FileDataset:
         fix = f"get the uncompressed original, or {_CONVERT}, for example with gdcmconv --raw"
         raise _refused(f"its transfer syntax is {syntax.name}, which is lossy, retired or unknown", fix)
     if int(file.get("NumberOfFrames") or 1) != 1:
-        fix = "split it into single frames, for example with emf2sf of dcm4che"
-        raise _refused("it has several frames", fix)
+        raise _refused("it has several frames", "split it, for example with emf2sf of dcm4che")
     kind = (file.SamplesPerPixel, file.PhotometricInterpretation)
     if kind not in ((1, "MONOCHROME1"), (1, "MONOCHROME2"), (3, "RGB")):
         raise _refused(f"its colours are {kind[1]}", "convert it to MONOCHROME2 or RGB")
