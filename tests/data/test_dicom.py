@@ -548,3 +548,19 @@ def test_a_killed_run_resumes_with_the_same_uids_and_bytes(tmp_path: Path) -> No
     assert start("out", 0) == 0
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
     assert len({read(data).SOPInstanceUID for data in snapshot(tmp_path / "out").values()}) == 6
+
+
+def test_verify_reads_what_was_written(tmp_path: Path, key: noli.Key) -> None:
+    from noli.methods.verify.config import Config
+    from noli.methods.verify.load import load
+
+    for split, each in (("train", 8), ("test", 2)):
+        for number in range(2 * each):
+            path = tmp_path / "in" / split / ("sick", "well")[number % 2] / f"{number}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(make(smooth(number + each), SOPInstanceUID=f"1.2.{each}.{number + 1}"))
+    noli.protect(tmp_path / "in", tmp_path / "out", key=key, workers=1)
+    data = load(tmp_path / "out", tmp_path / "in", Config(device="cpu"))
+    assert data.classes == ("sick", "well")
+    assert len(data.protected_x) == len(data.clean_x) == 16
+    assert not np.array_equal(data.protected_x, data.clean_x)
