@@ -165,7 +165,7 @@ def _stored(file: FileDataset) -> npt.NDArray[np.int32]:
     """Return the stored values ``[H, W, C]``, sign extended."""
     from pydicom.pixels.utils import pixel_array
 
-    stored = pixel_array(file, raw=True).astype(np.int32)
+    stored = np.asarray(pixel_array(file, raw=True), np.int32)
     return stored[..., None] if stored.ndim == 2 else stored
 
 
