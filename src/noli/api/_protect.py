@@ -82,7 +82,8 @@ def protect(
         key: The owner's key, or the path of a key file without a passphrase.
         workers: Processes; all cores when None.
         format: ``png``, ``webp`` (both lossless) or ``same`` as the source.
-        metadata: ``keep`` or ``strip`` EXIF, XMP and text; colour profiles always stay.
+        metadata: ``keep`` or ``strip`` EXIF, XMP, text and DICOM tags (this is not de-identification);
+            colour profiles always stay.
         on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
         labels: Column or array with the class, where the layout does not say.
         run: Run folder; ``OUT.noli`` beside the output when None.

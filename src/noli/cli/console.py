@@ -69,6 +69,13 @@ class Output:
         """Print a warning on stderr, whatever the flags."""
         _console(sys.stderr).print(f"warning: {text}", style="yellow")
 
+    def warn_of_dicom(self, count: int) -> None:
+        """Say, whatever the flags, that DICOM files still tell who is on them."""
+        if count:
+            from noli.data.dicom import NOTE
+
+            self.warn(f"{count:,} pictures are {NOTE}")
+
 
 def _console(stream: Any) -> Console:
     # Piped output keeps long paths on one line, so that other programs can read it. Names of files and

@@ -75,6 +75,7 @@ def undo(
     figures = ("items", "missing", "compared", "identical", "psnr_mean", "psnr_min")
     document = {name: getattr(found, name) for name in figures}
     out.result({"output": output, "run": folder, **document, "results": results}, console.grid(rows))
+    out.warn_of_dicom(results.get("dicom", 0))
 
 
 def _restored(compared: int, identical: int, mean: float | None, low: float | None) -> str:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _FORMAT_HELP = "Lossless file format, or the source's own."
 Format = Annotated[Literal["png", "webp", "same"], Option(hidden=True, help=_FORMAT_HELP)]
 Metadata = Annotated[
-    Literal["keep", "strip"], Option(hidden=True, help="EXIF, XMP and text of the pictures.")
+    Literal["keep", "strip"], Option(hidden=True, help="EXIF, XMP, text and DICOM tags of the pictures.")
 ]
 
 
@@ -96,6 +96,7 @@ def protect(
         plan = api.plan(data, output, **call)
         document = {**plan.to_dict(), **document}
         words += [_plan(plan), "Nothing else was written." if words else "Nothing was written."]
+        out.warn_of_dicom(plan.formats.get("DICOM", 0))
         if not plan.fits:
             out.warn("the output will not fit on the disk")
     out.result(document, *words)
@@ -142,6 +143,7 @@ def _report(out: console.Output, run: ProtectRun, data: str) -> None:
         "added": run.added,
     }
     out.result(document, console.grid(rows))
+    out.warn_of_dicom(found.get("dicom", 0))
     out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
 
 

@@ -1,7 +1,7 @@
 """Bytes to pictures and back: one decoder per format, so the same bytes give the same pixels everywhere.
 
-PNG, JPEG and 16-bit TIFF pixels come from OpenCV, everything else from Pillow. Completeness is checked here,
-because OpenCV returns half-grey pictures for truncated files.
+PNG, JPEG and 16-bit TIFF pixels come from OpenCV, DICOM from pydicom, everything else from Pillow.
+Completeness is checked here, because OpenCV returns half-grey pictures for truncated files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from noli.core.errors import DataError, UsageError
-from noli.data import exif, png, tiff
+from noli.data import dicom, exif, png, tiff
 from noli.data.formats import HEAD_BYTES, SUFFIXES, magic, output_format
 from noli.data.modes import opencv, to_planes
 from noli.data.picture import MAX_PIXELS, Metadata, Picture, Pixels, from_array
@@ -83,6 +83,7 @@ def decode(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
 
     Raises:
         DataError: Empty, unknown, truncated, damaged, animated, unsupported or too large.
+        MissingPrerequisite: A DICOM file, and pydicom is not installed.
     """
     with reading(where):
         name = _format(data)
@@ -90,6 +91,8 @@ def decode(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
             picture = png.decode(data, max_pixels)
         elif name == "TIFF":
             picture = tiff.decode(data, max_pixels)
+        elif name == "DICOM":
+            picture = dicom.decode(data, max_pixels)
         else:
             picture = _decode(name, data, max_pixels)
     if not picture.exif and not picture.xmp:
@@ -170,20 +173,24 @@ def encode(picture: Picture, *, format: str, metadata: Metadata = "keep") -> byt
 
     Args:
         picture: What to write.
-        format: ``PNG``, ``WEBP`` (lossless), ``JPEG`` (quality 95, full chroma), ``TIFF`` or ``BMP``.
+        format: ``PNG``, ``WEBP`` (lossless), ``JPEG`` (quality 95, full chroma), ``TIFF``, ``BMP``, or
+            ``DICOM`` (a derived copy of the file it was read from).
         metadata: ``keep`` writes EXIF, XMP, comment and text; ``strip`` drops them and turns the pixels
-            upright first. The ICC profile and the resolution always stay.
+            upright first, and of DICOM drops what `noli.data.dicom` lists. The ICC profile and the
+            resolution always stay.
 
     Returns:
         The file's bytes; equal pictures give equal bytes.
 
     Raises:
         DataError: The format cannot hold this picture without loss (grey, 16-bit or over 16383 px in WebP;
-            alpha or 16-bit in JPEG; 16-bit in BMP).
+            alpha or 16-bit in JPEG; 16-bit in BMP; anything but DICOM in DICOM).
         UsageError: Unknown format; arrays are written as they are.
     """
     if metadata == "strip":
         picture = stripped(picture)
+    if format == "DICOM":
+        return dicom.encode(picture, metadata)
     _check_fits(picture, format)
     if format == "PNG":
         if picture.alpha is not None and picture.channels == 1:

@@ -64,7 +64,8 @@ class FolderWriter:
         """
         name, suffix = output_format(source_format, self.policy, channels=channels)
         folder, slash, base = ref.path.rpartition("/")
-        if suffix_of(base) in SUFFIXES[name]:
+        # DICOM files are often named by a number, or listed in a DICOMDIR: never another suffix for them.
+        if name == "DICOM" or suffix_of(base) in SUFFIXES[name]:
             out = base
         else:
             stem = _stem(base)

@@ -22,7 +22,7 @@ from noli.data.tables import CSV_PATHS, METADATA_PATHS, Row, Table, cell
 SPLIT_NAMES = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
 # fmt: off
 _READABLE = frozenset([
-    *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "DICOM", "BigTIFF", "ZIP", "PDF",
+    *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "BigTIFF", "ZIP", "PDF",
     "HEIC, AVIF or video",
 ])
 # fmt: on

@@ -13,6 +13,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp", ".dib"),
+    "DICOM": (".dcm", ".dicom"),
 }
 IMAGE_SUFFIXES = frozenset(suffix for group in SUFFIXES.values() for suffix in group)
 # Pictures noli cannot protect are items too: copying them through as companions would publish them bare.
@@ -20,7 +21,7 @@ IMAGE_SUFFIXES = frozenset(suffix for group in SUFFIXES.values() for suffix in g
 FOREIGN_SUFFIXES = frozenset([
     ".gif", ".apng", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".exr", ".hdr",
     ".ico", ".svg", ".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".pcx", ".cr2", ".cr3", ".nef", ".arw", ".dng",
-    ".orf", ".rw2", ".raf", ".dcm",
+    ".orf", ".rw2", ".raf",
     # Whatever can hold pictures: an archive of the originals beside them would be published as well.
     ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".npy", ".npz", ".parquet", ".arrow",
     ".feather", ".tfrecord", ".h5", ".hdf5", ".lmdb", ".mdb", ".pkl", ".pt", ".pdf", ".mp4", ".mov", ".avi",
@@ -33,6 +34,7 @@ PLAIN_SUFFIXES = frozenset([
 # fmt: on
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (128, b"DICM", "DICOM"),  # first: what lies before it may look like a TIFF
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
     (8, b"WEBP", "WEBP"),
@@ -49,7 +51,6 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (0, b"8BPS", "Photoshop"),
     (0, b"v/1\x01", "OpenEXR"),
-    (128, b"DICM", "DICOM"),
     (0, b"%PDF", "PDF"),
     (0, b"PK\x03\x04", "ZIP"),
     (0, b"<", "HTML, SVG or XML text"),

@@ -23,7 +23,7 @@ class Picture:
     Attributes:
         pixels: ``uint8`` or ``uint16`` ``[H, W, C]``, C in {1, 3} (grey or RGB).
         alpha: ``[H, W]`` of the same dtype, or None.
-        format: ``PNG``, ``JPEG``, ``WEBP``, ``TIFF``, ``BMP``; ``RAW``: array.
+        format: ``PNG``, ``JPEG``, ``WEBP``, ``TIFF``, ``BMP``, ``DICOM``; ``RAW``: array.
         exif: EXIF block as TIFF bytes without the ``Exif`` prefix, embedded thumbnails removed.
         icc: ICC profile that describes ``pixels``.
         xmp: XMP packet.
@@ -32,6 +32,7 @@ class Picture:
         chunks: PNG text and colour chunks to pass through (type, content).
         has_gps: A position was found in EXIF or XMP.
         notes: What was changed on the way in, one sentence each.
+        original: The whole file, where the output is a copy of it with other pixels (DICOM).
     """
 
     pixels: Pixels
@@ -45,6 +46,7 @@ class Picture:
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     has_gps: bool = False
     notes: tuple[str, ...] = ()
+    original: bytes | None = None
 
     @property
     def bits(self) -> int:

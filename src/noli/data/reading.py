@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from noli.core.errors import DataError
+from noli.core.errors import DataError, NoliError
 
 # How Pillow words its refusals of healthy files.
 _REFUSALS = ("unsupported", "not supported", "not yet supported", "cannot handle", "unknown pixel mode")
@@ -49,7 +49,7 @@ def reading(where: str) -> Iterator[None]:
     """Turn every exception of a decoder into a `DataError` that names the item `where`."""
     try:
         yield
-    except DataError as error:
+    except NoliError as error:
         error.where = where
         raise
     except Exception as error:  # no list of what decoders raise on damaged bytes is complete

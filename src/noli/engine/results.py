@@ -44,6 +44,7 @@ class Tally:
     bytes_in: int = 0
     bytes_out: int = 0
     with_gps: int = 0
+    dicom: int = 0
     failed: set[str] = field(default_factory=set)
     psnr: Spread = field(default_factory=Spread)
     linf: Spread = field(default_factory=Spread)
@@ -63,6 +64,7 @@ class Tally:
         self.bytes_in += record["size"]
         self.bytes_out += record["size_out"]
         self.with_gps += any(note.startswith("GPS") for note in record["notes"])
+        self.dicom += any(note.startswith("DICOM") for note in record["notes"])
         self.psnr.add(record["psnr"])
         self.linf.add(record["linf"] * (255 / 65535 if record["bits"] == 16 else 1))
         if "restored_psnr" in record:
@@ -82,6 +84,8 @@ class Tally:
             "bytes_out": self.bytes_out,
             "with_gps": self.with_gps,
         }
+        if self.dicom:
+            found["dicom"] = self.dicom
         if compared := self.restored.n + self.restored.identical:
             found |= {"restored_compared": compared, "restored_identical": self.restored.identical}
             found |= self.restored.named("restored_psnr")

@@ -140,9 +140,9 @@ class ShardWork:
         row, before, request = one.row, one.picture, self.request
         after = before.with_pixels(pixels)
         kind, _ = output_format(before.format, request.format, channels=before.channels)
-        raw, lossy = kind == "RAW", kind == "JPEG"
+        raw, inexact = kind == "RAW", kind in ("JPEG", "DICOM")
         content: Content = after.stacked() if raw else encode(after, format=kind, metadata=request.metadata)
-        saved = picture(content, row["out"], request.max_pixels).pixels if lossy else pixels
+        saved = picture(content, row["out"], request.max_pixels).pixels if inexact else pixels
         record: Record = {
             **{name: row[name] for name in ("path", "out", "id", "label", "split", "index")},
             "sha256_in": row["sha256"],

@@ -16,7 +16,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from noli.core.dataset import Ref
 
 TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
-_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib"))
+_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".dcm", ".dicom")
+)
 Pair = tuple[Ref, Ref]
 
 # Every protected picture is compared with so many other originals and should win against most of them.
