@@ -36,9 +36,17 @@ class Entry:
 
 
 TABLE: dict[str, Entry] = {
+    "protect/ar": Entry(
+        "noli.methods.protect.ar",
+        "Class-wise autoregressive noise that a network learns instead of the pictures (AR)",
+    ),
     "protect/cuda": Entry(
         "noli.methods.protect.cuda",
         "Class-wise convolutions that a network learns instead of the pictures (CUDA)",
+    ),
+    "protect/lsp": Entry(
+        "noli.methods.protect.lsp",
+        "Patches of linearly separable noise, a fast baseline that is easy to remove (LSP)",
     ),
     "verify/learnability": Entry(
         "noli.methods.verify.learnability",

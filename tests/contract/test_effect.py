@@ -45,10 +45,19 @@ def clean(photos: Path, accuracy: Callable[[Path], float]) -> float:
     return accuracy(photos)
 
 
-@pytest.mark.parametrize("mode", ["paper", "keyed"])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("cuda", {"mode": "paper"}), ("cuda", {"mode": "keyed"}), ("lsp", {}), ("ar", {})],
+    ids=["cuda-paper", "cuda-keyed", "lsp", "ar"],
+)
 def test_protected_photographs_teach_less(
-    mode: str, photos: Path, clean: float, accuracy: Callable[[Path], float], tmp_path: Path
+    method: str,
+    options: dict[str, str],
+    photos: Path,
+    clean: float,
+    accuracy: Callable[[Path], float],
+    tmp_path: Path,
 ) -> None:
-    noli.protect(photos, tmp_path / "safe", key=KEYS[0], mode=mode, workers=1)
+    noli.protect(photos, tmp_path / "safe", method, key=KEYS[0], workers=1, **options)
     assert clean >= CLEAN_AT_LEAST
     assert accuracy(tmp_path / "safe") <= clean - FIFTEEN

@@ -38,8 +38,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from noli.core.dataset import HOW_TO_LABEL, Item
-from noli.core.errors import DataError
+from noli.core.dataset import Item, check_labels
 from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
@@ -230,14 +229,7 @@ def item_filters(
 
 def _labels(items: Sequence[Item], known: dict[str, int]) -> dict[str, int]:
     """The items' class names, numbered."""
-    missing = [item.path for item in items if item.label is None or item.label not in known]
-    if missing:
-        raise DataError(
-            "CUDA needs a known class for every image.",
-            items=missing,
-            why="the image has no label, or its class was not there when the run was prepared",
-            fix=HOW_TO_LABEL,
-        )
+    check_labels(items, "CUDA", known)
     return {label: row for row, label in enumerate(sorted({str(item.label) for item in items}))}
 
 
