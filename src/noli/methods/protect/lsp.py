@@ -76,6 +76,8 @@ SPEC = Spec(
             "JPEG compression, strong augmentation and adversarial training, which restore most of it too.",
             "A thief who obtains clean originals beside their protected versions.",
             "Training with other labels than yours, or on any unprotected copies of the same images.",
+            "Short trainings on images with strong contrast: in noli's effect test, 100 steps on small "
+            "photographs with equalised histograms, nothing was lost.",
             "Large images: published results at 224 px are weaker than at 32 px.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",
         ),
@@ -133,17 +135,14 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
 
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Protect working images.
+    """Protect working images ``float32 [N, C, H, W]`` in [0, 1]; returns the same kind.
 
     Args:
         state: Result of :func:`prepare`.
-        batch: ``float32 [N, C, H, W]`` in [0, 1].
+        batch: Working images.
         items: The N items; ``label`` and ``id`` are used.
         key: Owner's key.
         cfg: Options.
-
-    Returns:
-        ``float32 [N, C, H, W]`` in [0, 1].
 
     Raises:
         DataError: Bad images, or an item without a class.
