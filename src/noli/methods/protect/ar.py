@@ -23,8 +23,7 @@ Where ours differs from the authors' description, and why:
 * a process that is stable on 32 px can explode on larger images. Stability is tested at 48 px, and images
   with a longer side are covered by equal tiles of at most 48 px, each with a start of its own and of equal
   strength, so the weights do not depend on the image size. Over a seam a filter's answer is not 0;
-* only the first two rows and columns of a start are drawn: nothing else enters the recurrence. Values are
-  rounded to 8 bits (not truncated).
+* only the edge of a start is drawn: nothing else enters the recurrence. Values are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Config(MethodConfig):
 
     norm: Literal["l2", "linf"] = Field(
         "l2",
-        description="what is bounded: l2, the length of the noise, or linf, its largest value (paper: l2)",
+        description="what is bounded: l2, its norm over an image, or linf, its largest value (paper: l2)",
     )
     l2: float = Field(
         1.0, gt=0, le=10, description="L2 norm at 32 px in colour; other sizes sqrt(values / 3072) of it"
@@ -85,7 +84,7 @@ SPEC = Spec(
         paper="Sandoval-Segura, Singla, Geiping, Goldblum, Goldstein, Jacobs. Autoregressive Perturbations "
         "for Data Poisoning. NeurIPS 2022. arXiv 2206.03693",
         stops=(
-            "Ordinary, long training of image classifiers on the images with their true labels, as published.",
+            "Ordinary, long training of image classifiers on the images with their true labels.",
             "Training on grey versions of the images, according to the paper's successors: a smaller loss.",
         ),
         does_not_stop=(
