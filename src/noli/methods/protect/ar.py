@@ -56,8 +56,7 @@ class Config(MethodConfig):
     """Options of AR. Paper: L2 norm 1.0 at 32 px (or 8/255 per value)."""
 
     norm: Literal["l2", "linf"] = Field(
-        "l2",
-        description="what is bounded: l2, its norm over an image, or linf, its largest value (paper: l2)",
+        "l2", description="bound on the noise: l2, its norm, or linf, its largest value (paper: l2)"
     )
     l2: float = Field(
         1.0, gt=0, le=10, description="L2 norm at 32 px in colour; other sizes sqrt(values / 3072) of it"
