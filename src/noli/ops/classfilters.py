@@ -13,8 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.dataset import HOW_TO_LABEL, Item
-from noli.core.errors import DataError
+from noli.core.dataset import Item, check_labels
 from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import DataSummary, State
@@ -147,14 +146,7 @@ def class_numbers(items: Sequence[Item], known: Mapping[str, object]) -> dict[st
     Raises:
         DataError: An item's class is not among the known ones.
     """
-    missing = [item.path for item in items if item.label is None or item.label not in known]
-    if missing:
-        raise DataError(
-            "This method needs a known class for every image.",
-            items=missing,
-            why="the image has no label, or its class was not there when the run was prepared",
-            fix=HOW_TO_LABEL,
-        )
+    check_labels(items, "This method", known)
     return {label: row for row, label in enumerate(sorted({str(item.label) for item in items}))}
 
 

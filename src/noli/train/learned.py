@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from noli import zoo
-from noli.core.dataset import HOW_TO_LABEL, Item
+from noli.core.dataset import Item, check_labels
 from noli.core.errors import DataError, UsageError
 from noli.core.key import Key
 from noli.core.method import DataSummary, State
@@ -115,9 +115,7 @@ def _surrogate(
 
 def _labels(items: Sequence[Item], classes: Sequence[str]) -> npt.NDArray[np.int64]:
     index = {name: row for row, name in enumerate(classes)}
-    missing = [item.path for item in items if item.label not in index]
-    if missing:
-        raise DataError("A surrogate needs a class for every picture.", items=missing, fix=HOW_TO_LABEL)
+    check_labels(items, "A surrogate", index)
     if len(index) < 2:
         raise DataError(
             "A surrogate needs at least two classes.", where=", ".join(classes), fix="add pictures of others"

@@ -2,4 +2,11 @@
 
 from noli._lazy import attach
 
-__getattr__, __dir__ = attach(__name__, {"cuda": "noli.methods.protect.cuda"})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "ar": "noli.methods.protect.ar",
+        "cuda": "noli.methods.protect.cuda",
+        "lsp": "noli.methods.protect.lsp",
+    },
+)

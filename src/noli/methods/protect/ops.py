@@ -24,12 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from noli.core.dataset import Item
+from noli.core.dataset import Item, check_labels
 from noli.core.errors import DataError, UsageError
 from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
-from noli.ops.classfilters import class_numbers
 
 _FLAT = 1e-4
 _CHUNK = 512
@@ -162,7 +161,7 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     check_images(batch)
     out = batch.copy()
     side, known = state["side"], state["pixels"]
-    class_numbers(items, known)
+    check_labels(items, "OPS", known)
     _, channels, height, width = batch.shape
     for image, item in zip(out, items, strict=True):
         for row, column, colour in known[item.label]:
