@@ -2,8 +2,8 @@
 
 The reference follows the papers as their scripts are organised: float32, contiguous layout, one image at a
 time in the augmentation, a gradient per random transform. Ours: batched augmentation, channels-last, bf16
-where the processor has it. Both search the noise of one batch (10 steps of 5 transforms) with the same frozen network.
-CPU seconds per image, one thread.
+where the processor has it. Both search the noise of one batch (10 steps of 5 transforms) with the same frozen
+network. CPU seconds per image, one thread.
 """
 
 from __future__ import annotations

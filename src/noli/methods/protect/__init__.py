@@ -7,6 +7,13 @@ __getattr__, __dir__ = attach(
     {
         "ar": "noli.methods.protect.ar",
         "cuda": "noli.methods.protect.cuda",
+        "em": "noli.methods.protect.em",
         "lsp": "noli.methods.protect.lsp",
+        "ops": "noli.methods.protect.ops",
+        "rem": "noli.methods.protect.rem",
+        "salm": "noli.methods.protect.salm",
+        "sem": "noli.methods.protect.sem",
+        "tap": "noli.methods.protect.tap",
+        "weave": "noli.methods.protect.weave",
     },
 )
