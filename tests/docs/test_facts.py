@@ -14,6 +14,7 @@ import noli
 from noli.core.keyfile import Entry, Ring, Wrapped
 from noli.core.manifest import Manifest
 from noli.methods.protect import cuda
+from noli.ops import classfilters
 from noli.methods.verify.battery import table
 from noli.methods.verify.config import Config
 
@@ -48,11 +49,12 @@ def test_what_the_quick_battery_lacks_is_said() -> None:
 
 
 def test_the_derivation_names_the_purposes_in_use() -> None:
-    source = Path(cuda.__file__).read_text("utf-8")
+    source = Path(classfilters.__file__).read_text("utf-8")
     used = set(re.findall(r'stream\(f?"([^"]+)"', source))
     assert used
     for purpose in used:
-        assert f"`{re.sub(r'{.*?}', '<draw>', purpose)}`" in ARCHITECTURE
+        named = purpose.replace("{purpose}", cuda.SPEC.name).replace("{draw}", "<draw>")
+        assert f"`{named}`" in ARCHITECTURE
 
 
 def test_the_thresholds_in_the_quick_start_are_the_defaults() -> None:
