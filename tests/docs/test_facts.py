@@ -14,9 +14,9 @@ import noli
 from noli.core.keyfile import Entry, Ring, Wrapped
 from noli.core.manifest import Manifest
 from noli.methods.protect import cuda
-from noli.ops import classfilters
 from noli.methods.verify.battery import table
 from noli.methods.verify.config import Config
+from noli.ops import classfilters
 
 ARCHITECTURE = (DOCS / "architecture.md").read_text("utf-8")
 THREATS = (DOCS / "threat-model.md").read_text("utf-8")
