@@ -26,8 +26,8 @@ from noli.engine.results import stored_names
 from noli.engine.undo import output_of
 
 if TYPE_CHECKING:
-    from noli.methods.verify.battery import LearnabilityData
     from noli.methods.verify.config import Config
+    from noli.methods.verify.subject import LearnabilityData
 
 METHOD = "verify/learnability"
 EVIDENCE = "evidence.json"

@@ -20,7 +20,7 @@ Result = dict[str, Any]
 Cache = MutableMapping[str, Result]
 # What changes the verdict but not a training must not throw finished trainings away.
 _VERDICT_ONLY = {
-    "claim", "bound", "seeds", "battery", "min_gain", "partial", "min_likeness", "max_relabelled",
+    "claim", "bound", "seeds", "battery", "also", "min_gain", "partial", "min_likeness", "max_relabelled",
     "confidence", "min_test", "min_per_class",
     # Decide which images are used: these are part of the scope by their hashes.
     "size", "max_items", "max_test", "holdout",
@@ -39,7 +39,8 @@ class Training(NamedTuple):
     @property
     def key(self) -> str:
         """Name in the cache, unique within one subject and configuration."""
-        return f"{self.measure.name}|{self.part}|{self.seed}"
+        origin = f"|{self.measure.origin}" if self.measure.origin else ""
+        return f"{self.measure.name}|{self.part}|{self.seed}{origin}"
 
 
 def parts(measure: Measure, cfg: Config) -> tuple[Part, ...]:
