@@ -79,7 +79,7 @@ def test_listing_imports_no_heavy_library():
 def test_unknown_names_get_the_nearest_ones():
     with pytest.raises(UsageError) as caught:
         find("grayscle", Config())
-    assert "did you mean grayscale?" in caught.value.fix
+    assert "did you mean grayscale or grayscale+op?" in caught.value.fix
 
 
 def test_a_plugin_is_found_but_enters_no_battery_by_itself(acme):

@@ -40,7 +40,7 @@ def verify(
     protected: str | Path,
     *,
     clean: str | Path,
-    battery: Literal["quick", "standard"] = "quick",
+    battery: Literal["quick", "standard", "full"] = "quick",
     claim: Level = "routine",
     seeds: int | None = None,
     keys: int | None = None,
@@ -58,12 +58,12 @@ def verify(
     Args:
         protected: The protected data as stored, or the run folder of its protection.
         clean: The originals. Their test split is held out; without one a share of every class is.
-        battery: ``quick`` or ``standard`` (three seeds, more rows).
+        battery: ``quick``, ``standard`` (three seeds, more rows) or ``full`` (all rows).
         claim: Attacker level at which the claim is made, fixed before anything is trained.
         seeds: Trainings per row; the battery's default when None.
         keys: Also protect the clean images in memory with so many fresh keys and report ordinary training
-            on them: mean and worst. Needs the run folder of the protection. None: 3 with ``standard`` where
-            that run is known and used a key, else 0.
+            on them: mean and worst. Needs the run folder of the protection. None: 0 with ``quick``, with
+            the others 3 where that run is known and used a key.
         labels: Column with the class, for table layouts; None: the one that the protecting run used.
         run: Run folder; ``OUT.verify.noli`` beside the protected data when None.
         progress: Where progress goes; nowhere when None.
@@ -117,7 +117,7 @@ def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str)
     """Number of fresh keys to compare with; refused where the run that protected the data is unknown."""
     if asked is None:
         keyed = before is not None and before.manifest.key is not None
-        return FRESH_KEYS if keyed and battery == "standard" else 0
+        return FRESH_KEYS if keyed and battery != "quick" else 0
     if asked and before is None:
         raise UsageError(
             "Fresh keys need the run that protected this data.",

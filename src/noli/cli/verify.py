@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from noli.core.evidence import Evidence
 
 
-_KEYS_HELP = "Fresh keys to compare with: mean and worst; default: 3 with standard."
-Battery = Annotated[Literal["quick", "standard"], Option(help="How many countermeasures are tried.")]
+_KEYS_HELP = "Fresh keys to compare with: mean and worst; default: 0 with quick, else 3."
+Battery = Annotated[Literal["quick", "standard", "full"], Option(help="How many countermeasures are tried.")]
 Claim = Annotated[Literal["naive", "routine", "adaptive"], Option(help="Attacker level of the claim.")]
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from noli.methods.verify import countermeasures
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures.plain import REFERENCE as _REFERENCE
+from noli.methods.verify.countermeasures.stopping import cross_fitted
 from noli.methods.verify.measure import Measure as Measure
 from noli.methods.verify.measure import View
 from noli.methods.verify.subject import Images as Images
@@ -19,6 +20,7 @@ from noli.methods.verify.subject import Labels as Labels
 from noli.methods.verify.subject import LearnabilityData as LearnabilityData
 
 if TYPE_CHECKING:
+    from noli.core.model import Model
     from noli.train.fit import Callback
 
 Part = Literal["protected", "clean", "mixed", "clean-part"]
@@ -67,23 +69,28 @@ class Trainer:
 
         subject, cfg = self.subject, self.cfg
         x, y = self.training_set(measure, part)
+        test_y, names = subject.test_y, subject.classes
+        if measure.regroup is not None:
+            groups = measure.regroup(len(names))
+            y, test_y, names = groups[y], groups[test_y], tuple(map(str, np.unique(groups)))
         change = measure.learn(x, y, cfg) if measure.learn is not None else measure.squeeze
         if change is not None:
             x = change(x)
-        _, side, _, channels = x.shape
-        model = zoo.network(cfg.network, subject.classes, channels, size=side, seed=seed)
-        made = [_stopper(self.stopped), *measure.callbacks(len(subject.classes), cfg)]
-        trained = fit(model, x, y, cfg.recipe(seed), made)
         views: dict[str, npt.NDArray[Any]] = {"untouched": subject.test_x}
         view: View | None = change if measure.learn is not None else measure.view
         if view is not None:
             views["transformed"] = view(subject.test_x)
-        correct = {
-            form: pack(model.predict(view).argmax(1) == subject.test_y) for form, view in views.items()
-        }
+        _, side, _, channels = x.shape
+        model = zoo.network(cfg.network, names, channels, size=side, seed=seed)
+        recipe = cfg.recipe(seed) if measure.recipe is None else measure.recipe(cfg.recipe(seed))
+        tests = _Tests(views, test_y, every_epoch=measure.best_epoch)
+        watch = _watch(self.stopped, tests)
+        trained = fit(model, x, y, recipe, [watch, *measure.callbacks(len(names), cfg)])
+        correct = {form: pack(right) for form, right in tests.final(model).items()}
         detail = {"images_per_second": trained.images_per_second, "seconds": trained.seconds}
-        detail |= self._found.get(measure.name, {})
-        return {"correct": correct, "n": len(subject.test_y), "detail": detail}
+        if measure.regroup is not None:
+            detail["chance"] = float(np.bincount(test_y).max() / len(test_y))
+        return {"correct": correct, "n": len(test_y), "detail": detail | self._found.get(measure.name, {})}
 
     def training_set(self, measure: Measure, part: Part) -> tuple[Images, Labels]:
         """Return the images and labels of one training, before squeezing."""
@@ -109,16 +116,39 @@ class Trainer:
             return self._restored[name]
 
 
-def _stopper(stopped: threading.Event) -> Callback:
+class _Tests:
+    """The held-out images in all their forms, and which of them a model gets right."""
+
+    def __init__(
+        self, views: dict[str, npt.NDArray[Any]], labels: Labels, *, every_epoch: bool = False
+    ) -> None:
+        self.views, self.labels, self.every_epoch = views, labels, every_epoch
+        self.epochs: list[dict[str, npt.NDArray[np.bool_]]] = []
+
+    def right(self, model: Model) -> dict[str, npt.NDArray[np.bool_]]:
+        return {form: model.predict(view).argmax(1) == self.labels for form, view in self.views.items()}
+
+    def final(self, model: Model) -> dict[str, npt.NDArray[np.bool_]]:
+        if not self.every_epoch:
+            return self.right(model)
+        return {form: cross_fitted(np.stack([epoch[form] for epoch in self.epochs])) for form in self.views}
+
+
+def _watch(stopped: threading.Event, tests: _Tests) -> Callback:
+    """Return the callback that ends unwanted trainings and looks at every epoch where that is asked for."""
     from noli.train.fit import Callback
 
-    class Stopper(Callback):
+    class Watch(Callback):
         def prepare_batch(self, x: Any, y: Any, generator: Any) -> tuple[Any, Any]:
             if stopped.is_set():
                 raise Stopped
             return x, y
 
-    return Stopper()
+        def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
+            if tests.every_epoch:
+                tests.epochs.append(tests.right(model))
+
+    return Watch()
 
 
 def mixture(labels: Labels, share: float) -> npt.NDArray[np.bool_]:

@@ -3,10 +3,12 @@
 Threat model: a trainer holds the protected images as published, with their labels, and wants a classifier
 that works on clean images. What counts is the *best* accuracy over everything the trainer may try up to a
 level that is fixed beforehand: *naive* (plain training), *routine* (what careful trainers do anyway:
-cutout, mixup, grayscale, JPEG, adversarial training), *adaptive* (somebody after this data: RSK+FF, arXiv
-2411.01742; COIN, 2311.18403; filters learned from leaked pairs). Grayscale and JPEG follow image shortcut
-squeezing (2301.13838). For rows that transform the training images the test images are tried both untouched
-and transformed, and the row takes the higher accuracy: the trainer picks.
+augmentation, grayscale, JPEG and other losses, adversarial training), *adaptive* (somebody after this data:
+RSK+FF, arXiv 2411.01742; COIN, 2311.18403; UEraser, 2303.15127; orthogonal projection, 2305.19254; filters
+and noise learned from leaked pairs). Grayscale and JPEG follow image shortcut squeezing (2301.13838). The
+rule behind the levels stands at ``noli.methods.verify.measure.Measure``. For rows that transform the training
+images the test images are tried both untouched and transformed, and the row takes the higher accuracy: the
+trainer picks.
 
 What it does not show: see ``LIMITS``, which travels with every Evidence.
 
