@@ -53,12 +53,12 @@ def verify(
         progress=out.progress(),
         config=options.read_settings(settings or (), config),
     )
-    out.result(evidence.model_dump(mode="json"), *_summary(evidence))
+    out.result(evidence.model_dump(mode="json"), *summary(evidence))
     if not evidence.supported:
         raise typer.Exit(1)
 
 
-def _summary(evidence: Evidence) -> list[Any]:
+def summary(evidence: Evidence) -> list[Any]:
     """Return what was measured, the worst case per level, and the verdict."""
     blocks: list[Any] = []
     if evidence.rows:

@@ -17,6 +17,7 @@ MARKS: Mapping[str, str] = {"good": "✓", "bad": "✕", "unsure": "?", "none": 
 TITLES = {
     "protect": "Protection report",
     "verify": "Verification report",
+    "attack": "Attack report",
     "undo": "Restoration report",
 }
 ATTACKERS: Mapping[Level | str, str] = {
