@@ -33,8 +33,9 @@ def filters_inverted(subject: LearnabilityData, cfg: Config) -> Restored:
     return restored, {"leak_gain_db": attack.gain}
 
 
-# Solving for a filter gains nothing from more pairs than these per class, and takes time for each.
-_FILTER_PAIRS = 10
+# Every pair is solved for on its own, which takes time; more pairs per class than these serve the residuals
+# only. Native images are larger, and fewer of them take as long.
+_FILTER_PAIRS, _NATIVE_PAIRS = 50, 10
 
 
 def pairs_in_all(cfg: Config) -> tuple[Measure, ...]:
@@ -61,12 +62,11 @@ def better_of_two(subject: LearnabilityData, cfg: Config, total: int) -> Restore
 
     clean, protected = subject.clean_x, subject.protected_x
     groups, pairs = leaked_rows(subject.protected_y, total)
-    few = min(pairs, _FILTER_PAIRS)
     tried = {"residual": subtract_residual(clean, protected, groups, pairs)}
     if subject.restored is not None:
-        tried["filter"] = subject.restored(groups, few)
+        tried["filter"] = subject.restored(groups, min(pairs, _NATIVE_PAIRS))
     else:
-        tried["filter"] = leak_attack(clean, protected, groups, few).restored
+        tried["filter"] = leak_attack(clean, protected, groups, min(pairs, _FILTER_PAIRS)).restored
     best, leak = best_restoration(clean, protected, groups, pairs, tried)
     used = {f"leak_by_{name}": float(name == best) for name in tried}
     return leak.restored, {"leak_gain_db": leak.gain, "leak_pairs_per_group": float(pairs)} | used
