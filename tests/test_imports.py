@@ -22,6 +22,7 @@ INVENTORY = {
     "ProtectRun": "class",
     "Run": "class",
     "__version__": "str",
+    "attack": "function",
     "demo": "function",
     "diff": "function",
     "doctor": "function",
@@ -51,7 +52,8 @@ def loaded_by(code: str) -> set[str]:
         "import noli; noli.Key",
         *(
             f"from noli.cli.main import main; assert main({words!r}) == 0"
-            for words in (["--help"], ["list"], ["list", "protect"], ["protect", "--help"], ["key", "--help"],
+            for words in (["--help"], ["list"], ["list", "protect"], ["list", "attack"], ["attack"],
+                          ["attack", "--help"], ["protect", "--help"], ["key", "--help"],
                           ["verify", "--help"], ["--version"])
         ),
     ],

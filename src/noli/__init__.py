@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from noli import methods
     from noli.api import (
         ProtectRun,
+        attack,
         demo,
         diff,
         doctor,
@@ -39,6 +40,7 @@ __all__ = [
     "ProtectRun",
     "Run",
     "__version__",
+    "attack",
     "demo",
     "diff",
     "doctor",

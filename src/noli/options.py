@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from noli.core.errors import UsageError
 from noli.core.method import MethodConfig, Spec
-from noli.registry import did_you_mean
+from noli.core.plugins import did_you_mean
 
 _FRACTION = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 

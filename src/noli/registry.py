@@ -7,32 +7,16 @@ Third parties add theirs through the entry-point group ``noli.methods``. The ent
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from types import ModuleType
 from typing import get_args
 
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.method import Family, Spec
+from noli.core.plugins import Entry, did_you_mean
+from noli.core.plugins import plugins as find_plugins
 
 GROUP = "noli.methods"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the registry.
-
-    Attributes:
-        module: Module that holds ``SPEC`` and the pure functions.
-        summary: What the method does, one line.
-        package: Distribution it comes from (empty for noli's own).
-    """
-
-    module: str
-    summary: str
-    package: str = ""
 
 
 TABLE: dict[str, Entry] = {
@@ -81,24 +65,6 @@ TABLE: dict[str, Entry] = {
         "Train fresh models on clean and protected data and compare what they learn",
     ),
 }
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint for a mistyped name: the nearest known ones, or all of them."""
-    choices = sorted(known)
-    # `noli explain cuda`: the last part alone is a natural thing to type.
-    close = [choice for choice in choices if _tail(choice) == name]
-    by_fold = {choice.lower(): choice for choice in choices}
-    hits = get_close_matches(name.lower(), list(by_fold), n=3)
-    # All of a family begin alike: what follows the slash must be close as well, unless nothing is.
-    hits = [hit for hit in hits if get_close_matches(_tail(name.lower()), [_tail(hit)], cutoff=0.5)] or hits
-    if close := close or [by_fold[hit] for hit in hits]:
-        return f"did you mean {' or '.join(close)}?"
-    return f"choose from: {', '.join(choices)}" if choices else "there is nothing to choose from"
-
-
-def _tail(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
 
 
 def names(family: str | None = None) -> tuple[str, ...]:
@@ -174,27 +140,4 @@ def get(name: str) -> Spec:
 
 def plugins() -> tuple[dict[str, Entry], dict[str, UsageError]]:
     """Return usable plug-ins, and the refused ones with the reason, without importing any."""
-    # A set, because one distribution can be seen twice through two path entries; that is no conflict.
-    found: dict[str, set[Entry]] = {}
-    for point in importlib.metadata.entry_points(group=GROUP):
-        package, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
-        line = Entry(point.value, f"Plug-in of {package} {version}".rstrip(), package)
-        found.setdefault(point.name, set()).add(line)
-    bad = {name: error for name, lines in sorted(found.items()) if (error := _problem(name, lines))}
-    return {name: found[name].pop() for name in sorted(found.keys() - bad)}, bad
-
-
-def _problem(name: str, lines: set[Entry]) -> UsageError | None:
-    packages = sorted(line.package for line in lines)
-    where = f"{name} of {', '.join(packages)}"
-    family, *rest = name.split("/")
-    if len(rest) != 1 or not (family and rest[0]) or name != name.strip():
-        fix = f"rename the entry point in group {GROUP} to package/name"
-        return UsageError("A plug-in method is badly named.", where=where, fix=fix)
-    if family in get_args(Family):
-        fix = f"rename the entry point to {packages[0] or 'package'}/{rest[0]}"
-        what = "A plug-in method uses a name reserved for noli's own methods."
-        return UsageError(what, where=where, fix=fix)
-    if len(lines) > 1:
-        return UsageError("Two plug-ins define the same method.", where=where, fix="uninstall one of them")
-    return None
+    return find_plugins(GROUP, "method", get_args(Family))

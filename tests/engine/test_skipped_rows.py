@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import noli
-from noli.api._verify import _read
+from noli.api._judging import _read
 from noli.core.run import Run
 from noli.engine.progress import Progress
 from noli.methods.verify.config import Config

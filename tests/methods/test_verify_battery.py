@@ -7,10 +7,9 @@ from coloured_shapes import frame, subject
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noli.methods.verify import battery
-from noli.methods.verify.battery import REFERENCE, Trainer, callbacks, mixture, pack, table, unpack
+from noli.methods.verify.battery import REFERENCE, Trainer, mixture, pack, table, unpack
 from noli.methods.verify.config import Config
-from noli.methods.verify.rows import cache_scope, plan, summarise
+from noli.methods.verify.rows import cache_scope, plan, recipe_scope, summarise
 from noli.ops.countermeasures import grayscale
 from noli.ops.leak import Leak
 from noli.ops.stats import wilson
@@ -61,7 +60,7 @@ def test_the_plan_starts_with_the_reference_and_has_no_duplicates():
 
 
 def test_every_row_but_plain_crops_and_flips():
-    kinds = {m.name: [type(c).__name__ for c in callbacks(m, 4, QUICK)] for m in table(QUICK)}
+    kinds = {m.name: [type(c).__name__ for c in m.callbacks(4, QUICK)] for m in table(QUICK)}
     assert kinds["plain"] == []
     assert all(made[0] == "CropFlip" for name, made in kinds.items() if name != "plain")
     assert kinds["adversarial"][1:] == ["Adversarial"]
@@ -93,7 +92,7 @@ def test_training_sets_hold_what_their_row_says():
 def test_a_thief_uses_the_inversion_only_where_it_helps(gain, used, monkeypatch):
     data = subject(frame, train=80, test=20)
     restored = np.zeros_like(data.clean_x)
-    monkeypatch.setattr(battery, "leak_attack", lambda *_: Leak(restored, gain))
+    monkeypatch.setattr("noli.ops.leak.leak_attack", lambda *_: Leak(restored, gain))
     leak = next(m for m in table(QUICK) if m.leaked)
     seen = Trainer(data, QUICK).training_set(leak, "protected")[0]
     assert np.array_equal(seen, restored if used else data.protected_x)
@@ -134,6 +133,16 @@ def test_scope_follows_what_decides_a_training():
     assert cache_scope(hashes, Config(confidence=0.9, min_test=5, max_items=9, size=16)) == same[0]
     assert cache_scope({**hashes, "protected": "1"}, QUICK) != same[0]
     assert cache_scope(hashes, Config(epochs=9)) != same[0]
+
+
+def test_options_of_the_battery_never_reach_the_names_of_trainings():
+    # Finished trainings of released versions are found under this text: it may only change with the training.
+    expected = (
+        '{"epochs":8,"min_steps":250,"network":"small","leak_pairs":1,"adversarial_eps":0.01568627450980392,'
+        '"adversarial_steps":3,"coin_reach":2.0,"device":"auto"}'
+    )
+    for cfg in (QUICK, STANDARD, Config(battery="full", also=("acme/smooth",))):
+        assert recipe_scope(cfg).endswith(" " + expected)
 
 
 @pytest.mark.parametrize("module", ["noli.methods.verify.learnability", "noli.methods.verify.load"])

@@ -10,7 +10,7 @@ from noli.methods.verify.config import Config
         {"bound": 0},
         {"bound": 1},
         {"claim": "context"},
-        {"battery": "full"},
+        {"battery": "huge"},
         {"size": 4},
         {"size": "big"},
         {"seeds": 0},

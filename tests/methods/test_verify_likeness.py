@@ -15,9 +15,10 @@ from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.methods.verify import battery
 from noli.methods.verify.config import Config
-from noli.methods.verify.learnability import explain, judge, judge_levels
+from noli.methods.verify.learnability import judge
 from noli.methods.verify.pairing import likeness
 from noli.methods.verify.rows import cache_scope
+from noli.methods.verify.verdicts import explain, judge_levels
 from noli.ops.countermeasures import grayscale, jpeg
 
 CFG = Config(device="cpu")

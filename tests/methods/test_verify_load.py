@@ -172,7 +172,7 @@ def test_larger_images_are_attacked_at_native_size(tmp_path):
     write(tmp_path / "safe", np.clip(filtered * 255 + 0.5, 0, 255).astype(np.uint8), y)
     data = load(tmp_path / "safe", tmp_path / "clean", CFG.model_copy(update={"size": 36}))
     assert data.restored is not None
-    restored = data.restored()
+    restored = data.restored(data.protected_y, 1)
     assert restored.shape == data.protected_x.shape == (16, 36, 36, 3)
     before = np.mean((data.protected_x.astype(float) - data.clean_x) ** 2)
     after = np.mean((restored.astype(float) - data.clean_x) ** 2)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noli.core.evidence import Row
-from noli.methods.verify.learnability import bounds, chance, explain, judge_levels, too_small
+from noli.methods.verify.verdicts import bounds, chance, explain, judge_levels, too_small
 
 
 def row(name, level, low, value, high):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from noli.ops.augment import crop_flip, cutout, mixup, symmetric_beta
+from noli.ops.augment import crop_flip, cutmix, cutout, mixup, symmetric_beta
 
 
 def seeded(seed=0):
@@ -95,3 +95,30 @@ def test_same_generator_same_result_and_no_global_randomness():
     cutout(x, 3, seeded())
     mixup(x, y, 5, 0.4, seeded())
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(("h", "w", "c", "probability"), [(9, 7, 3, 0.5), (4, 5, 1, 1.0), (1, 1, 3, 1.0)])
+def test_cutmix_equals_pasting_one_pixel_at_a_time(h, w, c, probability):
+    x, y = batch(8, c, h, w), torch.arange(8) % 3
+    mixed, soft = cutmix(x, y, 3, seeded(7), probability)
+    draws = seeded(7)
+    other = torch.randperm(8, generator=draws)
+    area, used, row, column = torch.rand(4, 8, generator=draws).double().numpy()
+    for i in range(8):
+        side, covered, expected = area[i] ** 0.5 if used[i] < probability else 0, 0, x[i].clone()
+        for r in range(h):
+            for s in range(w):
+                if abs(r + 0.5 - row[i] * h) < side * h / 2 and abs(s + 0.5 - column[i] * w) < side * w / 2:
+                    expected[:, r, s], covered = x[other[i], :, r, s], covered + 1
+        assert torch.equal(mixed[i], expected)
+        labels = np.zeros(3)
+        labels[y[i]] += 1 - covered / (h * w)
+        labels[y[other[i]]] += covered / (h * w)
+        assert np.allclose(soft[i], labels, atol=1e-6)
+
+
+def test_cutmix_accepts_soft_labels_and_can_do_nothing():
+    x, soft = batch(4), torch.full((4, 3), 1 / 3)
+    same, labels = cutmix(x, soft, 3, seeded(), 0.0)
+    assert torch.equal(same, x)
+    assert torch.allclose(labels, soft)

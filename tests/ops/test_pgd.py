@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from noli.core.model import Model
-from noli.ops.pgd import pgd_linf
+from noli.ops.pgd import pgd_l2, pgd_linf
 from noli.zoo import network
 
 
@@ -97,3 +97,60 @@ def test_random_start_differs_by_generator():
     ]
     assert torch.equal(outs[0], outs[1])
     assert not torch.equal(outs[0], outs[2])
+
+
+def slow_pgd_l2(weight, x, label, eps, steps, step):
+    start, x = x.copy(), x.copy()
+    for _ in range(steps):
+        scores = weight @ x
+        p = np.exp(scores - scores.max())
+        p /= p.sum()
+        p[label] -= 1
+        gradient = weight.T @ p
+        change = x + step * gradient / np.linalg.norm(gradient) - start
+        if np.linalg.norm(change) > eps:
+            change *= eps / np.linalg.norm(change)
+        x = np.clip(start + change, 0, 1)
+    return x
+
+
+@pytest.mark.parametrize(("steps", "step"), [(1, 0.1), (3, 0.3), (7, None)])
+def test_l2_equals_numpy_one_sample_at_a_time(steps, step):
+    model, eps = linear_model(), 0.4
+    x = torch.rand((6, 3, 2, 2), generator=torch.Generator().manual_seed(1))
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    fast = pgd_l2(model, x, y, eps=eps, steps=steps, step_size=step).numpy()
+    weight = model.net.weight.detach().double().numpy()
+    for i in range(6):
+        flat = x[i].double().numpy().ravel()
+        slow = slow_pgd_l2(weight, flat, int(y[i]), eps, steps, 1.5 * eps / steps if step is None else step)
+        assert np.allclose(fast[i].ravel(), slow, atol=1e-5)
+
+
+def test_l2_stays_in_the_ball_raises_the_loss_and_leaves_the_model_alone():
+    model = network("small", 4, size=16)
+    model.train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(2)
+    x, y = torch.rand((8, 3, 16, 16), generator=generator), torch.arange(8) % 4
+    for random_start in (generator, None):
+        out = pgd_l2(model, x, y, eps=0.5, steps=5, generator=random_start)
+        assert float((out - x).flatten(1).norm(dim=1).max()) <= 0.5 + 1e-5
+        assert float(out.min()) >= 0
+        assert float(out.max()) <= 1
+        assert not out.requires_grad
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    model.eval()
+    with torch.no_grad():
+        assert F.cross_entropy(model(out), y) > F.cross_entropy(model(x), y)
+
+
+def test_l2_random_starts_fill_the_ball():
+    model, y = linear_model(), torch.zeros(400, dtype=torch.int64)
+    x = torch.full((400, 3, 2, 2), 0.5)
+    out = pgd_l2(model, x, y, eps=0.2, steps=1, step_size=0.0, generator=torch.Generator().manual_seed(0))
+    length = (out - x).flatten(1).norm(dim=1) / 0.2
+    # The share of a ball's volume within r of the radius is r^D.
+    assert abs(float((length**12 < 0.5).float().mean()) - 0.5) < 0.1

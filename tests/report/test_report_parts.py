@@ -263,5 +263,5 @@ def test_a_reader_sees_only_the_details_that_mean_something() -> None:
     assert words.row_details(technical) == ""
     said = words.row_details({**technical, "leak_gain_db": 3.14159, "clean_part_only": 0.61})
     assert said.replace("\u00a0", " ") == (
-        "the leaked pair brings pictures 3.1 dB closer; the unprotected part alone teaches 61.0 %"
+        "what leaked brings pictures 3.1 dB closer; the unprotected part alone teaches 61.0 %"
     )

@@ -1,10 +1,23 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from noli.ops.augment import crop_flip, cutout, mixup
+from noli.ops.augment import crop_flip, cutmix, cutout, mixup
 from noli.ops.countermeasures import displace, sharpen_lowpass
-from noli.train.callbacks import Adversarial, CropFlip, CutoutMixup, Displace, SharpenLowpass
+from noli.ops.plasma import erase
+from noli.ops.randaugment import rand_augment
+from noli.train.callbacks import (
+    Adversarial,
+    AdversarialL2,
+    CropFlip,
+    CutMix,
+    CutoutMixup,
+    Displace,
+    RandAugment,
+    SharpenLowpass,
+    UEraser,
+)
 from noli.train.fit import fit
 from noli.train.recipe import Recipe
 from noli.zoo import network
@@ -23,6 +36,7 @@ X, Y = torch.rand((6, 3, 16, 16), generator=seeded(1)), torch.tensor([0, 1, 2, 0
         (CropFlip(), lambda g: crop_flip(X, 2, g)),
         (SharpenLowpass(), lambda g: sharpen_lowpass(X, g)),
         (Displace(1.5), lambda g: displace(X, 1.5, g)),
+        (RandAugment(), lambda g: rand_augment(X, g)),
     ],
 )
 def test_image_callbacks_apply_their_function_and_keep_labels(callback, by_hand):
@@ -46,7 +60,46 @@ def test_adversarial_images_stay_close():
     assert 0 < float((out - X).abs().max()) <= 4 / 255 + 1e-6
 
 
-@pytest.mark.parametrize("extra", [CutoutMixup(2), Adversarial(0.02, 2), SharpenLowpass(), Displace()])
+def test_cutmix_mixes_labels():
+    x, y = CutMix(3).prepare_batch(X, Y, seeded(4))
+    assert all(torch.equal(a, b) for a, b in zip((x, y), cutmix(X, Y, 3, seeded(4)), strict=True))
+
+
+def test_l2_radii_grow_with_the_number_of_values():
+    model = network("small", 3, size=16)
+    for eps in (0.5, 1.0):
+        change = (AdversarialL2(eps, 3).before_step(model, X, Y, seeded()) - X).flatten(1).norm(dim=1)
+        # A quarter of the values of a 32 x 32 image: half the radius.
+        assert 0.8 * eps / 2 < float(change.max()) <= eps / 2 + 1e-5
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_ueraser_takes_the_copy_with_the_largest_loss(soft):
+    model, draws = network("small", 3, size=16), seeded(6)
+    y = F.one_hot(Y, 3).float() if soft else Y
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    out = UEraser(4).before_step(model, X, y, seeded(6))
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    copies = [erase(X, draws) for _ in range(4)]
+    model.eval()
+    for i in range(6):
+        with torch.no_grad():
+            losses = [float(F.cross_entropy(model(copy[i : i + 1]), y[i : i + 1])) for copy in copies]
+        assert torch.equal(out[i], copies[int(np.argmax(losses))][i])
+
+
+def test_the_lite_variant_only_augments():
+    out = UEraser(1).before_step(network("small", 3, size=16), X, Y, seeded(6))
+    assert torch.equal(out, erase(X, seeded(6)))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [CutoutMixup(2), Adversarial(0.02, 2), SharpenLowpass(), Displace(), AdversarialL2(), CutMix(2),
+     RandAugment(), UEraser(2)],
+)  # fmt: skip
 def test_every_callback_trains_on_grey_tiny_images(extra):
     x = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)
     result = fit(

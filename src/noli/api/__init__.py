@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from noli._lazy import attach
 
 if TYPE_CHECKING:
+    from noli.api._attack import attack as attack
+    from noli.api._countermeasures import Countermeasure as Countermeasure
+    from noli.api._countermeasures import countermeasures as countermeasures
     from noli.api._demo import DemoResult as DemoResult
     from noli.api._demo import demo as demo
     from noli.api._doctor import DoctorReport as DoctorReport
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from noli.engine.undo import undo as undo
 
 _MODULES = {
+    "noli.api._attack": ("attack",),
+    "noli.api._countermeasures": ("Countermeasure", "countermeasures"),
     "noli.api._demo": ("DemoResult", "demo"),
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),

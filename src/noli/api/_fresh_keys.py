@@ -19,10 +19,10 @@ from noli.core.key import Key
 from noli.core.manifest import Manifest
 from noli.core.method import FOLDER, DataSummary, Spec
 from noli.data.study import ArrayStudy
-from noli.methods.verify.battery import Images, LearnabilityData
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import measure_row
 from noli.methods.verify.rows import recipe_scope
+from noli.methods.verify.subject import Images, LearnabilityData
 
 LIMIT = "Fresh keys were applied to the images at the training size and not stored in files."
 _GROUP = 256

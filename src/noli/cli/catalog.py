@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from noli.cli import console
+from noli.cli.attack import show_list
 from noli.cli.shared import Json
 
 _MARKS = {
@@ -19,12 +20,15 @@ _MARKS = {
 
 
 def list_methods(
-    family: Annotated[str | None, typer.Argument(help="Only this family, for example protect.")] = None,
+    family: Annotated[str | None, typer.Argument(help="Only this family: protect, attack, ...")] = None,
     json: Json = False,
 ) -> None:
     """List the methods, with one line each."""
     from noli import registry
 
+    if family == "attack":
+        show_list(console.Output(json=json))
+        return
     lines = [(name, registry.entry(name)) for name in registry.names(family)]
     refused = {} if family else registry.plugins()[1]
     out = console.Output(json=json)

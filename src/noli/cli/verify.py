@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from noli.core.evidence import Evidence
 
 
-_KEYS_HELP = "Fresh keys to compare with: mean and worst; default: 3 with standard."
-Battery = Annotated[Literal["quick", "standard"], Option(help="How many countermeasures are tried.")]
+_KEYS_HELP = "Fresh keys to compare with: mean and worst; default: 0 with quick, else 3."
+Battery = Annotated[Literal["quick", "standard", "full"], Option(help="How many countermeasures are tried.")]
 Claim = Annotated[Literal["naive", "routine", "adaptive"], Option(help="Attacker level of the claim.")]
 
 
@@ -53,12 +53,12 @@ def verify(
         progress=out.progress(),
         config=options.read_settings(settings or (), config),
     )
-    out.result(evidence.model_dump(mode="json"), *_summary(evidence))
+    out.result(evidence.model_dump(mode="json"), *summary(evidence))
     if not evidence.supported:
         raise typer.Exit(1)
 
 
-def _summary(evidence: Evidence) -> list[Any]:
+def summary(evidence: Evidence) -> list[Any]:
     """Return what was measured, the worst case per level, and the verdict."""
     blocks: list[Any] = []
     if evidence.rows:

@@ -88,3 +88,34 @@ def symmetric_beta(count: int, alpha: float, generator: torch.Generator) -> Tens
         accepted = (u + v <= 1) & (u + v > 0)
         drawn = torch.cat([drawn, (u / (u + v))[accepted].float()])
     return drawn[:count]
+
+
+def cutmix(
+    x: Tensor, y: Tensor, classes: int, generator: torch.Generator, probability: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Paste a box of another image of the batch and mix the labels by area (Yun et al., arXiv 1905.04899).
+
+    Every image has a box of its own: its area is uniform (Beta(1, 1)), its centre uniform over the image, so
+    that it may be cut off. Labels are mixed by what the box really covers.
+
+    Args:
+        x: ``[N, C, H, W]``.
+        y: Labels ``int64 [N]`` or soft labels ``float32 [N, K]``.
+        classes: K.
+        generator: CPU generator.
+        probability: Share of images that get a box.
+
+    Returns:
+        Images and soft labels ``float32 [N, K]``.
+    """
+    n, _, height, width = x.shape
+    soft = F.one_hot(y, classes).float() if y.ndim == 1 else y
+    other = torch.randperm(n, generator=generator).to(x.device)
+    side, used, row, column = torch.rand(4, n, 1, generator=generator)
+    side = side.sqrt() * (used < probability)
+    rows, columns = torch.arange(height), torch.arange(width)
+    inside_rows = (rows + 0.5 - row * height).abs() < side * height / 2
+    inside_columns = (columns + 0.5 - column * width).abs() < side * width / 2
+    box = (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None].to(x.device)
+    share = box.float().mean((1, 2, 3))[:, None]
+    return torch.where(box, x[other], x), torch.lerp(soft, soft[other], share)

@@ -20,6 +20,8 @@ from noli.report.privacy import evidence_without_names, item_name, redact, witho
 from noli.report.quality import Quality, summarise
 from noli.report.words import TITLES, Banner, banner, count
 
+_JUDGING = ("verify", "attack")
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -80,7 +82,7 @@ def gather(
         strips=strips if pictures else (),
         quality=quality,
         # A verification has no effect of its own: its limits are in the evidence.
-        card=method_card(data.manifest.method) if data.manifest.verb != "verify" else None,
+        card=method_card(data.manifest.method) if data.manifest.verb not in _JUDGING else None,
         limits=_limits(run, evidence, quality, protect_run),
         partner=protect_run.manifest.run_id if protect_run else None,
         pictures=pictures,
@@ -110,7 +112,7 @@ def load_evidence(run: Run) -> Evidence | None:
 def find_protect_run(run: Run) -> Run | None:
     """Return the run beside the data that a verification judged, if there is one."""
     manifest = run.manifest
-    return _beside(manifest.input.uri, ".noli") if manifest.verb == "verify" and manifest.input else None
+    return _beside(manifest.input.uri, ".noli") if manifest.verb in _JUDGING and manifest.input else None
 
 
 def find_evidence(run: Run) -> Evidence | None:

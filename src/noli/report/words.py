@@ -17,6 +17,7 @@ MARKS: Mapping[str, str] = {"good": "✓", "bad": "✕", "unsure": "?", "none": 
 TITLES = {
     "protect": "Protection report",
     "verify": "Verification report",
+    "attack": "Attack report",
     "undo": "Restoration report",
 }
 ATTACKERS: Mapping[Level | str, str] = {
@@ -91,7 +92,9 @@ def row_details(detail: Mapping[str, float]) -> str:
     """Return what a reader of the page understands of a row's numbers; ``report.json`` has all of them."""
     found = []
     if "leak_gain_db" in detail:
-        found.append(f"the leaked pair brings pictures {detail['leak_gain_db']:.1f}{_GAP}dB closer")
+        found.append(f"what leaked brings pictures {detail['leak_gain_db']:.1f}{_GAP}dB closer")
+    if "chance" in detail:
+        found.append(f"guessing reaches {percent(detail['chance'])}")
     if "clean_part_only" in detail:
         found.append(f"the unprotected part alone teaches {percent(detail['clean_part_only'])}")
     if "clean" in detail:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from noli.core.model import Model
-from noli.ops.augment import crop_flip, cutout, mixup
+from noli.core.model import Model, evaluating
+from noli.ops.augment import crop_flip, cutmix, cutout, mixup
 from noli.ops.countermeasures import displace, sharpen_lowpass
-from noli.ops.pgd import pgd_linf
+from noli.ops.pgd import pgd_l2, pgd_linf
+from noli.ops.plasma import erase
+from noli.ops.randaugment import rand_augment
 from noli.train.fit import Callback
 
 
@@ -74,3 +79,69 @@ class Adversarial(Callback):
     def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Replace the images by adversarial ones."""
         return pgd_linf(model, x, y, eps=self.eps, steps=self.steps, generator=generator)
+
+
+class AdversarialL2(Callback):
+    """Adversarial training inside an L2 ball.
+
+    Args:
+        eps: Radius for 32 x 32 colour images in [0, 1] units; it grows with the square root of the number of
+            values, so that the change per value is the same at every size.
+        steps: PGD steps.
+    """
+
+    def __init__(self, eps: float = 0.5, steps: int = 3) -> None:
+        self.eps, self.steps = eps, steps
+
+    def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Replace the images by adversarial ones."""
+        eps = self.eps * math.sqrt(x[0].numel() / (3 * 32 * 32))
+        return pgd_l2(model, x, y, eps=eps, steps=self.steps, generator=generator)
+
+
+class CutMix(Callback):
+    """Boxes pasted from other images.
+
+    Args:
+        classes: Number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Paste boxes and mix labels."""
+        return cutmix(x, y, self.classes, generator)
+
+
+class RandAugment(Callback):
+    """Two random operations per image."""
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augment the images; labels stay."""
+        return rand_augment(x, generator), y
+
+
+class UEraser(Callback):
+    """Train on the augmented copy of every image on which the loss is highest (arXiv 2303.15127).
+
+    The gradient of the largest of several losses is that of the copy that has it. The copies are compared in
+    evaluation mode, so that batch statistics see only the chosen ones; the reference trains on all copies in
+    training mode.
+
+    Args:
+        copies: Copies per image; 1 is the lite variant, without comparison.
+    """
+
+    def __init__(self, copies: int = 5) -> None:
+        self.copies = copies
+
+    def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Replace the images by their hardest copies."""
+        tried = [erase(x, generator) for _ in range(self.copies)]
+        if self.copies == 1:
+            return tried[0]
+        with evaluating(model), torch.no_grad():
+            losses = [F.cross_entropy(model(copy).float(), y, reduction="none") for copy in tried]
+        hardest = torch.stack(losses).argmax(0)
+        return torch.stack(tried)[hardest, torch.arange(len(x), device=x.device)]

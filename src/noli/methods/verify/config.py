@@ -16,15 +16,17 @@ class Config(MethodConfig):
 
     Attributes:
         battery: ``quick`` tries every kind of countermeasure once; ``standard`` adds JPEG 30 and 75, four
-            shares of partial protection, three seeds and every countermeasure on clean data.
+            shares of partial protection, three seeds and every countermeasure on clean data; ``full`` adds
+            all other countermeasures of noli.
+        also: Further rows by name, such as ``package/name`` of a plug-in.
         claim: Attacker level of the claim, fixed before anything is trained.
         bound: Share of what clean data teaches beyond chance that protected data may still teach.
-        seeds: Trainings per row; None: 1 (quick), 3 (standard).
+        seeds: Trainings per row; None: 1 (quick), 3 (others).
         epochs: Passes over the data per training.
         min_steps: Optimiser steps per training at least; small data sets get more epochs.
         network: Network that is trained.
         size: Side of the training images in pixels; ``auto``: the native short side, 16 to 64.
-        max_items: Training images used at most; None: 5,000 (quick), 20,000 (standard).
+        max_items: Training images used at most; None: 5,000 (quick), 20,000 (others).
         max_test: Held-out images used at most.
         holdout: Share of every class held out when the clean set has no test split.
         min_gain: Clean data must beat chance by this much, or there is nothing to protect.
@@ -36,7 +38,7 @@ class Config(MethodConfig):
         max_relabelled: Largest share of protected items whose class name differs from the original's; the
             trainer of the threat model holds the true labels.
         confidence: Two-sided coverage of all intervals.
-        partial: Shares of protected images of the context rows; None: 0.5 (quick), 0.2 to 0.8 (standard).
+        partial: Shares of protected images of the context rows; None: 0.5 (quick), 0.2 to 0.8 (others).
         leak_pairs: Clean/protected pairs per class that the thief of the leak row holds.
         adversarial_eps: Radius of adversarial training in [0, 1] units.
         adversarial_steps: PGD steps of adversarial training.
@@ -44,7 +46,8 @@ class Config(MethodConfig):
         device: Where to train; ``auto`` takes a GPU when there is one.
     """
 
-    battery: Literal["quick", "standard"] = "quick"
+    battery: Literal["quick", "standard", "full"] = "quick"
+    also: tuple[str, ...] = ()
     claim: Level = "routine"
     bound: float = Field(0.5, gt=0, lt=1)
     seeds: int | None = Field(None, ge=1)
@@ -71,19 +74,19 @@ class Config(MethodConfig):
     @property
     def seed_count(self) -> int:
         """Trainings per row after the battery's default."""
-        return self.seeds or (3 if self.battery == "standard" else 1)
+        return self.seeds or (1 if self.battery == "quick" else 3)
 
     @property
     def item_limit(self) -> int:
         """Training images used at most, after the battery's default."""
-        return self.max_items or (20_000 if self.battery == "standard" else 5_000)
+        return self.max_items or (5_000 if self.battery == "quick" else 20_000)
 
     @property
     def shares(self) -> tuple[float, ...]:
         """Shares of the partial-protection rows, after the battery's default."""
         if self.partial is not None:
             return self.partial
-        return (0.2, 0.4, 0.6, 0.8) if self.battery == "standard" else (0.5,)
+        return (0.5,) if self.battery == "quick" else (0.2, 0.4, 0.6, 0.8)
 
     def recipe(self, seed: int) -> Recipe:
         """The training recipe of one seed."""

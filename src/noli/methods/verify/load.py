@@ -20,8 +20,8 @@ from noli.data.codec import decode
 from noli.data.picture import from_array
 from noli.data.sources import open_source
 from noli.methods.verify import pairing
-from noli.methods.verify.battery import Images, Labels, LearnabilityData
 from noli.methods.verify.config import Config
+from noli.methods.verify.subject import Images, Labels, LearnabilityData
 from noli.ops.leak import restore_native
 
 LoadProgress = Callable[[int, int, str], None]
@@ -78,9 +78,7 @@ def load(
         restore_native,
         lambda row: _decode(left.read(ours[row]), ours[row].path),
         lambda row: _decode(right.read(theirs[row]), theirs[row].path),
-        protected_y,
-        cfg.leak_pairs,
-        lambda image: _square(_shrunk(image, cap), side, channels),
+        finish=lambda image: _square(_shrunk(image, cap), side, channels),
     )
     return LearnabilityData(
         clean_x=clean_x,

@@ -13,6 +13,7 @@ from noli.core.dataset import content_id
 from noli.core.evidence import Row
 from noli.methods.verify.battery import REFERENCE, Measure, Part, Trainer, unpack
 from noli.methods.verify.config import Config
+from noli.methods.verify.countermeasures.plain import REFERENCE as PLAIN_REFERENCE
 from noli.ops.stats import accuracy_interval
 
 Progress = Callable[[int, int, str], None]
@@ -20,7 +21,7 @@ Result = dict[str, Any]
 Cache = MutableMapping[str, Result]
 # What changes the verdict but not a training must not throw finished trainings away.
 _VERDICT_ONLY = {
-    "claim", "bound", "seeds", "battery", "min_gain", "partial", "min_likeness", "max_relabelled",
+    "claim", "bound", "seeds", "battery", "also", "min_gain", "partial", "min_likeness", "max_relabelled",
     "confidence", "min_test", "min_per_class",
     # Decide which images are used: these are part of the scope by their hashes.
     "size", "max_items", "max_test", "holdout",
@@ -39,23 +40,31 @@ class Training(NamedTuple):
     @property
     def key(self) -> str:
         """Name in the cache, unique within one subject and configuration."""
-        return f"{self.measure.name}|{self.part}|{self.seed}"
+        origin = f"|{self.measure.origin}" if self.measure.origin else ""
+        return f"{self.measure.name}|{self.part}|{self.seed}{origin}"
 
 
-def parts(measure: Measure, cfg: Config) -> tuple[Part, ...]:
-    """Return what a row is trained on: the images that it judges, then clean ones for context."""
+def parts(measure: Measure, *, context: bool) -> tuple[Part, ...]:
+    """Return what a row is trained on: the images that it judges, then clean ones if context is wanted."""
     if measure.share:
         return "mixed", "clean-part"
     # The reference row is trained on clean data anyway; restoring clean data means nothing.
-    if cfg.battery == "quick" or measure.leaked or measure.name == REFERENCE:
+    if not context or measure.leaked or measure.name == REFERENCE:
         return ("protected",)
     return "protected", "clean"
 
 
-def plan(measures: Sequence[Measure], cfg: Config) -> list[Training]:
-    """Return all trainings in the order in which they are run; the clean reference first."""
-    clean: list[tuple[Measure, Part]] = [(m, "clean") for m in measures if m.name == REFERENCE]
-    pairs = clean + [(m, part) for m in measures for part in parts(m, cfg)]
+def plan(measures: Sequence[Measure], cfg: Config, *, context: bool | None = None) -> list[Training]:
+    """Return all trainings in the order in which they are run; the clean reference first.
+
+    Args:
+        measures: Rows.
+        cfg: Configuration.
+        context: Also run every row on clean images; None: except with the quick battery.
+    """
+    wanted = cfg.battery != "quick" if context is None else context
+    clean: list[tuple[Measure, Part]] = [(PLAIN_REFERENCE, "clean")]
+    pairs = clean + [(m, part) for m in measures for part in parts(m, context=wanted)]
     return [Training(m, part, seed) for m, part in pairs for seed in range(cfg.seed_count)]
 
 
@@ -141,7 +150,8 @@ class Runner:
 
     def protected_row(self, measure: Measure) -> Row:
         """Return a row of the battery with its context: what clean data reaches under the same training."""
-        row, *context = (self.row(measure, part) for part in parts(measure, self.trainer.cfg))
+        wanted = self.trainer.cfg.battery != "quick"
+        row, *context = (self.row(measure, part) for part in parts(measure, context=wanted))
         detail = dict(row.detail)
         for clean in context:
             if measure.share:

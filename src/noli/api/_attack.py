@@ -1,0 +1,73 @@
+"""Attack: one countermeasure alone against protected data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noli import options as option_parser
+from noli import registry
+from noli.api._judging import METHOD, judged, stage, subject_of
+from noli.core.evidence import Evidence
+from noli.engine.progress import Progress
+
+if TYPE_CHECKING:
+    from noli.api._trainings import TrainingCache
+    from noli.methods.verify.subject import LearnabilityData
+
+
+def attack(
+    name: str,
+    protected: str | Path,
+    *,
+    clean: str | Path,
+    seeds: int | None = None,
+    labels: str | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    config: Mapping[str, object] | None = None,
+    **options: object,
+) -> Evidence:
+    """Train under one countermeasure alone, on protected and on clean data, and say what it learns.
+
+    Trainings are kept in the run folder and shared with :func:`verify` on the same data.
+
+    Args:
+        name: The countermeasure; :func:`noli.api.countermeasures` lists them.
+        protected: The protected data as stored, or the run folder of its protection.
+        clean: The originals. Their test split is held out; without one a share of every class is.
+        seeds: Trainings per row; 1 when None.
+        labels: Column with the class, for table layouts; None: the one that the protecting run used.
+        run: Run folder; ``OUT.attack.noli`` beside the protected data when None.
+        progress: Where progress goes; nowhere when None.
+        config: Further options of the battery as a mapping.
+        options: Further options of the battery.
+
+    Returns:
+        Evidence without a level: its verdict is about this countermeasure alone. Row 0 is the protected data,
+        row 1 the same training on clean data, where that means something; ``reference`` has ordinary training
+        on clean data and chance.
+
+    Raises:
+        UsageError: Unknown countermeasure or option.
+        DataError: No labels, no common items, one class, unreadable items.
+        MissingPrerequisite: A plug-in cannot be loaded.
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    from noli.methods.verify.countermeasures import find
+
+    cfg: Any = option_parser.resolve(registry.get(METHOD), {"seeds": seeds, **(config or {}), **options})
+    measure = find(name, cfg)
+    place, before = subject_of(protected)
+    bar = progress if progress is not None else Progress()
+
+    def measured(subject: LearnabilityData, origin: dict[str, str], cache: TrainingCache) -> Evidence:
+        from noli.methods.verify.learnability import attack as run_alone
+
+        return run_alone(subject, origin, cfg, measure, progress=stage(bar, "train"), cache=cache)
+
+    further = {"countermeasure": measure.name}
+    return judged(
+        place, before, clean, cfg, measured, verb="attack", further=further, labels=labels, run=run, bar=bar
+    )

@@ -1,0 +1,227 @@
+"""What judging protected data shares: find it, load it, keep what came of it in a run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noli.api._trainings import TrainingCache
+from noli.api._write import write_report
+from noli.core.dataset import Source, content_id
+from noli.core.errors import DataError, Interrupted, UsageError
+from noli.core.evidence import Evidence
+from noli.core.files import atomic_write
+from noli.core.manifest import DataInfo
+from noli.core.run import Run
+from noli.data.place import is_url
+from noli.engine.lock import locked
+from noli.engine.progress import Progress
+from noli.engine.request import absolute, run_folder
+from noli.engine.results import stored_names
+from noli.engine.undo import output_of
+
+if TYPE_CHECKING:
+    from noli.methods.verify.config import Config
+    from noli.methods.verify.subject import LearnabilityData
+
+METHOD = "verify/learnability"
+EVIDENCE = "evidence.json"
+TRAININGS = "trainings.jsonl"
+VERBS = ("verify", "attack")
+# Enough to see one file in a hundred that was exchanged with 87 % probability, and read in a second.
+_COMPARED = 200
+Measuring = Callable[["LearnabilityData", dict[str, str], TrainingCache], Evidence]
+
+
+def folder_beside(place: str, verb: str) -> Path:
+    """Return the run folder of a verb beside protected data."""
+    beside = run_folder(place)
+    return beside.with_name(f"{beside.name.removesuffix('.noli')}.{verb}.noli")
+
+
+def judged(
+    place: str,
+    before: Run | None,
+    clean: str | Path,
+    cfg: Config,
+    measure: Measuring,
+    *,
+    verb: str,
+    further: Mapping[str, object],
+    labels: str | None,
+    run: str | Path | None,
+    bar: Progress,
+) -> Evidence:
+    """Load both sides, measure, and keep the evidence in a run folder with its report.
+
+    Args:
+        place: Where the protected data lies.
+        before: The run that protected it, if known.
+        clean: The originals.
+        cfg: Configuration.
+        measure: ``(data, where it comes from, finished trainings)`` -> evidence.
+        verb: ``verify`` or ``attack``; names the run folder beside the data.
+        further: Arguments to note in the manifest beside data and configuration.
+        labels: Column with the class.
+        run: Run folder; None: beside the protected data.
+        bar: Progress.
+
+    Raises:
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    folder = Path(run) if run is not None else folder_beside(place, verb)
+    config = cfg.model_dump(mode="json")
+    arguments = {"protected": place, "clean": absolute(clean), "config": config, **further}
+    try:
+        subject = _read(place, str(clean), cfg, labels, before, bar)
+        with locked(folder):
+            record = _begin(folder, verb, arguments)
+            # A training is the same whichever command asks for it.
+            others = [folder_beside(place, other) / "artifacts" / TRAININGS for other in VERBS]
+            cache = TrainingCache(record.artifact(TRAININGS), others)
+            try:
+                evidence = measure(subject, _origin(before), cache)
+                _keep(record, evidence)
+            except KeyboardInterrupt as stop:
+                fix = "give the same command again: finished trainings are kept"
+                record.fail(error := Interrupted("Stopped.", fix=fix))
+                raise error from stop
+            except BaseException as error:
+                record.fail(error)
+                raise
+    finally:
+        bar.finish()
+    write_report(record)
+    return evidence
+
+
+def subject_of(protected: str | Path) -> tuple[str, Run | None]:
+    """Return where the protected data lies and, if it is found, the run that protected it."""
+    place, run = str(protected), None
+    if not is_url(place) and Run.exists(place):
+        run = Run.open(place)
+        if run.manifest.output is None:
+            raise UsageError("This run made no data.", where=place, fix="name protected data")
+        place = output_of(run)
+    else:
+        beside = run_folder(place)
+        run = Run.open(beside) if Run.exists(beside) else None
+        place = place if is_url(place) else str(Path(place).resolve())
+    if run is None or run.manifest.verb != "protect":
+        return place, None
+    if run.manifest.status != "done":
+        raise UsageError(
+            "The run that protects this data is not finished, so part of the data is missing.",
+            where=str(run.path),
+            why=f"its status is {run.manifest.status}",
+            fix="give the same noli protect command again; it goes on where it stopped",
+        )
+    return place, run
+
+
+def _read(
+    place: str, clean: str, cfg: Config, labels: str | None, before: Run | None, bar: Progress
+) -> LearnabilityData:
+    """Load both sides, paired and checked by the records of the protecting run if it is known."""
+    from noli.data.sources import open_source
+    from noli.methods.verify.load import load
+
+    paths: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    if before is not None:
+        labels = labels or before.manifest.args_resolved.get("labels")
+        names = stored_names(before)
+        for record in before.iter_records():
+            if "error" not in record:
+                name = names[record["out"]]
+                paths[name], digests[name] = record["path"], record["sha256_out"]
+    stored = open_source(place, labels=labels)
+    subject = load(stored, clean, cfg, labels=labels, made=paths, progress=stage(bar, "read"))
+    return _compared(subject, stored, digests)
+
+
+def _compared(subject: LearnabilityData, stored: Source, digests: Mapping[str, str]) -> LearnabilityData:
+    """Compare a sample of the stored files with what the protecting run recorded: counts, a note, a doubt."""
+    refs = [ref for ref in stored.refs() if ref.path in digests]
+    checked = changed = 0
+    for ref in refs[:: max(1, -(-len(refs) // _COMPARED))]:
+        try:
+            digest = content_id(stored.read(ref))[1]
+        except DataError:
+            continue
+        checked += 1
+        changed += digest != digests[ref.path]
+    if not checked:
+        return subject
+    counts = {**subject.counts, "stored_checked": float(checked), "stored_changed": float(changed)}
+    if not changed:
+        return replace(subject, counts=counts)
+    note = f"{changed} of {checked} sampled files are not what the protecting run wrote (recorded SHA-256)."
+    doubt = (
+        f"{note} The evidence would not be about that run. Restore its output, or move the data away "
+        "from the run folder to judge it on its own. Nothing was trained."
+    )
+    mostly = 2 * changed > checked
+    return replace(subject, counts=counts, notes=(*subject.notes, note), doubt=doubt if mostly else "")
+
+
+def _origin(before: Run | None) -> dict[str, str]:
+    """Return what ties the evidence to the run that protected the data."""
+    if before is None:
+        return {}
+    manifest = before.manifest
+    found = {"protect_run": manifest.run_id}
+    if manifest.output is not None and manifest.output.hash:
+        found["protected_items"] = manifest.output.hash
+    if manifest.key is not None:
+        found["key_commitment"] = manifest.key.commitment
+    return found
+
+
+def _begin(folder: Path, verb: str, arguments: dict[str, Any]) -> Run:
+    if not Run.exists(folder):
+        data = DataInfo(uri=arguments["protected"])
+        return Run.create(
+            folder, verb=verb, method=METHOD, args_passed=arguments, args_resolved=arguments, input=data
+        )
+    run = Run.open(folder)
+    same_data = run.manifest.input is not None and run.manifest.input.uri == arguments["protected"]
+    if run.manifest.verb != verb or not same_data:
+        raise UsageError(
+            "The run folder belongs to something else.", where=str(folder), fix="choose another --run folder"
+        )
+    run.resume(args_passed=arguments, args_resolved=arguments)
+    return run
+
+
+def _keep(run: Run, evidence: Evidence) -> None:
+    """Write the evidence; an earlier, different one is kept beside it, so that no verdict disappears."""
+    file = run.artifact(EVIDENCE)
+    new = evidence.model_dump_json(indent=1).encode()
+    if file.is_file() and file.read_bytes() != new:
+        count = len(list(file.parent.glob("evidence-*.json")))
+        atomic_write(run.artifact(f"evidence-{count + 1:03d}.json"), file.read_bytes())
+    atomic_write(file, new)
+    run.event("verdict", level=evidence.level, verdict=evidence.verdict, value=evidence.value)
+    document = json.loads(new)
+    kept = {name: document[name] for name in ("verdict", "level", "value", "low", "high", "bound", "n")}
+    run.finish({**kept, "reason": evidence.reason, "reference": document["reference"]})
+
+
+def stage(bar: Progress, label: str) -> Callable[[int, int, str], None]:
+    """Return a callback for ``(done, all, what)`` that shows a stage of progress from its first call on."""
+    told: int | None = None
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if told is None:
+            bar.start(total, label)
+            told = 0
+        if done > told:
+            bar.advance(done - told)
+            told = done
+
+    return tell

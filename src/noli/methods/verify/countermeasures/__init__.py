@@ -1,0 +1,126 @@
+"""All countermeasures by name: a table of strings, in the order in which a battery runs them.
+
+Each string names a :class:`~noli.methods.verify.measure.Measure`, or a function of the Config that returns
+one or several. None of the modules imports torch, so listing stays cheap. Third parties add theirs through
+the entry-point group ``noli.countermeasures``: the entry point's name is ``package/name``, its value
+``module:ATTRIBUTE``. A plug-in never enters a battery by itself, because a battery must be the same on every
+machine; it is run by name (``noli attack package/name``) or added with the option ``also``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from typing import Any, get_args
+
+from noli.core.errors import MissingPrerequisite, UsageError
+from noli.core.evidence import Level
+from noli.core.plugins import Entry, did_you_mean
+from noli.core.plugins import plugins as find_plugins
+from noli.methods.verify.config import Config
+from noli.methods.verify.measure import BATTERIES, Measure
+
+GROUP = "noli.countermeasures"
+_RESERVED = ("noli",)
+
+TABLE: tuple[str, ...] = (
+    "plain:PLAIN",
+    "plain:REFERENCE",
+    "stopping:SHORT",
+    "stopping:BEST_EPOCH",
+    "augment:CUTOUT_MIXUP",
+    "augment:CUTMIX",
+    "augment:RAND_AUGMENT",
+    "squeeze:GRAYSCALE",
+    "squeeze:jpegs",
+    "squeeze:BITS",
+    "squeeze:BLUR",
+    "squeeze:MEDIAN",
+    "squeeze:LOWPASS",
+    "squeeze:RESIZE",
+    "adversarial:linf",
+    "adversarial:linf_wide",
+    "adversarial:l2",
+    "adaptive:SHARPEN",
+    "adaptive:DISPLACE",
+    "adaptive:JPEG_DISPLACE",
+    "adaptive:UERASER",
+    "adaptive:UERASER_LITE",
+    "projection:PROJECTION",
+    "projection:GREY_PROJECTION",
+    "leaked:pairs_per_class",
+    "leaked:pairs_in_all",
+    "context:partial",
+    "context:regroupings",
+)
+
+
+def own(cfg: Config) -> tuple[Measure, ...]:
+    """Return noli's own countermeasures under a configuration, in the order of the table."""
+    made = (_loaded(f"{__name__}.{target}", cfg) for target in TABLE)
+    return tuple(measure for measures in made for measure in measures)
+
+
+def battery(cfg: Config) -> tuple[Measure, ...]:
+    """Return the rows of the configured battery, then those that the option ``also`` adds.
+
+    Raises:
+        UsageError: ``also`` names an unknown countermeasure.
+        MissingPrerequisite: A plug-in cannot be loaded.
+    """
+    within = BATTERIES[: BATTERIES.index(cfg.battery) + 1]
+    rows = {measure.name: measure for measure in own(cfg) if measure.battery in within}
+    return tuple((rows | {name: find(name, cfg) for name in cfg.also}).values())
+
+
+def plugins() -> tuple[dict[str, Entry], dict[str, UsageError]]:
+    """Return usable plug-ins, and the refused ones with the reason, without importing any."""
+    return find_plugins(GROUP, "countermeasure", _RESERVED)
+
+
+def find(name: str, cfg: Config) -> Measure:
+    """Return a countermeasure by name.
+
+    Raises:
+        UsageError: Unknown name, or a plug-in that is badly named, defined twice or no countermeasure.
+        MissingPrerequisite: A plug-in cannot be loaded.
+    """
+    known = {measure.name: measure for measure in own(cfg)}
+    if name in known:
+        return known[name]
+    good, bad = plugins()
+    if name in bad:
+        raise bad[name]
+    if name not in good:
+        hint = did_you_mean(name, {*known, *good})
+        raise UsageError("Unknown countermeasure.", where=name, fix=f"{hint} `noli attack` lists all of them")
+    return _plugin(name, good[name], cfg)
+
+
+def _plugin(name: str, line: Entry, cfg: Config) -> Measure:
+    try:
+        measures = _loaded(line.module, cfg)
+    except (ImportError, AttributeError) as error:
+        raise MissingPrerequisite(
+            "A countermeasure could not be loaded.",
+            where=name,
+            why=f"{type(error).__name__}: {error}",
+            fix=f"pip install --upgrade {line.package}",
+        ) from error
+    fitting = [m for m in measures if isinstance(m, Measure) and m.name == name]
+    if len(fitting) != 1 or fitting[0].level not in (*get_args(Level), "context"):
+        raise UsageError(
+            "A plug-in does not define its countermeasure.",
+            where=f"{name} in {line.module}",
+            why=f"found {[getattr(m, 'name', m) for m in measures]}",
+            fix="let the entry point name a noli Measure(name=<the entry point's name>, level=..., ...)",
+        )
+    return replace(fitting[0], origin=f"{line.package} {line.version}".strip())
+
+
+def _loaded(target: str, cfg: Config) -> tuple[Any, ...]:
+    module, _, attribute = target.partition(":")
+    made = getattr(importlib.import_module(module), attribute)
+    if not isinstance(made, Measure) and callable(made):
+        made = made(cfg)
+    return made if isinstance(made, tuple) else (made,)

@@ -1,0 +1,81 @@
+"""One countermeasure as a value: everything a training under it needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+
+from noli.core.evidence import Level
+from noli.methods.verify.config import Config
+from noli.methods.verify.subject import Images, Labels, LearnabilityData
+
+if TYPE_CHECKING:
+    from noli.train.fit import Callback
+    from noli.train.recipe import Recipe
+
+Battery = Literal["quick", "standard", "full"]
+BATTERIES: tuple[Battery, ...] = ("quick", "standard", "full")
+Squeeze = Callable[[Images], Images]
+View = Callable[[Images], npt.NDArray[Any]]
+Restored = tuple[Images, dict[str, float]]
+
+
+def crop_flip(classes: int, cfg: Config) -> list[Callback]:
+    """Return the callback that every training but ``plain`` begins with: random shifts and mirroring."""
+    from noli.train.callbacks import CropFlip
+
+    return [CropFlip()]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One countermeasure.
+
+    The level follows a fixed rule. *Naive*: the images as they are, with shifts and mirroring at most.
+    *Routine*: what is in use for other reasons and treats every data set alike: augmentation, compression,
+    smoothing and resizing, adversarial training, stopping early. *Adaptive*: what was published or built to
+    undo protections, what is learned from the protected images, and whatever uses leaked pairs.
+
+    Attributes:
+        name: Row name; ``package/name`` for plug-ins.
+        about: What the trainer does, in plain words.
+        level: Attacker level; ``context`` rows never decide.
+        battery: The smallest battery that has it.
+        squeeze: ``uint8 [N, S, S, C]`` -> the same, applied once to all training images.
+        view: Second form of the test images (what the trainer would do at test time as well): ``uint8`` in,
+            ``uint8 [N, S, S, C]`` or working ``float32 [N, C, S, S]`` out.
+        learn: ``(training images, labels, cfg)`` -> a squeeze learned from them; also the view.
+        restore: What a thief with leaked pairs makes of the protected images, and numbers about it.
+        recipe: Changes the training recipe.
+        callbacks: ``(classes, cfg)`` -> callbacks of `fit`, called in order.
+        best_epoch: The trainer takes the best epoch instead of the last one.
+        regroup: ``K`` -> ``int64 [K]``: the class that each class becomes part of.
+        share: Share of protected images of a partial-protection row, else 0.
+        origin: Package and version of a plug-in; part of the names under which trainings are kept.
+    """
+
+    name: str
+    about: str
+    level: Level | Literal["context"]
+    battery: Battery = "full"
+    squeeze: Squeeze | None = None
+    view: View | None = None
+    learn: Callable[[Images, Labels, Config], Squeeze] | None = None
+    restore: Callable[[LearnabilityData, Config], Restored] | None = None
+    recipe: Callable[[Recipe], Recipe] | None = None
+    callbacks: Callable[[int, Config], list[Callback]] = crop_flip
+    best_epoch: bool = False
+    regroup: Callable[[int], Labels] | None = None
+    share: float = 0.0
+    origin: str = ""
+
+    @property
+    def leaked(self) -> bool:
+        """Whether the trainer holds leaked clean/protected pairs."""
+        return self.restore is not None
+
+
+Made = Measure | Callable[[Config], Measure | tuple[Measure, ...]]

@@ -1,0 +1,87 @@
+"""Leaked pairs against noise: subtract what protection added on average, class by class.
+
+Class-wise noise is the same for all images of a class, so its mean over a few leaked pairs is the noise. The
+counterpart for filters is :mod:`noli.ops.leak`; a thief takes what works better on images he can check.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from noli.ops.leak import Leak, exposure_free_psnr
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+_BLOCK = 256
+
+
+def leaked_rows(labels: Labels, total: int) -> tuple[Labels, int]:
+    """Spread pairs over the classes.
+
+    Args:
+        labels: ``int64 [N]``.
+        total: Pairs in all.
+
+    Returns:
+        Groups ``int64 [N]`` and how many first items of every group are leaked: the classes with equally many
+        pairs each, at most half of the smallest class; one group for all where there are fewer pairs than
+        classes, because then a thief must pool what he has.
+    """
+    found, counts = np.unique(labels, return_counts=True)
+    if total < len(found):
+        return np.zeros_like(labels), max(1, min(total, len(labels) // 2))
+    return labels, max(1, min(total // len(found), int(counts.min()) // 2))
+
+
+def subtract_residual(clean: Images, protected: Images, groups: Labels, pairs: int) -> Images:
+    """Subtract from every protected image the mean change of its group's leaked pairs.
+
+    Args:
+        clean: ``uint8 [N, H, W, C]``; only leaked rows are read.
+        protected: The same images protected.
+        groups: ``int64 [N]``.
+        pairs: Leaked pairs per group: its first ones.
+
+    Returns:
+        ``uint8 [N, H, W, C]``.
+    """
+    out = np.empty_like(protected)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        leaked = rows[:pairs]
+        change = (protected[leaked].astype(np.float32) - clean[leaked]).mean(0)
+        for start in range(0, len(rows), _BLOCK):
+            part = rows[start : start + _BLOCK]
+            out[part] = np.clip(protected[part] - change + np.float32(0.5), 0, 255).astype(np.uint8)
+    return out
+
+
+def best_restoration(
+    clean: Images, protected: Images, groups: Labels, pairs: int, tried: dict[str, Images], tuning: int = 20
+) -> tuple[str, Leak]:
+    """Choose among restored images by their quality on images that were not leaked.
+
+    Args:
+        clean: ``uint8 [N, H, W, C]``.
+        protected: The images as published, taken where nothing tried comes closer to the originals.
+        groups: ``int64 [N]``.
+        pairs: Leaked pairs per group, its first items.
+        tried: Name -> restored images, same shape.
+        tuning: Images per group on which the thief checks: an upper bound for one who has none.
+
+    Returns:
+        Name of the best (empty for the images as published), its images and gain of PSNR in dB.
+    """
+    rows = np.concatenate([np.flatnonzero(groups == g)[pairs : pairs + tuning] for g in np.unique(groups)])
+    if not len(rows):
+        return "", Leak(protected, 0.0)
+    before = float(exposure_free_psnr(clean[rows], protected[rows]).mean())
+    gains = {
+        name: float(exposure_free_psnr(clean[rows], images[rows]).mean()) - before
+        for name, images in tried.items()
+    }
+    best = max(gains, key=lambda name: gains[name], default="")
+    if not best or gains[best] <= 0:
+        return "", Leak(protected, 0.0)
+    return best, Leak(tried[best], gains[best])

@@ -1,0 +1,156 @@
+"""Rows of the full battery: what they do to data and labels; the trainings are seconds long."""
+
+import numpy as np
+import pytest
+import torch
+from coloured_shapes import frame, shapes, subject
+
+from noli.core.images import to_float
+from noli.methods.verify.battery import Trainer, unpack
+from noli.methods.verify.config import Config
+from noli.methods.verify.countermeasures import find, own
+from noli.methods.verify.countermeasures.projection import learned
+from noli.methods.verify.countermeasures.stopping import cross_fitted, shorter
+from noli.ops.countermeasures import grayscale, jpeg
+from noli.train.recipe import Recipe
+
+FULL = Config(battery="full", min_steps=0, epochs=1, device="cpu", seeds=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def noisy(x, y):
+    """Class-wise noise of 12 levels."""
+    noise = np.random.default_rng(7).choice([-12, 12], (4, *x.shape[1:]))
+    return np.clip(x.astype(int) + noise[y], 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_every_row_trains_on_small_and_grey_data(channels):
+    from dataclasses import replace
+
+    data = subject(noisy, train=48, test=20)
+    if channels == 1:
+        data = replace(data, clean_x=data.clean_x[..., :1], protected_x=data.protected_x[..., :1],
+                       test_x=data.test_x[..., :1])  # fmt: skip
+    trainer = Trainer(data, FULL)
+    for measure in own(FULL):
+        if measure.battery == "full":
+            found = trainer.run(measure, "protected", 0)
+            assert found["n"] == 20
+            forms = {"untouched", "transformed"} if measure.view or measure.learn else {"untouched"}
+            assert set(found["correct"]) == forms, measure.name
+            assert all(np.isfinite(list(found["detail"].values()))), measure.name
+
+
+def test_projection_removes_class_wise_noise():
+    x, y = shapes(400)
+    protected = noisy(x, y)
+    change = learned(protected, y, FULL)
+    assert np.array_equal(change(protected), learned(protected, y, FULL)(protected))
+    basis = change.keywords["basis"]
+    # The weights of a softmax from zero add up to zero: one direction fewer than classes.
+    assert basis.shape == (16 * 16 * 3, 3)
+    noise = np.random.default_rng(7).choice([-12, 12], (4, *x.shape[1:]))
+    flat = to_float(np.clip(128 + noise, 0, 255).astype(np.uint8)).reshape(4, -1) - 128 / 255
+    flat -= flat.mean(0)  # what all classes share tells none of them apart
+    left = flat - (flat @ basis) @ basis.T
+    random = np.linalg.qr(np.random.default_rng(0).normal(size=(768, 4)))[0]
+    missed = flat - (flat @ random) @ random.T
+    assert np.linalg.norm(left) < 0.8 * np.linalg.norm(flat) < np.linalg.norm(missed)
+
+
+def test_projection_undoes_a_class_wise_frame_at_least_in_part():
+    cfg = FULL.model_copy(update={"epochs": 8})
+    trainer = Trainer(subject(frame, train=240, test=120), cfg)
+    reached = {}
+    for name in ("crop+flip", "op"):
+        forms = trainer.run(find(name, cfg), "protected", 0)["correct"]
+        reached[name] = max(unpack(right, 120).mean() for right in forms.values())
+    assert reached["op"] > reached["crop+flip"] + 0.05
+
+
+def test_grey_projection_projects_grey_images():
+    x, y = shapes(64)
+    out = find("grayscale+op", FULL).learn(x, y, FULL)(x)
+    assert np.array_equal(out, learned(grayscale(x), y, FULL)(grayscale(x)))
+
+
+def test_jpeg_and_displacement_are_combined():
+    row, x = find("jpeg-75+coin", FULL), shapes(4)[0]
+    assert np.array_equal(row.squeeze(x), jpeg(x, 75))
+    assert [type(c).__name__ for c in row.callbacks(4, FULL)] == ["CropFlip", "Displace"]
+
+
+def test_a_short_training_is_a_quarter():
+    recipe = shorter(Recipe(epochs=8, min_steps=250, seed=3))
+    assert (recipe.epochs, recipe.min_steps, recipe.seed) == (2, 62, 3)
+    assert shorter(Recipe(epochs=1)).epochs == 1
+
+
+def test_cross_fitting_equals_the_definition_and_is_unbiased():
+    generator = np.random.default_rng(0)
+    correct = generator.random((5, 31)) < generator.random((5, 1))
+    order = np.random.default_rng(0).permutation(31)
+    halves, picked = (order[::2], order[1::2]), cross_fitted(correct)
+    for judged, picking in (halves, halves[::-1]):
+        best = max(range(5), key=lambda e: (correct[e, picking].sum(), -e))
+        assert np.array_equal(picked[judged], correct[best, judged])
+    # Of 20 worthless epochs the best looks better than it is; the cross-fitted answer does not.
+    fair = [cross_fitted(generator.random((20, 100)) < 0.5).mean() for _ in range(200)]
+    assert abs(np.mean(fair) - 0.5) < 0.01
+
+
+def test_best_epoch_looks_at_every_epoch():
+    cfg = FULL.model_copy(update={"epochs": 4})
+    data = subject(train=80, test=40)
+    one, best = (Trainer(data, cfg).run(find(n, cfg), "protected", 0) for n in ("crop+flip", "best-epoch"))
+    assert one["n"] == best["n"] == 40
+    assert unpack(best["correct"]["untouched"], 40).shape == (40,)
+
+
+def test_leaks_in_all_restore_class_wise_noise_and_say_how():
+    data = subject(noisy, train=120, test=20)
+    restored, found = find("leak-10-in-all", FULL).restore(data, FULL)
+    error = np.mean((restored.astype(float) - data.clean_x) ** 2)
+    assert error < 0.3 * np.mean((data.protected_x.astype(float) - data.clean_x) ** 2)
+    assert found["leak_gain_db"] > 5
+    assert (found["leak_by_residual"], found["leak_by_filter"], found["leak_pairs_per_group"]) == (1, 0, 2)
+
+
+def test_leaks_use_the_loader_where_images_were_larger():
+    from dataclasses import replace
+
+    asked = []
+    data = subject(frame, train=120, test=20)
+
+    def restored(labels, pairs):
+        asked.append((len(np.unique(labels)), pairs))
+        return data.clean_x
+
+    native = replace(data, restored=restored)
+    found = find("leak-100-in-all", FULL).restore(native, FULL)
+    assert asked == [(4, 10)]
+    assert np.array_equal(found[0], data.clean_x)
+    assert found[1]["leak_by_filter"] == 1
+
+
+@pytest.mark.parametrize(("classes", "groups"), [(2, 2), (3, 2), (4, 2), (10, 5), (11, 5)])
+def test_regrouping_merges_into_half_as_many(classes, groups):
+    made = [find(f"regroup-{n}", FULL).regroup(classes) for n in (1, 2)]
+    for group in made:
+        assert group.shape == (classes,)
+        assert set(group) == set(range(groups))
+    if classes > 4:
+        assert not np.array_equal(*made)
+
+
+def test_regrouped_rows_bring_their_chance():
+    found = Trainer(subject(train=60, test=40), FULL).run(find("regroup-1", FULL), "protected", 0)
+    assert found["detail"]["chance"] == 0.5

@@ -1,0 +1,109 @@
+"""The table of countermeasures: order, levels, listing without heavy imports, plug-ins good and bad."""
+
+import importlib.metadata
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from noli.core.errors import MissingPrerequisite, UsageError
+from noli.methods.verify import countermeasures
+from noli.methods.verify.battery import table
+from noli.methods.verify.config import Config
+from noli.methods.verify.countermeasures import battery, find, own
+from noli.methods.verify.measure import BATTERIES
+from noli.methods.verify.rows import Training
+
+QUICK = ["plain", "crop+flip", "cutout+mixup", "grayscale", "jpeg-10", "adversarial", "rsk+ff", "coin",
+         "leak-1-pair", "partial-50"]  # fmt: skip
+STANDARD = [*QUICK[:5], "jpeg-30", "jpeg-75", *QUICK[5:-1], "partial-20", "partial-40", "partial-60",
+            "partial-80"]  # fmt: skip
+PLUGIN = """
+from noli.methods.verify.measure import Measure
+SMOOTH = Measure("acme/smooth", "smooths", "routine", squeeze=lambda x: x, battery="quick")
+OTHER = Measure("acme/other", "is another", "routine")
+WRONG = Measure("acme/wrong", "no level", "hopeless")
+def made(cfg):
+    return Measure("acme/made", f"for {cfg.epochs} epochs", "adaptive")
+"""
+
+
+@pytest.fixture
+def acme(tmp_path, monkeypatch):
+    (tmp_path / "acme_rows.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "acme_rows", raising=False)
+
+    def add(**points):
+        dist = SimpleNamespace(name="acme", version="1.2")
+        made = [SimpleNamespace(name=f"acme/{n}", value=v, dist=dist) for n, v in points.items()]
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: made)
+
+    return add
+
+
+def test_the_old_batteries_keep_their_rows_in_their_order():
+    assert [m.name for m in table(Config())] == QUICK
+    assert [m.name for m in table(Config(battery="standard"))] == STANDARD
+
+
+def test_each_battery_holds_the_smaller_ones():
+    same = [{m.name for m in battery(Config(battery=b, partial=(0.5,)))} for b in BATTERIES]
+    assert same[0] < same[1] <= same[2]
+    assert same[2] == {m.name for m in own(Config(partial=(0.5,)))}
+
+
+def test_names_are_unique_and_levels_follow_the_written_rule():
+    measures = own(Config())
+    assert len({m.name for m in measures}) == len(measures)
+    for m in measures:
+        assert find(m.name, Config()).name == m.name
+        assert m.about
+        assert not m.about.endswith(".")
+        targets = m.leaked or m.learn is not None
+        assert m.level in ("adaptive",) if targets else m.level in ("naive", "routine", "adaptive", "context")
+        if m.squeeze is not None and not targets:
+            assert m.view is not None, "a trainer may always squeeze the test images, too"
+
+
+def test_listing_imports_no_heavy_library():
+    code = (
+        "import sys; from noli.methods.verify import countermeasures as c; "
+        "from noli.methods.verify.config import Config; c.own(Config()); c.plugins(); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'cv2', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_names_get_the_nearest_ones():
+    with pytest.raises(UsageError) as caught:
+        find("grayscle", Config())
+    assert "did you mean grayscale or grayscale+op?" in caught.value.fix
+
+
+def test_a_plugin_is_found_but_enters_no_battery_by_itself(acme):
+    acme(smooth="acme_rows:SMOOTH", made="acme_rows:made")
+    assert list(countermeasures.plugins()[0]) == ["acme/made", "acme/smooth"]
+    assert [m.name for m in table(Config())] == QUICK
+    assert [m.name for m in table(Config(also=("acme/made", "coin")))] == [*QUICK, "acme/made"]
+    found = find("acme/made", Config(epochs=3))
+    assert (found.about, found.origin) == ("for 3 epochs", "acme 1.2")
+    # Another version of the plug-in is another training.
+    assert Training(found, "protected", 0).key == "acme/made|protected|0|acme 1.2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("gone", "no_such_module_here:X", MissingPrerequisite),
+        ("gone", "acme_rows:GONE", MissingPrerequisite),
+        ("mine", "acme_rows:OTHER", UsageError),
+        ("wrong", "acme_rows:WRONG", UsageError),
+        ("noli/mine", "acme_rows:OTHER", UsageError),
+    ],
+)
+def test_bad_plugins_are_refused(acme, name, value, error):
+    acme(**{name: value})
+    with pytest.raises(error):
+        find(f"acme/{name}", Config())
