@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from noli import registry
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.method import Spec
+from noli.methods import protect
 
 
 class Point(SimpleNamespace):
@@ -34,7 +35,9 @@ def module_file(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPa
 def test_names_are_sorted_and_filtered_by_family(monkeypatch: pytest.MonkeyPatch) -> None:
     points(monkeypatch, ("acme/tint", "acme.tint", "acme"))
     assert registry.names() == tuple(sorted({*registry.TABLE, "acme/tint"}))
-    assert registry.names("protect") == ("protect/ar", "protect/cuda", "protect/lsp")
+    own = ("ar", "cuda", "em", "lsp", "ops", "rem", "salm", "sem", "tap", "weave")
+    assert registry.names("protect") == tuple(f"protect/{name}" for name in own)
+    assert all(hasattr(protect, name) for name in own)
 
 
 def test_every_own_entry_loads_and_names_itself() -> None:

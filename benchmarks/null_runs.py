@@ -1,0 +1,85 @@
+"""How often verify is wrong where the truth is planted: unprotected data, and data that cannot teach.
+
+    python benchmarks/null_runs.py --runs 20
+
+Every run draws other photographs of the embedded set (900 for training, 450 held out), protects them with a
+method whose effect is known, and asks the quick battery at the routine level. ``none``: pictures with noise
+of two levels, as any program changes them; "supported" is false. ``faded``: pictures of which a twentieth is
+left under a flat grey of their class; whatever is learned is the grey, and "supported" is true. Cells lie in
+results/null_runs.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from common import Cells, save
+from noli.core.evidence import LEVELS
+from noli.data.demo import photo_crops
+from noli.methods.verify.battery import LearnabilityData
+from noli.methods.verify.config import Config
+from noli.methods.verify.learnability import judge
+from noli.methods.verify.load import load
+from noli.ops.stats import wilson
+
+CFG = Config(network="tiny", min_steps=60, epochs=6, partial=())
+KINDS = ("none", "faded")
+TRAIN, TEST = 900, 450
+
+
+def changed(kind: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the "protected" images of one kind."""
+    if kind == "none":
+        return np.clip(x + rng.integers(-2, 3, x.shape), 0, 255).astype(np.uint8)
+    grey = np.linspace(20, 235, y.max() + 1)[y][:, None, None, None]
+    return (0.05 * x + 0.95 * grey + 0.5).astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=20)
+    args = parser.parse_args()
+    cells = Cells("null_runs")
+    with tempfile.TemporaryDirectory() as folder:
+        photos = photo_crops(f"{folder}/photos")
+        full = load(photos, photos, Config(max_items=10_000))
+    seen: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    for number in range(args.runs):
+        for kind in KINDS:
+            cell = cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(full, k, n))
+            seen[kind].update(f"{level}: {cell[level]}" for level in LEVELS)
+    rates: dict[str, Any] = {}
+    for kind in KINDS:
+        hits = seen[kind]["routine: supported"]
+        low, high = wilson(hits, args.runs)
+        rates[kind] = {
+            "supported": hits,
+            "runs": args.runs,
+            "low": low,
+            "high": high,
+            "all": dict(seen[kind]),
+        }
+    save("null_runs", {"kinds": rates, "claim": "routine", "training_images": TRAIN, "test_images": TEST})
+
+
+def verdicts(full: LearnabilityData, kind: str, number: int) -> dict[str, str]:
+    """Judge one draw; return the verdict per level."""
+    rng = np.random.default_rng(number)
+    rows = rng.permutation(len(full.clean_x))[:TRAIN]
+    held = rng.permutation(len(full.test_x))[:TEST]
+    x, y = full.clean_x[rows], full.clean_y[rows]
+    data = LearnabilityData(
+        x, changed(kind, x, y, rng), y, y, full.test_x[held], full.test_y[held], full.classes
+    )
+    evidence = judge(data, None, CFG)
+    found = {level.level: level.verdict for level in evidence.levels}
+    return {str(level): found.get(level, evidence.verdict) for level in LEVELS}
+
+
+if __name__ == "__main__":
+    main()
