@@ -44,6 +44,11 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def test_reading_about_a_method_needs_no_torch() -> None:
+    load = "from noli import registry\n[registry.get(name) for name in registry.TABLE]"
+    assert "torch" not in loaded_by(load)
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -21,7 +21,8 @@ from noli.core.method import DataSummary, State
 from noli.core.model import Model
 from noli.ops.noisestore import Noise, read, write
 from noli.train.hardware import pick_device
-from noli.train.lesson import LearnedConfig, Lesson
+from noli.train.lesson import Lesson
+from noli.train.options import LearnedConfig
 
 SMALLEST, LARGEST = 16, 64
 Learn = Callable[[Lesson], dict[str, float]]

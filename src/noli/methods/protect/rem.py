@@ -24,11 +24,11 @@ from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, Spec, State
 from noli.ops import noisestore
-from noli.train.lesson import RobustConfig
+from noli.train.options import RobustConfig
 
 
 class Config(RobustConfig):
-    """Options of REM; see :class:`noli.train.lesson.RobustConfig` for the paper's values."""
+    """Options of REM; see :class:`noli.train.options.RobustConfig` for the paper's values."""
 
 
 SPEC = Spec(

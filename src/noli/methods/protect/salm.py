@@ -28,7 +28,7 @@ from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, Spec, State
 from noli.ops import noisestore
-from noli.train.lesson import LearnedConfig
+from noli.train.options import LearnedConfig
 
 
 class Config(LearnedConfig):

@@ -1,0 +1,51 @@
+"""Options of the methods that learn noise; without torch, so that help texts come at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from noli.core.method import MethodConfig
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _seconds(value: object) -> object:
+    """Read ``90s``, ``10m`` or ``2h``; anything else is left to the validation of numbers."""
+    if isinstance(value, str) and value[-1:] in _UNITS and value[:-1].replace(".", "", 1).isdigit():
+        return float(value[:-1]) * _UNITS[value[-1]]
+    return value
+
+
+Seconds = Annotated[float | None, BeforeValidator(_seconds)]
+
+
+class LearnedConfig(MethodConfig):
+    """What every method has that learns noise against a surrogate network."""
+
+    eps: float = Field(8 / 255, gt=0, le=0.5, description="largest change of a channel, in [0, 1] units")
+    network: Literal["tiny", "small", "resnet9", "resnet18"] = Field(
+        "small", description="surrogate network (papers: resnet18)"
+    )
+    size: Literal["auto"] | Annotated[int, Field(ge=8, le=256)] = Field(
+        "auto", description="side in pixels at which noise is learned; auto: that of the data, 16 to 64"
+    )
+    batch: int = Field(128, ge=2, description="pictures per step")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the surrogate is trained")
+
+
+class RobustConfig(LearnedConfig):
+    """Options of REM and SEM. Papers (CIFAR-10): radius 4/255, 10 x 5 and 10 steps, 5000 surrogate steps."""
+
+    radius: float = Field(
+        4 / 255, ge=0, le=0.5, description="radius the surrogate is hardened against, in [0, 1] units"
+    )
+    noise_steps: int = Field(10, ge=1, description="descent steps per search, each of eps/5")
+    samples: int = Field(5, ge=1, description="random transforms per descent step")
+    adversary_steps: int = Field(10, ge=1, description="PGD steps of the adversary, each of radius/5")
+    steps: int = Field(500, ge=1, description="surrogate steps (papers: 5000, for days on CPUs)")
+    lr: float = Field(0.1, gt=0, description="learning rate of the surrogate")
+    time: Seconds = Field(
+        None, gt=0, description="seconds after which the surrogate is used as it is; 90s, 10m and 2h are read"
+    )
