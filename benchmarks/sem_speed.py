@@ -23,7 +23,7 @@ from noli.train.perturb import Adversary, Descent, Uniform, search
 
 EPS, RADIUS = 8 / 255, 4 / 255
 STEPS, SAMPLES = 10, 5
-CASES = (("tiny", 64), ("small", 64), ("resnet18", 4))
+CASES = (("tiny", 32), ("small", 32), ("resnet18", 4))
 
 
 def one_by_one(x: torch.Tensor, generator: torch.Generator, pad: int = 4) -> torch.Tensor:
