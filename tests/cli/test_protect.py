@@ -420,3 +420,11 @@ def test_restored_in_words() -> None:
     assert "not where they were" in _restored(0, 0, None, None)
     assert _restored(5, 5, None, None) == "5 of 5 are identical to the original"
     assert _restored(5, 0, 40.26, 31.0) == "PSNR 40.3 dB on average, 31.0 dB at worst, against 5 originals"
+
+
+def test_what_a_method_reached_is_said() -> None:
+    from noli.cli.protect import _learned
+
+    state = {"reached": [{"steps": 9.0}, {"steps": 20.0, "error": 0.25, "passes_per_visit": 61.0}]}
+    assert _learned(state) == [("learned", "steps 20, error 0.25, passes per visit 61")]
+    assert _learned({"draws": {}}) == _learned(None) == []

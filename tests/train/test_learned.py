@@ -156,3 +156,11 @@ def test_data_that_no_surrogate_can_learn_is_refused(tmp_path):
     assert caught.value.items == ("9.png",)
     with pytest.raises(UsageError, match="learns from the data"):
         em.prepare(DataSummary(4, ("a", "b"), {}), KEYS[0], EM)
+
+
+def test_every_step_is_progress(tmp_path):
+    said = []
+    plain = some_study(tmp_path, 20)
+    study = ArrayStudy(plain.items, plain.pixels, tmp_path, lambda *call: said.append(call))
+    prepared(sem, SEM.model_copy(update={"steps": 3}), study)
+    assert said == [(n, 3, "surrogate") for n in (1, 2, 3)] + [(10, 20, "noise"), (20, 20, "noise")]

@@ -128,6 +128,7 @@ def _report(out: console.Output, run: ProtectRun, data: str) -> None:
         ("output", run.output),
         *console.notices(found, run.path),
         ("GPS", _gps(found["with_gps"], manifest.args_resolved.get("metadata"))),
+        *_learned(manifest.state),
         ("quality", _quality(found)),
         *([("time", duration(manifest.resources.wall_seconds))] if run.worked else []),
         ("report", page),
@@ -167,6 +168,15 @@ def _quality(found: dict[str, Any]) -> str:
         return "no picture was changed"
     text = f"PSNR {console.spread(found['psnr_mean'], found['psnr_min'])}"
     return text + (f", {found['identical']:,} unchanged" if found.get("identical") else "")
+
+
+def _learned(state: dict[str, Any] | None) -> Rows:
+    """What the latest learning of a method reached, where it learns: how far it got, and how well."""
+    reached = (state or {}).get("reached")
+    if not reached:
+        return []
+    shown = (f"{name.replace('_', ' ')} {value:g}" for name, value in reached[-1].items())
+    return [("learned", ", ".join(shown))]
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from noli.train.fit import fit
+from noli.core.model import Model
+from noli.train.fit import Callback, fit
 from noli.train.lesson import Lesson, TimeBudget
 from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, search
 
@@ -57,7 +58,7 @@ def sweep(
         mask: Where noise may be.
         number: Round, for the mask.
     """
-    items = np.flatnonzero(lesson.open[lesson.rows])
+    items, done = np.flatnonzero(lesson.open[lesson.rows]), 0
     shared = len(np.unique(lesson.rows)) < len(lesson.rows)
     with lesson.autocast():
         for part in lesson.parts(items):
@@ -72,6 +73,27 @@ def sweep(
                     [noise[torch.from_numpy(place == row)].mean(0) for row in range(len(rows))]
                 )
             lesson.keep(rows, noise)
+            done += len(part)
+            if fresh:  # else the rounds are what takes long
+                lesson.tell(done, len(items), "noise")
+
+
+class Told(Callback):
+    """Reports every surrogate step as progress.
+
+    Args:
+        lesson: Whose progress it is.
+        total: Steps in all.
+    """
+
+    def __init__(self, lesson: Lesson, total: int) -> None:
+        self.lesson, self.total, self.done = lesson, total, 0
+
+    def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Count the step."""
+        self.done += 1
+        self.lesson.tell(self.done, self.total, "surrogate")
+        return x
 
 
 def robust(
@@ -106,9 +128,8 @@ def robust(
             epochs=-(-steps // batches), max_steps=steps, schedule="step", lr=lr, grad_clip=None
         )
         budget = TimeBudget(seconds, time.monotonic)
-        made = fit(
-            lesson.model, lesson.x, lesson.y, recipe, [budget, NoiseThenAdversary(how, adversary)]
-        ).steps
+        callbacks = [budget, NoiseThenAdversary(how, adversary), Told(lesson, steps)]
+        made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks).steps
     sweep(lesson, how, fresh=True)
     inner = how.perturb.steps if isinstance(how.perturb, Adversary) else 0
     passes = how.passes * (1 + inner) + (adversary.steps if adversary else 0) + 1
