@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from noli.core.dataset import Item
 from noli.core.errors import DataError, RunError
 from noli.core.files import TEMP_SUFFIX, atomic_write, storage_error
 from noli.core.images import Working, check_images
+from noli.core.key import Key
 from noli.core.method import FOLDER, State
 
 LEVELS = 127
@@ -145,6 +147,23 @@ def apply(
     noise = lookup(state[FOLDER], state["noise"], names, items)
     out = batch + np.float32(sign) * stretched(noise, eps, height, width, channels)
     return np.clip(out, 0.0, 1.0, out=out)
+
+
+def apply_per_item(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> Working:
+    """Add every item's learned noise, at most ``cfg.eps``; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+    return apply(state, batch, [item.id for item in items], items, cfg.eps)
+
+
+def invert_per_item(
+    state: State,
+    batch: Working,
+    items: Sequence[Item],
+    key: Key,
+    cfg: Any,
+    extras: Sequence[dict[str, float]],
+) -> Working:
+    """Take the noise off again; pixels that were clipped come back within ``cfg.eps``."""
+    return apply(state, batch, [item.id for item in items], items, cfg.eps, -1.0)
 
 
 def quantised(noise: npt.NDArray[np.float32], eps: float) -> Noise:

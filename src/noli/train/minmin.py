@@ -13,7 +13,8 @@ from torch import Tensor
 from noli.core.model import Model
 from noli.train.fit import Callback, fit
 from noli.train.lesson import Lesson, TimeBudget
-from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, search
+from noli.train.options import RobustConfig
+from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, Uniform, search
 
 # Lesson, items, round -> where their noise may be.
 Mask = Callable[[Lesson, npt.NDArray[np.int64], int], Tensor]
@@ -96,41 +97,39 @@ class Told(Callback):
         return x
 
 
-def robust(
-    lesson: Lesson,
-    how: Descent,
-    adversary: Adversary | None,
-    *,
-    steps: int,
-    lr: float,
-    seconds: float | None,
-) -> dict[str, float]:
+def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
     """REM and SEM: noise and a hardened surrogate step by step, then noise for every item from the last one.
 
     The noise met during training starts at random each time, so none of it has to be kept. All items get
     theirs from the final surrogate; the last, smaller batch as well.
 
     Args:
-        lesson: What is learned from; its noise is filled.
-        how: The search.
-        adversary: What the surrogate is hardened against.
-        steps: Surrogate steps.
-        lr: Learning rate of the surrogate.
-        seconds: Wall time after which the surrogate is taken as it is; None for all steps.
+        lesson: What is learned from, with a :class:`noli.train.options.RobustConfig`; its noise is filled.
+        random: Search noise against random perturbations (SEM) instead of adversarial ones (REM).
 
     Returns:
         Surrogate steps made, surrogate passes per image visit, training error reached.
     """
+    cfg: RobustConfig = lesson.cfg
+    adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
+    how = Descent(
+        cfg.eps,
+        cfg.eps / 5,
+        cfg.noise_steps,
+        samples=cfg.samples,
+        shift=lesson.x.shape[1] // 8,
+        perturb=Uniform(cfg.radius) if random else adversary,
+    )
     made = 0
     if not lesson.trained:
         batches = -(-len(lesson.x) // lesson.cfg.batch)
         recipe = lesson.recipe(
-            epochs=-(-steps // batches), max_steps=steps, schedule="step", lr=lr, grad_clip=None
+            epochs=-(-cfg.steps // batches), max_steps=cfg.steps, schedule="step", lr=cfg.lr, grad_clip=None
         )
-        budget = TimeBudget(seconds, time.monotonic)
-        callbacks = [budget, NoiseThenAdversary(how, adversary), Told(lesson, steps)]
+        budget = TimeBudget(cfg.time, time.monotonic)
+        callbacks = [budget, NoiseThenAdversary(how, adversary), Told(lesson, cfg.steps)]
         made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks).steps
     sweep(lesson, how, fresh=True)
-    inner = how.perturb.steps if isinstance(how.perturb, Adversary) else 0
-    passes = how.passes * (1 + inner) + (adversary.steps if adversary else 0) + 1
+    inner = 0 if random else adversary.steps
+    passes = how.passes * (1 + inner) + adversary.steps + 1
     return {"steps": float(made), "passes_per_visit": float(passes), "error": lesson.error()}

@@ -132,10 +132,10 @@ class NoiseThenAdversary(Callback):
 
     Args:
         how: The search for the noise; its `shift` is also the surrogate's augmentation.
-        adversary: What the surrogate is hardened against; None leaves the images as they are.
+        adversary: What the surrogate is hardened against.
     """
 
-    def __init__(self, how: Descent, adversary: Adversary | None) -> None:
+    def __init__(self, how: Descent, adversary: Adversary) -> None:
         self.how, self.adversary = how, adversary
 
     def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -143,4 +143,4 @@ class NoiseThenAdversary(Callback):
         x = x + search(model, x, y, None, self.how, generator)
         if self.how.shift:
             x = crop_flip(x, self.how.shift, generator)
-        return x if self.adversary is None else self.adversary(model, x, y, generator)
+        return self.adversary(model, x, y, generator)

@@ -18,13 +18,10 @@ substitute for the clinical record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from noli.core.dataset import Item
-from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, Spec, State
 from noli.ops import noisestore
@@ -97,18 +94,5 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return prepare_noise(summary, key, cfg, previous, learn, "protect/salm")
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Add the learned noise; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps)
-
-
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, Any]],
-) -> Working:
-    """Take the noise off again; pixels that were clipped come back within ``eps``."""
-    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps, -1.0)
+apply = noisestore.apply_per_item
+invert = noisestore.invert_per_item

@@ -18,11 +18,6 @@ clean originals beside protected ones. Where ours differs from the published set
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from noli.core.dataset import Item
-from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, Spec, State
 from noli.ops import noisestore
@@ -65,39 +60,13 @@ SPEC = Spec(
 
 def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
     """Learn the noise; see :func:`noli.train.learned.prepare_noise` for state and errors."""
+    from functools import partial
+
     from noli.train.learned import prepare_noise
-    from noli.train.lesson import Lesson
     from noli.train.minmin import robust
-    from noli.train.perturb import Adversary, Descent, Uniform
 
-    adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
-
-    def learn(lesson: Lesson) -> dict[str, float]:
-        how = Descent(
-            cfg.eps,
-            cfg.eps / 5,
-            cfg.noise_steps,
-            samples=cfg.samples,
-            shift=lesson.x.shape[1] // 8,
-            perturb=Uniform(cfg.radius),
-        )
-        return robust(lesson, how, adversary, steps=cfg.steps, lr=cfg.lr, seconds=cfg.time)
-
-    return prepare_noise(summary, key, cfg, previous, learn, "protect/sem")
+    return prepare_noise(summary, key, cfg, previous, partial(robust, random=True), SPEC.name)
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Add the learned noise; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps)
-
-
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, Any]],
-) -> Working:
-    """Take the noise off again; pixels that were clipped come back within ``eps``."""
-    return noisestore.apply(state, batch, [item.id for item in items], items, cfg.eps, -1.0)
+apply = noisestore.apply_per_item
+invert = noisestore.invert_per_item
