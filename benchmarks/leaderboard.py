@@ -42,7 +42,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ar": ("ar", {}),
     "weave, no variation": ("weave", {"jitter": 0.0, "colour_jitter": 0.0}),
     "weave, own taps": ("weave", {"jitter": 1.0, "colour_jitter": 0.0}),
-    "weave, own taps and colours": ("weave", {}),
+    "weave, own taps and colours": ("weave", {"jitter": 1.0, "colour_jitter": 1.0}),
     "weave, four codes": ("weave", {"jitter": 0.0, "colour_jitter": 0.0, "codes": 4}),
     "weave, gentle filters": ("weave", {"gentle": 0.5, "jitter": 0.0, "colour_jitter": 0.0}),
     "weave, 12/255": ("weave", {"colour": 12 / 255}),
