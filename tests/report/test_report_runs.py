@@ -55,6 +55,20 @@ def test_protect_report_takes_up_evidence_about_its_data_only(
     assert find_evidence(made) is None
 
 
+def test_evidence_moves_with_the_run(
+    protect_run: Callable[..., Run], verify_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    made, test = protect_run(), verify_run(evidence(hashes={"protected_items": "22" * 32}))
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    for run in (made, test):
+        run.path.rename(place / run.path.name)
+    moved = Run.open(place / made.path.name)
+    assert find_evidence(moved) is not None
+    (place / test.path.name).rename(tmp_path / "gone")
+    assert find_evidence(moved) is None
+
+
 def test_evidence_belongs_to_the_data_it_names(
     protect_run: Callable[..., Run], verify_run: Callable[..., Run]
 ) -> None:

@@ -120,7 +120,9 @@ def find_evidence(run: Run) -> Evidence | None:
     own, output = load_evidence(run), run.manifest.output
     if own is not None or run.manifest.verb != "protect" or output is None:
         return own
-    test = _beside(output.uri, ".verify.noli")
+    # Data and run folder may have been moved together; the digest below tells whose test it is.
+    moved = str(run.path).removesuffix(".noli")
+    test = _beside(output.uri, ".verify.noli") or _beside(moved, ".verify.noli")
     found = load_evidence(test) if test and test.manifest.status == "done" else None
     return found if found and found.hashes.get("protected_items") == output.hash else None
 
