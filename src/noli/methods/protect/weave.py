@@ -6,7 +6,7 @@ Two codes that fail to different countermeasures. Every class gets a secret smal
 resistance. Sharpening and displacement undo the filters but not the colours; greyscale removes the colours
 but not the filters. Against averaging and leaked pairs every picture can get keyed variation of its own: taps
 (``jitter``), and a colour pattern ``colour_jitter`` times as strong as its class's. Both are off by default:
-in the first measurements they cost more against RSK+FF and COIN than the combination gains.
+in the first measurements (one key) they gave away most of what the combination gains against RSK+FF and COIN.
 
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pictures get the filters only.
 
