@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,27 @@ class Classifier(nn.Module):
         """Return logits ``[N, K]``."""
         logits: Tensor = self.head(self.features(x))
         return logits
+
+
+class Frozen(nn.Module):
+    """Keeps a network in evaluation mode and its weights as they are; gradients reach its input.
+
+    Args:
+        net: Maps ``[N, C, H, W]`` to anything.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Any:
+        """Return what the network returns."""
+        return self.net(x)
 
 
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
