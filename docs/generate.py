@@ -95,6 +95,16 @@ images of CIFAR-10, the `tiny` network); empty cells were not measured.
 """
 
 
+SIGNS = """
+## Published signs
+
+A protection holds in a row if at most half of what clean data teaches beyond chance is left (the number in
+brackets is what is left; below 0.5 it holds). {agree} of {measured} measured signs agree, {all} are expected
+(`benchmarks/signs.py`); those that differ are bold.
+
+"""
+
+
 def method_page(name: str) -> str:
     """Return the page of one registry entry: card, options, limits, citation."""
     facts = explain(name)
@@ -174,7 +184,28 @@ def leaderboard_page(results: Path) -> str:
         numbers = "".join("<td></td>" if n is None else f"<td>{n:.1f}</td>" for n in extra)
         lines.append(f"<tr><th>{name}</th>{''.join(cells)}<td><b>{100 * worst:.1f}</b></td>{numbers}</tr>")
     body = "\n".join(lines)
-    return f'{LEADERBOARD}<table class="heat">\n<tr>{head}</tr>\n{body}\n</table>\n'
+    return f'{LEADERBOARD}<table class="heat">\n<tr>{head}</tr>\n{body}\n</table>\n{signs_table(results)}'
+
+
+def signs_table(results: Path) -> str:
+    """Return the published signs beside ours; empty where they were not compared."""
+    file = results / "signs.json"
+    if not file.is_file():
+        return ""
+    compared = json.loads(file.read_bytes())
+    rows = [
+        (line["setting"], line["row"], line["expected"], _sign(line), line["source"])
+        for line in compared["signs"]
+    ]
+    title = SIGNS.format(agree=compared["agree"], measured=compared["measured"], all=len(rows))
+    return title + table(("setting", "row", "published", "here", "source"), rows)
+
+
+def _sign(line: Mapping[str, Any]) -> str:
+    if line["share"] is None:
+        return line["found"]
+    mark = "" if line["found"] == line["expected"] else "**"
+    return f"{mark}{line['found']}{mark} ({line['share']:.2f}, seeds: {line['seeds']})"
 
 
 def _heat(row: Mapping[str, Any] | None, top: float) -> str:
