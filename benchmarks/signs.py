@@ -4,8 +4,9 @@
 
 Reads results/leaderboard.json. A protection "holds" in a row if it leaves at most half of what clean data
 teaches beyond chance under the same countermeasure, as in `noli verify`; otherwise it "falls". Expectations
-were written down before our cells (but those of CUDA) were measured, from the papers named (CIFAR-10, ResNet-18):
-the figures differ here, where a small network learns from 10,000 images for minutes; the signs may not.
+were written down before our cells (but those of CUDA) were measured, from the papers named (CIFAR-10,
+ResNet-18): the figures differ here, where a small network learns from 10,000 images for minutes; the signs
+may not.
 """
 
 from __future__ import annotations

@@ -60,7 +60,12 @@ def weak(reason: str) -> pytest.MarkDecorator:
         pytest.param("ar", {}, id="ar", marks=weak("measured 63.9 % beside 63.8 % from clean photographs")),
         pytest.param("ops", {}, id="ops"),
         pytest.param("weave", {}, id="weave"),
-        pytest.param("em", {"noise": "class", **TINY}, id="em-class-wise"),
+        pytest.param(
+            "em",
+            {"noise": "class", **TINY},
+            id="em-class-wise",
+            marks=weak("measured 64.3 % beside 63.8 % from clean photographs"),
+        ),
         pytest.param("em", TINY, id="em", marks=pytest.mark.slow),
         pytest.param("sem", {"steps": 60, **TINY}, id="sem", marks=pytest.mark.slow),
         pytest.param("salm", TINY, id="salm", marks=pytest.mark.slow),
