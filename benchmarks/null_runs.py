@@ -51,8 +51,8 @@ def main() -> None:
         photos = photo_crops(f"{folder}/photos")
         full = load(photos, photos, Config(max_items=10_000))
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    for number in range(args.runs):
-        for kind in KINDS:
+    for kind in KINDS:
+        for number in range(args.runs):
             cell = cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(full, k, n))
             seen[kind].update(f"{level}: {cell[level]}" for level in LEVELS)
     rates: dict[str, Any] = {}
