@@ -107,20 +107,18 @@ def shown(choice: Choice) -> list[Any]:
     """Return the frontier, what was set aside, and the choice in words."""
     columns = ["candidate", *LEVELS[: LEVELS.index(choice.claim) + 1], "PSNR", "SSIM", "s/1000"]
     measured = [tried for tried in choice.candidates if tried.rows and tried.standing != "skipped"]
-    marked = any(tried.trial for tried in measured)
     blocks: list[Any] = []
     if measured:
         title = "Worst accuracy up to each attacker level, on originals that were held out"
         rows = [_row(tried, choice) for tried in measured]
         blocks += [console.table(title, columns, rows, right=len(columns) - 1)]
-        blocks += [Text(note, style="dim") for note in _notes(choice, marked)] + [""]
+        blocks += [*(Text(note, style="dim") for note in _notes(choice, measured)), ""]
     aside = [(t.name, t.standing, t.reason) for t in choice.candidates if t not in measured]
     if aside:
         blocks += [console.table("Set aside", ["candidate", "", "why"], aside), ""]
-    word = choice.verdict or "not supported"
-    said = Text.assemble(
-        "Picked: ", (choice.picked or "nothing", "bold"), " (", verdict(word, _WORDS[word]), ")"
-    )
+    word, head = choice.verdict or "not supported", "Picked: " if choice.holds else "Best: "
+    name = choice.picked or "nothing"
+    said = Text.assemble(head, (name, "bold"), " (", verdict(word, _WORDS[word]), ")")
     return [*blocks, said, choice.reason]
 
 
@@ -149,12 +147,15 @@ def _seconds(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
-def _notes(choice: Choice, marked: bool) -> list[str]:
+def _notes(choice: Choice, measured: list[Tried]) -> list[str]:
     sample, allowed = choice.sample, "no limit" if choice.budget is None else duration(choice.budget)
+    partly = not all(choice.covers(tried, choice.claim) for tried in measured)
+    marked = any(tried.trial for tried in measured)
     return [
-        f"originals {percent(choice.clean.value)}, guessing {percent(choice.chance)}; to hold: at most "
-        f"{percent(choice.bound)}",
-        f"≥: not all rows were measured. {sample['training']:,} pictures for training, "
-        f"{sample['held_out']:,} held out; {duration(choice.spent)} of {allowed}",
-        *(["*: tried with cheaper settings than the run will take"] if marked else []),
+        f"The originals teach {percent(choice.clean.value)}, guessing gives {percent(choice.chance)}; "
+        f"to hold: at most {percent(choice.bound)}.",
+        *(["≥: not all rows were measured."] if partly else []),
+        *(["*: tried with cheaper settings than the run will take."] if marked else []),
+        f"{sample['training']:,} pictures for training, {sample['held_out']:,} held out; took "
+        f"{duration(choice.spent)}, allowed {allowed}.",
     ]

@@ -149,8 +149,8 @@ def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdi
     worst, candidate, asked = state.worst, state.candidate, facts.asked
     quality = state.quality
     text = (
-        f"{candidate.name}: PSNR {in_words(quality.psnr)}, SSIM {quality.ssim:.2f}. {_trainings(state)} on the "
-        f"protected sample, {worst.name}, reaches {percent(worst.value)} "
+        f"{candidate.name}: PSNR {in_words(quality.psnr)}, SSIM {quality.ssim:.2f}. {_trainings(state)} "
+        f"on the protected sample, {worst.name}, reaches {percent(worst.value)} "
         f"({percent(worst.low)} to {percent(worst.high)}) on held-out originals. The originals themselves "
         f"teach {percent(facts.clean.value)}, guessing gives {percent(facts.chance)}; to hold at the "
         f"{asked.claim} level a candidate may reach {percent(board.allowed)}. {_VERDICTS[verdict]}"
