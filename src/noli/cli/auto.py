@@ -116,13 +116,11 @@ def shown(choice: Choice) -> list[Any]:
     aside = [(t.name, t.standing, t.reason) for t in choice.candidates if t not in measured]
     if aside:
         blocks += [console.table("Set aside", ["candidate", "", "why"], aside), ""]
-    word, head = choice.verdict or "not supported", "Picked: " if choice.holds else "Best: "
-    name = choice.picked or "nothing"
-    said = Text.assemble(head, (name, "bold"), " (", verdict(word, _WORDS[word]), ")")
+    word = choice.verdict or "not supported"
+    standing = {"supported": "holds", "inconclusive": "uncertain"}[word] if choice.holds else "does not hold"
+    head = "Picked: " if choice.holds else "Best: "
+    said = Text.assemble(head, (choice.picked or "nothing", "bold"), " (", verdict(word, standing), ")")
     return [*blocks, said, choice.reason]
-
-
-_WORDS = {"supported": "holds", "not supported": "does not hold", "inconclusive": "cannot tell"}
 
 
 def _row(tried: Tried, choice: Choice) -> list[str | Text]:
@@ -138,7 +136,7 @@ def _row(tried: Tried, choice: Choice) -> list[str | Text]:
 
 def _worst(tried: Tried, level: Level, choice: Choice) -> str:
     row = tried.worst(level)
-    if row is None:
+    if row is None or all(other.level != level for other in tried.rows):
         return "-"
     return f"{'' if choice.covers(tried, level) else '≥ '}{percent(row.value)}"
 

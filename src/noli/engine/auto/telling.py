@@ -16,10 +16,11 @@ from noli.methods.verify.config import Config
 from noli.methods.verify.verdicts import bounds, percent, verdict_of
 from noli.ops.metrics import finite, in_words
 
-_VERDICTS: dict[Verdict, str] = {
-    "supported": "It holds.",
-    "inconclusive": "Whether it holds, this sample cannot tell.",
-    "not supported": "It does not hold.",
+_VERDICTS: dict[tuple[Verdict, bool], str] = {
+    ("supported", True): "It holds.",
+    ("inconclusive", True): "It holds as far as it was measured, but by less than the uncertainty.",
+    ("inconclusive", False): "It does not hold, though by less than the uncertainty.",
+    ("not supported", False): "It does not hold.",
 }
 
 
@@ -153,7 +154,8 @@ def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdi
         f"on the protected sample, {worst.name}, reaches {percent(worst.value)} "
         f"({percent(worst.low)} to {percent(worst.high)}) on held-out originals. The originals themselves "
         f"teach {percent(facts.clean.value)}, guessing gives {percent(facts.chance)}; to hold at the "
-        f"{asked.claim} level a candidate may reach {percent(board.allowed)}. {_VERDICTS[verdict]}"
+        f"{asked.claim} level a candidate may reach {percent(board.allowed)}. "
+        f"{_VERDICTS[verdict, worst.value <= board.allowed]}"
     )
     lower = min(equal, key=lambda other: other.worst.value)
     if lower is not state:
@@ -215,7 +217,10 @@ def _more(choice: Choice) -> str:
 
 def _missing(state: State, board: Board) -> str:
     left = [row for row in board.rows if row not in state.rows]
-    return f"{len(left)} of {len(board.rows)} rows were not measured ({', '.join(left)})" if left else ""
+    if not left:
+        return ""
+    verb = "was" if len(left) == 1 else "were"
+    return f"{len(left)} of {len(board.rows)} rows {verb} not measured ({', '.join(left)})"
 
 
 def _trainings(state: State) -> str:
