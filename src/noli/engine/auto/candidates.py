@@ -42,6 +42,12 @@ TABLE: tuple[Candidate, ...] = (
     Candidate("ar", "protect/ar"),
     Candidate("em", "protect/em", {}, _EM),
     Candidate("em-class", "protect/em", {"noise": "class"}, {"network": "tiny", "rounds": 6}),
+    Candidate(
+        "uc",
+        "protect/uc",
+        {},
+        {"network": "tiny", "encoder": "own", "encoder_epochs": 3, "steps": 20},
+    ),
     Candidate("tap", "protect/tap", {}, {"network": "tiny", "epochs": 8, "steps": 10}),
     Candidate("salm", "protect/salm", {}, _EM),
     Candidate(
