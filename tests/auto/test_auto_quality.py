@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import noli
+from noli.core.evidence import Row
 from noli.core.key import Key
 from noli.engine.auto.bench import Bench
 from noli.engine.auto.candidates import Candidate
 from noli.engine.auto.quality import FEWEST, MOST, Quality, Reach, some
-from noli.engine.auto.search import TimeUp
+from noli.engine.auto.search import Job, TimeUp
 from noli.methods.verify.config import Config
 from noli.ops import metrics
 
@@ -150,3 +151,29 @@ def test_a_change_that_vanishes_on_large_pictures_is_set_aside(
     trial.open(Candidate("lsp", "protect/lsp"))  # its patches are as wide as a quarter of the picture
     with pytest.raises(noli.NoliError, match="At full size only"):
         trial.open(CUDA)
+
+
+def test_trainings_side_by_side_give_the_same_in_the_same_order(
+    class_folders: Callable[..., Path], key: Key, tmp_path: Path, training: Any
+) -> None:
+    import torch
+
+    trial = bench(class_folders(each=8), key, tmp_path)
+    trial.ready(CUDA, math.inf)
+    trial.open(CUDA)
+    training.accuracy |= {"coin": 0.75, "op": 0.25}
+    jobs = [Job(CUDA, name) for name in ("crop+flip", "coin", "op", "leak-1-pair", "grayscale")]
+    before, found = torch.get_num_threads(), {}
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            with trial.training():
+                found[threads] = list(trial.cells(iter(jobs)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[1] == found[3]
+    assert [job for job, _ in found[3]] == jobs
+    values = [row.value for _, row in found[3] if isinstance(row, Row)]
+    assert values == pytest.approx([0.4, 0.75, 0.25, 0.4, 0.4], abs=0.1)
+    assert trial._trainers["cuda"].stopped.is_set()

@@ -17,7 +17,7 @@ from noli.data.writers import check_paths
 from noli.engine.auto.asked import ROWS, Asked
 from noli.engine.auto.bench import Bench
 from noli.engine.auto.candidates import wanted
-from noli.engine.auto.sample import read
+from noli.engine.auto.sample import Sample, read
 from noli.engine.auto.search import Board, Clock, search
 from noli.engine.auto.telling import Facts, told
 from noli.engine.request import RunRequest
@@ -74,16 +74,20 @@ def choose(request: RunRequest, asked: Asked, cfg: Config, clock: Clock) -> Choi
             clean=clean,
             chance=base,
             spent=clock() - begun,
-            sample={
-                "training": len(sample.train),
-                "held_out": len(sample.test),
-                "classes": len(bench.subject.classes),
-                "side": bench.subject.clean_x.shape[1],
-                "pictures": sample.totals.items,
-            },
+            sample=_counts(sample, bench.subject),
             reduced=sample.reduced,
         )
     return told(board, facts)
+
+
+def _counts(sample: Sample, subject: LearnabilityData) -> dict[str, int]:
+    return {
+        "training": len(sample.train),
+        "held_out": len(sample.test),
+        "classes": len(subject.classes),
+        "side": subject.clean_x.shape[1],
+        "pictures": sample.totals.items,
+    }
 
 
 def _check_size(enough: object) -> None:
