@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         plan,
         preview,
         protect,
+        t2ue,
         undo,
         verify,
         write_report,
@@ -50,6 +51,7 @@ __all__ = [
     "plan",
     "preview",
     "protect",
+    "t2ue",
     "undo",
     "verify",
     "write_report",
@@ -64,6 +66,7 @@ __getattr__, __dir__ = attach(
         "NoliError": "noli.core.errors:NoliError",
         "Run": "noli.core.run:Run",
         "methods": "noli.methods",
+        "t2ue": "noli.api.t2ue",
         "open_source": "noli.data.sources:open_source",
     },
 )
