@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from noli import options as option_parser
 from noli import registry
-from noli.api._judging import METHOD, judged, stage, subject_of
+from noli.api._judging import METHOD, judged, subject_of
 from noli.api._write import write_report
 from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
 from noli.core.run import Run
-from noli.engine.progress import Progress
+from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
     from noli.api._trainings import TrainingCache

@@ -13,10 +13,9 @@ from time import monotonic
 import numpy as np
 import numpy.typing as npt
 
-from noli.api._judging import stage
 from noli.core.errors import DataError, OutputExists, UsageError
 from noli.core.images import Stored, to_float, to_uint8, to_uint16
-from noli.engine.progress import Progress
+from noli.engine.progress import Progress, stage
 from noli.engine.request import KeyLike, open_key
 from noli.ops import noisestore
 from noli.ops.noisestore import Noise
@@ -130,8 +129,8 @@ def apply(picture: Stored, noise: Noise, eps: float = EPS) -> Stored:
     """
     height, width, channels = picture.shape
     noisy = to_float(picture[None]) + noisestore.stretched(noise[None], eps, height, width, channels)
-    convert = to_uint16 if picture.dtype == np.uint16 else to_uint8
-    return convert(noisy)[0]
+    safe: Stored = (to_uint16 if picture.dtype == np.uint16 else to_uint8)(noisy)[0]
+    return safe
 
 
 def _refuse_existing(place: str | Path) -> None:

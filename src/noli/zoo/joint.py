@@ -92,7 +92,8 @@ def _aligned(text: TextEncoder, side: int | None) -> Joint:
 def ridge(inputs: Tensor, outputs: Tensor, penalty: float) -> Tensor:
     """Return the matrix ``[F, D]`` that minimises ``|inputs @ M - outputs|^2 + penalty |M|^2``."""
     square = inputs.T @ inputs + penalty * torch.eye(inputs.shape[1])
-    return torch.linalg.solve(square, inputs.T @ outputs)
+    solved: Tensor = torch.linalg.solve(square, inputs.T @ outputs)
+    return solved
 
 
 def class_names() -> list[str]:

@@ -99,7 +99,8 @@ def _hugging_face(folder: Path, name: str) -> TextEncoder:
             return features
         hidden: Tensor = net(**kept).last_hidden_state
         mask = kept["attention_mask"][..., None].to(hidden.dtype)
-        return (hidden * mask).sum(1) / mask.sum(1)
+        pooled: Tensor = (hidden * mask).sum(1) / mask.sum(1)
+        return pooled
 
     size = net.config.projection_dim if joint else net.config.hidden_size
     return TextEncoder(name, size, Model(net).weight_hash(), embed)
