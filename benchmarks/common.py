@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -99,17 +99,24 @@ def bench_key(number: int) -> Key:
 
 
 def protect_arrays(
-    x: np.ndarray, y: np.ndarray, key: Key, cfg: MethodConfig, method: Any = cuda
+    x: np.ndarray,
+    y: np.ndarray,
+    key: Key,
+    cfg: MethodConfig,
+    method: Any = cuda,
+    *,
+    classes: Sequence[str] = CLASSES,
+    texts: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Protect ``uint8 [N, H, W, C]`` with labels in memory, as the runner does with files."""
+    """Protect ``uint8 [N, H, W, C]`` with labels, and captions, in memory, as the runner does with files."""
     items = [
-        Item(content_id(image)[0], f"{i}", CLASSES[label])
+        Item(content_id(image)[0], f"{i}", classes[label], text=texts[i] if texts else None)
         for i, (image, label) in enumerate(zip(x, y, strict=True))
     ]
     out = np.empty_like(x)
     with TemporaryDirectory() as folder:
         study = ArrayStudy(items, list(x), Path(folder))
-        summary = DataSummary(len(x), CLASSES, {x.shape[1:]: len(x)}, study=study)
+        summary = DataSummary(len(x), tuple(classes), {x.shape[1:]: len(x)}, study=study)
         state = {**method.prepare(summary, key, cfg), FOLDER: folder}
         for run in cache_sized(*x.shape):
             out[run] = to_uint8(method.apply(state, to_float(x[run]), items[run], key, cfg))

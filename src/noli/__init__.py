@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         preview,
         protect,
         protect_auto,
+        t2ue,
         undo,
         verify,
         write_report,
@@ -54,6 +55,7 @@ __all__ = [
     "preview",
     "protect",
     "protect_auto",
+    "t2ue",
     "undo",
     "verify",
     "write_report",
@@ -68,6 +70,7 @@ __getattr__, __dir__ = attach(
         "NoliError": "noli.core.errors:NoliError",
         "Run": "noli.core.run:Run",
         "methods": "noli.methods",
+        "t2ue": "noli.api.t2ue",
         "open_source": "noli.data.sources:open_source",
     },
 )

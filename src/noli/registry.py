@@ -48,6 +48,10 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.salm",
         "Such noise only where it matters, for medical images (SALM, reconstruction)",
     ),
+    "protect/t2ue": Entry(
+        "noli.methods.protect.t2ue",
+        "Noise from captions alone: whoever makes it never sees the pictures (T2UE)",
+    ),
     "protect/tap": Entry(
         "noli.methods.protect.tap",
         "Pictures that a network takes for the next class (TAP)",

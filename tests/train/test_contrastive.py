@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from noli.core.model import Model
-from noli.train.contrastive import PROJECTION, TwoViews, learn_encoder, nt_xent
+from noli.train.contrastive import PROJECTION, TwoViews, info_nce, learn_encoder, nt_xent
 from noli.train.recipe import Recipe
 
 QUICK = Recipe(epochs=12, batch=30, lr=0.05, weight_decay=0, bf16="off")
@@ -61,3 +61,20 @@ def test_an_encoder_learned_without_labels_tells_shapes_apart() -> None:
     assert learned.weight_hash() == again.weight_hash()
     assert learned.net.head.out_features == PROJECTION
     assert nearest_neighbour_accuracy(learned, x, y) >= 0.9
+
+
+@pytest.mark.parametrize("captions", [[0, 1, 2], [4, 4, 4], [1, 0, 1, 7, 0]])
+def test_image_text_loss_against_the_formula(captions: list[int]) -> None:
+    rng = np.random.default_rng(len(captions))
+    pictures, texts = (rng.normal(size=(len(captions), 5)) for _ in range(2))
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    similar = pictures @ texts.T / 0.5
+    total = 0.0
+    for table in (similar, similar.T):
+        for i, number in enumerate(captions):
+            same = [j for j, other in enumerate(captions) if other == number]
+            log_all = math.log(sum(math.exp(value) for value in table[i]))
+            total -= sum(table[i, j] - log_all for j in same) / len(same)
+    found = info_nce(torch.from_numpy(pictures), torch.from_numpy(texts), torch.tensor(captions), 0.5)
+    assert float(found) == pytest.approx(total / (2 * len(captions)))

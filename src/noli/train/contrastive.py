@@ -39,6 +39,24 @@ def nt_xent(projected: Tensor, pairs: Tensor, temperature: float = TEMPERATURE) 
     return F.cross_entropy(similar, partner)
 
 
+def info_nce(pictures: Tensor, texts: Tensor, captions: Tensor, temperature: float = 0.07) -> Tensor:
+    """Symmetric InfoNCE of pictures and texts (CLIP, arXiv 2103.00020, figure 3).
+
+    Args:
+        pictures: Unit vectors ``[B, D]``.
+        texts: Unit vectors ``[B, D]``, row i that of picture i.
+        captions: ``int64 [B]``; rows with the same number have the same caption and match each other, too.
+        temperature: Divisor of the cosine similarities.
+
+    Returns:
+        Mean cross entropy of picture to text and of text to picture, halved.
+    """
+    similar = pictures @ texts.T / temperature
+    match = (captions[:, None] == captions[None]).float()
+    share = match / match.sum(1, keepdim=True)
+    return (F.cross_entropy(similar, share) + F.cross_entropy(similar.T, share)) / 2
+
+
 class TwoViews(Callback):
     """Replaces every batch by two random views of each picture, and labels by the number of the picture."""
 

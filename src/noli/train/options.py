@@ -79,3 +79,30 @@ class ClusteredConfig(LearnedConfig):
     width: int = Field(32, ge=4, description="channels of the generator's first layer (paper: 64)")
     shifted: bool = Field(True, description="learn under shifts and mirroring of protected pictures (ours)")
     batch: int = Field(32, ge=2, description="pictures per step")
+
+
+class GeneratorConfig(MethodConfig):
+    """Options of the training of T2UE's generator. Paper: 224 pixels, 500 epochs on MSCOCO, CLIP ViT-B/32."""
+
+    text: str = Field(
+        "all-MiniLM-L6-v2", description="text encoder: all-MiniLM-L6-v2, words, or the folder of another"
+    )
+    surrogate: str = Field(
+        "aligned",
+        description="image-text model that judges the noise: aligned (packaged parts), the folder of CLIP, "
+        "or a network trained on the captioned pictures first: tiny, small, resnet9, resnet18",
+    )
+    surrogate_side: int | None = Field(
+        None, ge=16, description="side in pixels that a pre-trained surrogate sees; none: the one it knows"
+    )
+    side: Literal[16, 32, 64] = Field(32, description="side of the noise in pixels")
+    eps: float = Field(8 / 255, gt=0, le=0.5, description="bound of the noise, in [0, 1] units")
+    eot: bool = Field(True, description="average over small shifts and mirroring")
+    epochs: int = Field(20, ge=1, description="passes over the captioned pictures")
+    time: Seconds = Field(
+        None, gt=0, description="seconds after which the generator is used as it is; 90s, 10m and 2h are read"
+    )
+    lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
+    batch: int = Field(64, ge=2, description="pictures per step")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it is trained")
+    seed: int = Field(0, ge=0, description="seed of weights and order; nothing secret depends on it")

@@ -123,15 +123,32 @@ class _HuggingFace(nn.Module):
         return features.flatten(1)
 
 
-def _hugging_face(folder: Path, side: int | None) -> Model:
+def pretrained(folder: Path, kind: str = "AutoModel") -> Any:
+    """Load what a local folder in the layout of Hugging Face holds; nothing is downloaded.
+
+    Args:
+        folder: Folder with ``config.json``.
+        kind: Class of transformers that loads it.
+
+    Raises:
+        MissingPrerequisite: transformers is not installed.
+        DataError: The folder cannot be read.
+    """
     try:
-        from transformers import AutoModel
+        import transformers
     except ImportError as error:
         raise MissingPrerequisite(
             "Encoders from a folder need transformers.", where=str(folder), fix="pip install 'noli[text]'"
         ) from error
     try:
-        net = AutoModel.from_pretrained(folder, local_files_only=True)
+        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise DataError("The encoder cannot be read.", where=str(folder), why=str(error)) from error
+
+
+def _hugging_face(folder: Path, side: int | None) -> Model:
+    net = pretrained(folder)
+    try:
         file = folder / "preprocessor_config.json"
         described = json.loads(file.read_bytes()) if file.exists() else {}
     except (OSError, ValueError) as error:
