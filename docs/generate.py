@@ -82,8 +82,6 @@ Accuracies are shares from 0 to 1 on held-out clean images, PSNR is in dB, times
 holds for the machine, data and training named with it, not beyond.
 
 """
-
-
 LEADERBOARD = """\
 # Leaderboard
 
@@ -96,13 +94,11 @@ images of CIFAR-10, the `tiny` network); empty cells were not measured.
 MEDICAL = """\
 # Medical images
 
-SALM, which touches only the pixels that matter, beside its rivals on chest X-rays (842 to train on, three
-classes, 32 px) and blood cells (637, three classes, cut out of smears; as many red as white ones).
-`benchmarks/medical.py` writes the figures and says how the data was split; how to read them and what they do
-not show is in `docs/medical.md` of the repository. Accuracy is in % on clean held-out images, as on the
-leaderboard; AUC is the area under the ROC curve, one class against the rest, averaged. "L2 of salm": the
-change is scaled per image until it is as large as SALM's there. L2 is in [0, 1] units, the largest change in
-levels of 255.
+SALM beside its rivals on chest X-rays (842 to train on, three classes, 32 px) and blood cells (637, three
+classes, cut out of smears). What the figures mean and do not mean is in `docs/medical.md` of the repository;
+`benchmarks/medical.py` writes them. Accuracy is in % on clean held-out images, as on the leaderboard, AUC the
+area under the ROC curve of a class against the rest, averaged. "L2 of salm": the change is scaled per image
+until it is as large as SALM's there. L2 is in [0, 1] units, the largest change in levels of 255.
 
 """
 
@@ -202,11 +198,8 @@ def _columns(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _areas(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    columns = _columns(settings)
-    return [
-        (name, *(f"{rows[c]['auc']:.3f}" if c in rows else "" for c in columns))
-        for name, rows in ((name, found["rows"]) for name, found in settings.items())
-    ]
+    columns, rows = _columns(settings), {name: found["rows"] for name, found in settings.items()}
+    return [(n, *(f"{r[c]['auc']:.3f}" if c in r else "" for c in columns)) for n, r in rows.items()]
 
 
 def _reader(found: Mapping[str, Any]) -> tuple[str, ...]:

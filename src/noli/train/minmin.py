@@ -33,6 +33,9 @@ def alternate(
         stop: Training error of the surrogate at which the noise is good enough.
         mask: Gives, per batch and round, where noise may be.
 
+    A surrogate of an earlier run is used as it is; there the search also ends with the first round that does
+    not lower its error.
+
     Returns:
         Rounds made and the training error reached.
     """
@@ -42,8 +45,10 @@ def alternate(
             recipe = lesson.recipe(epochs=train_steps, max_steps=train_steps, schedule="constant")
             fit(lesson.model, lesson.noisy(), lesson.y, recipe)
         sweep(lesson, how, mask=mask, number=done)
-        done, error = done + 1, lesson.error()
+        before, done, error = error, done + 1, lesson.error()
         lesson.tell(done, rounds, "noise")
+        if lesson.trained and error >= before:
+            break  # the surrogate stays as it is: further sweeps would only repeat this one
     return {"rounds": float(done), "error": error}
 
 
