@@ -55,6 +55,17 @@ def test_new_images_of_known_classes_need_only_the_saved_surrogate(method, cfg, 
     assert prepared(method, cfg, joined(old, some_study(tmp_path, 4, first=100)), previous=grown) == grown
 
 
+def test_noise_that_cannot_win_over_a_saved_surrogate_is_not_searched_for_ever(tmp_path):
+    cfg = em.Config(**QUICK | {"steps": 1}, train_steps=20, rounds=12, stop=0.0, eps=1 / 255)
+    old = some_study(tmp_path, 12)
+    first = prepared(em, cfg, old)
+    # Other pictures, and too small a change for their classes to be seen: no sweep helps more than the last.
+    study = some_study(tmp_path, 12, first=100)
+    grown = prepared(em, cfg, joined(old, study), previous=first)
+    assert grown["reached"][1]["error"] > 0
+    assert grown["reached"][1]["rounds"] < 12
+
+
 def test_a_new_class_gets_a_new_surrogate_and_leaves_the_old_noise(tmp_path):
     old = some_study(tmp_path, 9)
     first = prepared(em, EM, old)

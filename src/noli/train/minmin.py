@@ -24,6 +24,9 @@ def alternate(
 ) -> dict[str, float]:
     """Error-minimising noise (EM, arXiv 2101.04898): train the surrogate a little, sweep the noise, repeat.
 
+    A surrogate of an earlier run is used as it is; there the search also ends with the first round that does
+    not lower its error.
+
     Args:
         lesson: What is learned from; its noise is filled.
         how: One sweep's search; it starts from the present noise.
@@ -41,8 +44,10 @@ def alternate(
             recipe = lesson.recipe(epochs=train_steps, max_steps=train_steps, schedule="constant")
             fit(lesson.model, lesson.noisy(), lesson.y, recipe)
         sweep(lesson, how, mask=mask, number=done)
-        done, error = done + 1, lesson.error()
+        before, done, error = error, done + 1, lesson.error()
         lesson.tell(done, rounds, "noise")
+        if lesson.trained and error >= before:
+            break  # the surrogate stays as it is: further sweeps would only repeat this one
     return {"rounds": float(done), "error": error}
 
 
