@@ -34,6 +34,7 @@ INVENTORY = {
     "preview": "function",
     "protect": "function",
     "protect_auto": "function",
+    "t2ue": "module",
     "undo": "function",
     "verify": "function",
     "write_report": "function",
