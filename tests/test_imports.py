@@ -32,6 +32,7 @@ INVENTORY = {
     "plan": "function",
     "preview": "function",
     "protect": "function",
+    "t2ue": "module",
     "undo": "function",
     "verify": "function",
     "write_report": "function",
@@ -59,7 +60,7 @@ def test_reading_about_a_method_needs_no_torch() -> None:
             f"from noli.cli.main import main; assert main({words!r}) == 0"
             for words in (["--help"], ["list"], ["list", "protect"], ["list", "attack"], ["attack"],
                           ["attack", "--help"], ["protect", "--help"], ["key", "--help"],
-                          ["verify", "--help"], ["--version"])
+                          ["verify", "--help"], ["t2ue", "--help"], ["--version"])
         ),
     ],
 )  # fmt: skip
