@@ -12,7 +12,7 @@ DEMO_DIR ?= demo-run
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH ?= filter_speed ar_speed sem_speed folder_speed memory undo verify_throughput keys leak_frontier \
-	likeness null_runs effect leaderboard
+	likeness null_runs slow_tests effect leaderboard signs medical t2ue
 
 # An environment whose interpreter has gone (moved folder, upgraded system Python) is made anew.
 ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
@@ -68,7 +68,9 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev
-	@set -e; for name in $(BENCH); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in $(BENCH); do echo "== $$name"; \
+		if [ $$name = slow_tests ]; then OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow; \
+		else $(BIN)/python benchmarks/$$name.py; fi; done
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python docs/generate.py
@@ -76,7 +78,7 @@ docs: $(VENV)/.installed-docs
 	@echo "site/index.html"
 
 clean:
-	rm -rf docs/methods docs/benchmarks.md docs/leaderboard.md
+	rm -rf docs/methods docs/benchmarks.md docs/leaderboard.md docs/medical-figures.md
 	rm -rf $(DEMO_DIR) $(DEMO_DIR).*noli build dist site .coverage .coverage.*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +24,8 @@ from noli.core.key import Key
 from noli.core.method import FOLDER, DataSummary, MethodConfig
 from noli.data.study import ArrayStudy
 from noli.methods.protect import cuda
+from noli.methods.verify.battery import Measure
+from noli.methods.verify.rows import summarise
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -98,6 +101,39 @@ def bench_key(number: int) -> Key:
     return Key.from_bytes(hashlib.sha256(f"benchmark key {number}".encode()).digest(), f"bench-{number}")
 
 
+class Protector:
+    """One method on images in memory, as the runner does it with files; it can be extended by new images.
+
+    Args:
+        method: Method module.
+        key: Owner's key.
+        cfg: The method's options.
+        classes: Class names.
+        folder: Where the method keeps its files.
+    """
+
+    def __init__(
+        self, method: Any, key: Key, cfg: MethodConfig, classes: Sequence[str], folder: Path
+    ) -> None:
+        self.method, self.key, self.cfg, self.classes, self.folder = method, key, cfg, classes, folder
+        self.state: dict[str, Any] | None = None
+
+    def protect(self, x: np.ndarray, y: np.ndarray, texts: Sequence[str] | None = None) -> np.ndarray:
+        """Protect ``uint8 [N, H, W, C]`` with labels; later calls add theirs to the run of the first."""
+        items = [
+            Item(content_id(image)[0], f"{i}", self.classes[label], text=texts[i] if texts else None)
+            for i, (image, label) in enumerate(zip(x, y, strict=True))
+        ]
+        study = ArrayStudy(items, list(x), self.folder)
+        summary = DataSummary(len(x), tuple(self.classes), {x.shape[1:]: len(x)}, study=study)
+        found = self.method.prepare(summary, self.key, self.cfg, self.state)
+        self.state = self.state or found
+        state, out = {**found, FOLDER: str(self.folder)}, np.empty_like(x)
+        for run in cache_sized(*x.shape):
+            out[run] = to_uint8(self.method.apply(state, to_float(x[run]), items[run], self.key, self.cfg))
+        return out
+
+
 def protect_arrays(
     x: np.ndarray,
     y: np.ndarray,
@@ -109,18 +145,8 @@ def protect_arrays(
     texts: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Protect ``uint8 [N, H, W, C]`` with labels, and captions, in memory, as the runner does with files."""
-    items = [
-        Item(content_id(image)[0], f"{i}", classes[label], text=texts[i] if texts else None)
-        for i, (image, label) in enumerate(zip(x, y, strict=True))
-    ]
-    out = np.empty_like(x)
     with TemporaryDirectory() as folder:
-        study = ArrayStudy(items, list(x), Path(folder))
-        summary = DataSummary(len(x), tuple(classes), {x.shape[1:]: len(x)}, study=study)
-        state = {**method.prepare(summary, key, cfg), FOLDER: folder}
-        for run in cache_sized(*x.shape):
-            out[run] = to_uint8(method.apply(state, to_float(x[run]), items[run], key, cfg))
-    return out
+        return Protector(method, key, cfg, classes, Path(folder)).protect(x, y, texts)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -151,3 +177,39 @@ class Cells:
             self.done[cell] = row
             print(json.dumps(row), flush=True)
         return self.done[cell]
+
+
+def work_file(name: str) -> Path:
+    """Where something waits that takes long to make and is no result."""
+    path = HERE / "work" / name.replace("/", "_")
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def arguments(settings: Sequence[str], rows: Sequence[str], seeds: Sequence[int]) -> argparse.ArgumentParser:
+    """The command line of a table of settings and rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="+", choices=settings, default=list(settings), help="these settings")
+    parser.add_argument("--rows", nargs="+", default=rows, help="these rows")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), help="these seeds")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
+    parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
+    return parser
+
+
+def summarised(name: str, measures: Mapping[str, Measure], cells: Cells) -> dict[str, Any]:
+    """Rows of one setting, the row with the highest accuracy, quality and cost; empty if nothing is done."""
+    rows = {}
+    for row, measure in measures.items():
+        done = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/{row}/")]
+        if done:
+            result = summarise(measure, done, 0.95)
+            rows[row] = result.model_dump(include={"level", "value", "low", "high", "values"})
+            # Of several test forms the better one counts, as it does for the accuracy.
+            areas = [value for number, value in result.detail.items() if number.startswith("auc_")]
+            rows[row] |= {"auc": max(areas)} if areas else {}
+    made = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/made/")]
+    numbers = {
+        n: float(np.mean([cell[n] for cell in made])) for n in (made[0] if made else ()) if n != "cell"
+    }
+    return {"rows": rows, "worst": max(rows, key=lambda r: rows[r]["value"]), **numbers} if rows else {}

@@ -13,7 +13,6 @@ Protected images wait in benchmarks/work.
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import lru_cache
 from importlib import import_module
@@ -21,10 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from common import CLASSES, HERE, Cells, bench_key, cifar10, protect_arrays, psnr, save
+from common import (
+    CLASSES,
+    Cells,
+    arguments,
+    bench_key,
+    cifar10,
+    protect_arrays,
+    psnr,
+    save,
+    summarised,
+    work_file,
+)
 from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, table
 from noli.methods.verify.config import Config
-from noli.methods.verify.rows import summarise
 
 TINY = {"network": "tiny"}
 # Name -> method and options; the options are the methods' defaults where none are given.
@@ -40,6 +49,10 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ops": ("ops", {}),
     "lsp": ("lsp", {}),
     "ar": ("ar", {}),
+    "uc": ("uc", {"encoder": "own", **TINY}),
+    "uc, generator": ("uc", {"encoder": "own", "maker": "generator", **TINY}),
+    "uc, all data": ("uc", {"encoder": "own", "data": "all", **TINY}),
+    "uc, four patterns": ("uc", {"encoder": "own", "patterns": 4, **TINY}),
     "weave, no variation": ("weave", {"jitter": 0.0, "colour_jitter": 0.0}),
     "weave, own taps": ("weave", {"jitter": 1.0, "colour_jitter": 0.0}),
     "weave, own taps and colours": ("weave", {"jitter": 1.0, "colour_jitter": 1.0}),
@@ -47,6 +60,13 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "weave, gentle filters": ("weave", {"gentle": 0.5, "jitter": 0.0, "colour_jitter": 0.0}),
     "weave, 12/255": ("weave", {"colour": 12 / 255}),
 }
+ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
+MERGED = Measure(
+    "merged",
+    "other labels: animals or vehicles",
+    "context",
+    regroup=lambda _: np.array([int(name in ANIMALS) for name in CLASSES]),
+)
 ROWS = (
     "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup"
 )  # fmt: skip
@@ -57,28 +77,21 @@ def made(name: str, seed: int, x: np.ndarray, y: np.ndarray, cells: Cells) -> np
     method, options = SETTINGS[name]
     if not method:
         return x
-    file = HERE / "work" / f"{name}-{seed}.npy".replace("/", "_")
+    file = work_file(f"{name}-{seed}.npy")
     if not file.exists():
         module: Any = import_module(f"noli.methods.protect.{method}")
         begun = time.process_time()
         images = protect_arrays(x, y, bench_key(seed), module.Config(**options), module)
         cost = {"cpu_seconds": time.process_time() - begun, "psnr": psnr(x, images)}
-        file.parent.mkdir(exist_ok=True)
         np.save(file, images)
         cells.get(f"{name}/made/{seed}", lambda: cost)
     return np.load(file, mmap_mode="r")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="these settings")
-    parser.add_argument("--rows", nargs="+", default=ROWS, help="these rows")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="these seeds")
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
-    parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
-    args = parser.parse_args()
-    cfg = Config(battery="standard", network="tiny")
-    measures = {row.name: row for row in table(cfg)}
+    args = arguments(list(SETTINGS), ROWS, [0]).parse_args()
+    cfg = Config(battery="full", network="tiny")
+    measures = {row.name: row for row in (*table(cfg), MERGED)}
     x, y = cifar10("train", 10_000)
     test_x, test_y = cifar10("test", 5_000)
     cells, (part, parts) = Cells("leaderboard"), args.part
@@ -97,19 +110,6 @@ def main() -> None:
         )
     found = {name: rows for name in SETTINGS if (rows := summarised(name, measures, cells))}
     save("leaderboard", {"settings": found, "training_images": len(x), "test_images": len(test_x)})
-
-
-def summarised(name: str, measures: dict[str, Measure], cells: Cells) -> dict[str, Any]:
-    """Rows of one setting, the one with the highest accuracy, quality and cost; empty if nothing is done."""
-    rows = {}
-    for row, measure in measures.items():
-        done = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/{row}/")]
-        if done:
-            result = summarise(measure, done, 0.95)
-            rows[row] = result.model_dump(include={"level", "value", "low", "high", "values"})
-    costs = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/made/")]
-    numbers = {n: float(np.mean([cost[n] for cost in costs])) for n in ("psnr", "cpu_seconds") if costs}
-    return {"rows": rows, "worst": max(rows, key=lambda r: rows[r]["value"]), **numbers} if rows else {}
 
 
 if __name__ == "__main__":

@@ -56,6 +56,10 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.tap",
         "Pictures that a network takes for the next class (TAP)",
     ),
+    "protect/uc": Entry(
+        "noli.methods.protect.uc",
+        "Noise per cluster of pictures, without any labels (UC)",
+    ),
     "protect/weave": Entry(
         "noli.methods.protect.weave",
         "Class filters and class colours together: two codes that fail to different attacks (ours)",

@@ -51,7 +51,7 @@ def test_flags_of_verify_are_those_of_the_command() -> None:
 
 def test_all_pages_are_written_once_and_stale_ones_go(tmp_path: Path) -> None:
     made = generate.pages(tmp_path / "no results")
-    assert len(made) == len(registry.TABLE) + 3
+    assert len(made) == len(registry.TABLE) + 4
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods/gone.md").write_text("a method that is no more")
     generate.write(tmp_path, made)
@@ -108,3 +108,42 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
     assert "hsl(90 60% 80%)" in lines["mine"]
     assert 'title="18.0 to 22.0 %, seeds: 1">20.0</td><td></td><td><b>20.0</b>' in lines["mine"]
     assert lines["mine"].endswith("<td>30.0</td><td>12.0</td></tr>")
+
+
+def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
+    assert generate.signs_table(tmp_path) == ""
+    line = {"setting": "em", "row": "op", "expected": "falls", "source": "paper", "seeds": 3}
+    signs = [
+        line | {"found": "holds", "share": 0.25},
+        line | {"found": "falls", "share": 0.9},
+        line | {"found": "not measured", "share": None},
+    ]
+    (tmp_path / "signs.json").write_text(json.dumps({"signs": signs, "agree": 1, "measured": 2}))
+    page = generate.signs_table(tmp_path)
+    assert "1 of 2 measured signs agree, 3 are expected" in page
+    assert "| em | op | falls | **holds** (0.25, seeds: 3) | paper |" in page
+    assert "| em | op | falls | falls (0.90, seeds: 3) | paper |" in page
+    assert "| em | op | falls | not measured | paper |" in page
+
+
+def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found(tmp_path: Path) -> None:
+    assert "Nothing was measured" in generate.medical_page(tmp_path)
+    row = {"value": 0.8, "low": 0.75, "high": 0.85, "values": [0.8], "auc": 0.9101}
+    reader = {"auc_clean": 0.95, "auc": 0.93, "difference": -0.02, "low": -0.03, "high": 0.001,
+              "auc_other_labels": 0.4, "seeds": 2}  # fmt: skip
+    masked = {"rows": {"plain": row | {"value": 0.6}}, "worst": "plain", "reader": reader, "touched": 0.25}
+    signs = [{"sign": "less is learned", "found": "60 % after 80 %", "holds": True},
+             {"sign": "made faster", "found": "9 s beside 8 s", "holds": False}]  # fmt: skip
+    settings = {"clean": {"rows": {"plain": row, "coin": row}, "worst": "plain"}, "salm": masked}
+    body = {"sets": {"chest": {"settings": settings, "signs": signs}}}
+    (tmp_path / "medical.json").write_text(json.dumps(body))
+    page = generate.medical_page(tmp_path)
+    assert "## chest" in page
+    assert "| clean | 0.910 | 0.910 |" in page
+    assert "| salm | 0.910 |  |" in page
+    assert "| salm | 0.930 | -0.020 | -0.030 to +0.001 | 0.400 | 2 |" in page
+    assert "| less is learned | 60 % after 80 % | yes |" in page
+    assert "| made faster | 9 s beside 8 s | **no** |" in page
+    line = next(line for line in page.splitlines() if line.startswith("<tr><th>salm"))
+    assert ">60.0</td><td></td><td><b>60.0</b></td>" in line
+    assert "<td>0.250</td>" in line

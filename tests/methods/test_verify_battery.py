@@ -88,6 +88,21 @@ def test_training_sets_hold_what_their_row_says():
     assert restored is trainer.training_set(rows["leak-1-pair"], "protected")[0]
 
 
+def test_a_trainer_can_be_asked_to_look_at_more():
+    data, seen = subject(frame, train=80, test=20), []
+
+    def look(model, views, labels):
+        seen.append({form: model.predict(view).argmax(1) == labels for form, view in views.items()})
+        return {"forms": float(len(views))}
+
+    cfg = QUICK.model_copy(update={"epochs": 1, "min_steps": 1})
+    grey = next(row for row in table(cfg) if row.name == "grayscale")
+    result = Trainer(data, cfg, look).run(grey, "protected", 0)
+    assert result["detail"]["forms"] == 2.0
+    for form, right in seen[0].items():
+        assert result["correct"][form] == pack(right)
+
+
 @pytest.mark.parametrize(("gain", "used"), [(3.0, True), (-1.0, False)])
 def test_a_thief_uses_the_inversion_only_where_it_helps(gain, used, monkeypatch):
     data = subject(frame, train=80, test=20)

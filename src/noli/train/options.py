@@ -51,6 +51,36 @@ class RobustConfig(LearnedConfig):
     )
 
 
+class ClusteredConfig(LearnedConfig):
+    """Options of UC. Paper: eps 16/255, 10 clusters, generator of width 64, lr 1e-4, 50 epochs."""
+
+    eps: float = Field(16 / 255, gt=0, le=0.5, description="largest change of a channel, in [0, 1] units")
+    encoder: str = Field(
+        "auto",
+        description="efficientnet-lite0, own (learned from these pictures without labels), a model file of "
+        "noli, or a Hugging Face folder such as CLIP; auto: the first if installed, else own",
+    )
+    encoder_size: int | None = Field(
+        None, ge=32, le=512, description="side at which a pre-trained encoder looks; none: twice the noise's"
+    )
+    encoder_epochs: int = Field(20, ge=1, description="passes over the data when the encoder is learned")
+    clusters: int = Field(10, ge=2, description="clusters")
+    patterns: int = Field(
+        1, ge=1, description="pictures of noise per cluster; more are harder to average out"
+    )
+    maker: Literal["direct", "generator"] = Field(
+        "direct", description="what is trained: the noise itself, or a generator of it per cluster (paper)"
+    )
+    data: Literal["cluster", "all"] = Field(
+        "cluster", description="pictures a cluster's noise is learned on (all: the authors' script)"
+    )
+    steps: int = Field(100, ge=1, description="training steps per cluster")
+    lr: float | None = Field(None, gt=0, description="learning rate; none: 0.1 direct, 0.001 generator")
+    width: int = Field(32, ge=4, description="channels of the generator's first layer (paper: 64)")
+    shifted: bool = Field(True, description="learn under shifts and mirroring of protected pictures (ours)")
+    batch: int = Field(32, ge=2, description="pictures per step")
+
+
 class GeneratorConfig(MethodConfig):
     """Options of the training of T2UE's generator. Paper: 224 pixels, 500 epochs on MSCOCO, CLIP ViT-B/32."""
 

@@ -67,6 +67,23 @@ def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
     )
 
 
+class Residual(nn.Module):
+    """Two blocks of convolution whose result is added to their input, ``[N, width, H, W]``.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(conv_block(width, width), conv_block(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum."""
+        inner: Tensor = self.inner(x)
+        return x + inner
+
+
 _GLOBAL_GENERATOR = threading.Lock()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from noli.train.fit import Callback
 
 Part = Literal["protected", "clean", "mixed", "clean-part"]
+# Trained model, held-out images by form, their labels -> numbers for the result's detail.
+Look = Callable[["Model", Mapping[str, npt.NDArray[Any]], Labels], dict[str, float]]
 REFERENCE = _REFERENCE.name
 # Restored images of a whole data set are large; rows with leaked pairs are run one after the other.
 _RESTORED_KEPT = 2
@@ -41,13 +44,14 @@ class Trainer:
     Args:
         subject: The data.
         cfg: Configuration.
+        look: Measures more on every trained model; what it returns joins the result's ``detail``.
 
     Attributes:
         stopped: Once set, running trainings end with :class:`Stopped` at their next batch.
     """
 
-    def __init__(self, subject: LearnabilityData, cfg: Config) -> None:
-        self.subject, self.cfg = subject, cfg
+    def __init__(self, subject: LearnabilityData, cfg: Config, look: Look | None = None) -> None:
+        self.subject, self.cfg, self.look = subject, cfg, look
         self.stopped = threading.Event()
         self._restoring = threading.Lock()
         self._restored: dict[str, Images] = {}
@@ -90,6 +94,8 @@ class Trainer:
         detail = {"images_per_second": trained.images_per_second, "seconds": trained.seconds}
         if measure.regroup is not None:
             detail["chance"] = float(np.bincount(test_y).max() / len(test_y))
+        if self.look is not None:
+            detail |= self.look(model, views, test_y)
         return {"correct": correct, "n": len(test_y), "detail": detail | self._found.get(measure.name, {})}
 
     def training_set(self, measure: Measure, part: Part) -> tuple[Images, Labels]:
