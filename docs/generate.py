@@ -25,7 +25,8 @@ from noli.core.method import Spec
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 NEEDS = {"key": "a key", "labels": "a class per item", "text": "a caption per item", "color": "colour images",
-         "data": "the pictures themselves, to learn from"}  # fmt: skip
+         "data": "the pictures themselves, to learn from",
+         "metadata": "what is known of the pictures, never the pictures"}  # fmt: skip
 METHOD = """\
 # {{ spec.name }}
 

@@ -62,7 +62,7 @@ def test_reading_about_a_method_needs_no_torch() -> None:
             f"from noli.cli.main import main; assert main({words!r}) == 0"
             for words in (["--help"], ["list"], ["list", "protect"], ["list", "attack"], ["attack"],
                           ["attack", "--help"], ["protect", "--help"], ["protect", "auto", "--help"],
-                          ["key", "--help"], ["verify", "--help"], ["--version"])
+                          ["key", "--help"], ["verify", "--help"], ["t2ue", "--help"], ["--version"])
         ),
     ],
 )  # fmt: skip
