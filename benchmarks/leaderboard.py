@@ -48,7 +48,8 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "weave, 12/255": ("weave", {"colour": 12 / 255}),
 }
 ROWS = (
-    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup"
+    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup",
+    "purifier", "leak-500-bridge", "self-supervised", "pretrained",
 )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
     parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
     args = parser.parse_args()
-    cfg = Config(battery="standard", network="tiny")
+    cfg = Config(battery="full", network="tiny")
     measures = {row.name: row for row in table(cfg)}
     x, y = cifar10("train", 10_000)
     test_x, test_y = cifar10("test", 5_000)
