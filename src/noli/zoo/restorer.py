@@ -31,7 +31,8 @@ class _Level(nn.Module):
         x = x + self.before(F.relu(x))
         if self.below is not None:
             x = x + self.below(x)
-        return x + self.after(F.relu(x))
+        out: Tensor = x + self.after(F.relu(x))
+        return out
 
 
 class Restorer(nn.Module):
