@@ -12,7 +12,7 @@ DEMO_DIR ?= demo-run
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH ?= filter_speed ar_speed sem_speed folder_speed memory undo verify_throughput keys leak_frontier \
-	likeness null_runs effect leaderboard medical
+	likeness null_runs slow_tests effect leaderboard signs medical t2ue
 
 # An environment whose interpreter has gone (moved folder, upgraded system Python) is made anew.
 ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
@@ -68,7 +68,9 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev
-	@set -e; for name in $(BENCH); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in $(BENCH); do echo "== $$name"; \
+		if [ $$name = slow_tests ]; then OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow; \
+		else $(BIN)/python benchmarks/$$name.py; fi; done
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python docs/generate.py

@@ -118,10 +118,10 @@ class Protector:
         self.method, self.key, self.cfg, self.classes, self.folder = method, key, cfg, classes, folder
         self.state: dict[str, Any] | None = None
 
-    def protect(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def protect(self, x: np.ndarray, y: np.ndarray, texts: Sequence[str] | None = None) -> np.ndarray:
         """Protect ``uint8 [N, H, W, C]`` with labels; later calls add theirs to the run of the first."""
         items = [
-            Item(content_id(image)[0], f"{i}", self.classes[label])
+            Item(content_id(image)[0], f"{i}", self.classes[label], text=texts[i] if texts else None)
             for i, (image, label) in enumerate(zip(x, y, strict=True))
         ]
         study = ArrayStudy(items, list(x), self.folder)
@@ -135,11 +135,18 @@ class Protector:
 
 
 def protect_arrays(
-    x: np.ndarray, y: np.ndarray, key: Key, cfg: MethodConfig, method: Any = cuda
+    x: np.ndarray,
+    y: np.ndarray,
+    key: Key,
+    cfg: MethodConfig,
+    method: Any = cuda,
+    *,
+    classes: Sequence[str] = CLASSES,
+    texts: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Protect pictures ``uint8 [N, H, W, C]`` of CIFAR-10 with labels."""
+    """Protect ``uint8 [N, H, W, C]`` with labels, and captions, in memory, as the runner does with files."""
     with TemporaryDirectory() as folder:
-        return Protector(method, key, cfg, CLASSES, Path(folder)).protect(x, y)
+        return Protector(method, key, cfg, classes, Path(folder)).protect(x, y, texts)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -32,7 +32,7 @@ from common import (
     summarised,
     work_file,
 )
-from noli.methods.verify.battery import LearnabilityData, Trainer, table
+from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, table
 from noli.methods.verify.config import Config
 
 TINY = {"network": "tiny"}
@@ -49,6 +49,10 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ops": ("ops", {}),
     "lsp": ("lsp", {}),
     "ar": ("ar", {}),
+    "uc": ("uc", {"encoder": "own", **TINY}),
+    "uc, generator": ("uc", {"encoder": "own", "maker": "generator", **TINY}),
+    "uc, all data": ("uc", {"encoder": "own", "data": "all", **TINY}),
+    "uc, four patterns": ("uc", {"encoder": "own", "patterns": 4, **TINY}),
     "weave, no variation": ("weave", {"jitter": 0.0, "colour_jitter": 0.0}),
     "weave, own taps": ("weave", {"jitter": 1.0, "colour_jitter": 0.0}),
     "weave, own taps and colours": ("weave", {"jitter": 1.0, "colour_jitter": 1.0}),
@@ -56,6 +60,13 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "weave, gentle filters": ("weave", {"gentle": 0.5, "jitter": 0.0, "colour_jitter": 0.0}),
     "weave, 12/255": ("weave", {"colour": 12 / 255}),
 }
+ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
+MERGED = Measure(
+    "merged",
+    "other labels: animals or vehicles",
+    "context",
+    regroup=lambda _: np.array([int(name in ANIMALS) for name in CLASSES]),
+)
 ROWS = (
     "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup"
 )  # fmt: skip
@@ -79,8 +90,8 @@ def made(name: str, seed: int, x: np.ndarray, y: np.ndarray, cells: Cells) -> np
 
 def main() -> None:
     args = arguments(list(SETTINGS), ROWS, [0]).parse_args()
-    cfg = Config(battery="standard", network="tiny")
-    measures = {row.name: row for row in table(cfg)}
+    cfg = Config(battery="full", network="tiny")
+    measures = {row.name: row for row in (*table(cfg), MERGED)}
     x, y = cifar10("train", 10_000)
     test_x, test_y = cifar10("test", 5_000)
     cells, (part, parts) = Cells("leaderboard"), args.part

@@ -103,6 +103,16 @@ until it is as large as SALM's there. L2 is in [0, 1] units, the largest change 
 """
 
 
+SIGNS = """
+## Published signs
+
+A protection holds in a row if at most half of what clean data teaches beyond chance is left (the number in
+brackets is what is left; below 0.5 it holds). {agree} of {measured} measured signs agree, {all} are expected
+(`benchmarks/signs.py`); those that differ are bold.
+
+"""
+
+
 def method_page(name: str) -> str:
     """Return the page of one registry entry: card, options, limits, citation."""
     facts = explain(name)
@@ -170,7 +180,8 @@ def leaderboard_page(results: Path) -> str:
     if not file.is_file():
         return LEADERBOARD + "*Nothing was measured on this checkout.*\n"
     settings = json.loads(file.read_bytes())["settings"]
-    return LEADERBOARD + _heat_table(settings, {"PSNR": "psnr", "CPU s": "cpu_seconds"})
+    heat = _heat_table(settings, {"PSNR": "psnr", "CPU s": "cpu_seconds"})
+    return LEADERBOARD + heat + signs_table(results)
 
 
 def medical_page(results: Path) -> str:
@@ -227,6 +238,27 @@ def _heat_table(settings: Mapping[str, Any], numbers: Mapping[str, str]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 2 else f"{value:.1f}"
+
+
+def signs_table(results: Path) -> str:
+    """Return the published signs beside ours; empty where they were not compared."""
+    file = results / "signs.json"
+    if not file.is_file():
+        return ""
+    compared = json.loads(file.read_bytes())
+    rows = [
+        (line["setting"], line["row"], line["expected"], _sign(line), line["source"])
+        for line in compared["signs"]
+    ]
+    title = SIGNS.format(agree=compared["agree"], measured=compared["measured"], all=len(rows))
+    return title + table(("setting", "row", "published", "here", "source"), rows)
+
+
+def _sign(line: Mapping[str, Any]) -> str:
+    if line["share"] is None:
+        return line["found"]
+    mark = "" if line["found"] == line["expected"] else "**"
+    return f"{mark}{line['found']}{mark} ({line['share']:.2f}, seeds: {line['seeds']})"
 
 
 def _heat(row: Mapping[str, Any] | None, top: float) -> str:

@@ -23,6 +23,7 @@ INVENTORY = {
     "Run": "class",
     "__version__": "str",
     "attack": "function",
+    "choose": "function",
     "demo": "function",
     "diff": "function",
     "doctor": "function",
@@ -32,6 +33,7 @@ INVENTORY = {
     "plan": "function",
     "preview": "function",
     "protect": "function",
+    "protect_auto": "function",
     "undo": "function",
     "verify": "function",
     "write_report": "function",
@@ -58,8 +60,8 @@ def test_reading_about_a_method_needs_no_torch() -> None:
         *(
             f"from noli.cli.main import main; assert main({words!r}) == 0"
             for words in (["--help"], ["list"], ["list", "protect"], ["list", "attack"], ["attack"],
-                          ["attack", "--help"], ["protect", "--help"], ["key", "--help"],
-                          ["verify", "--help"], ["--version"])
+                          ["attack", "--help"], ["protect", "--help"], ["protect", "auto", "--help"],
+                          ["key", "--help"], ["verify", "--help"], ["--version"])
         ),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,31 +20,40 @@ from noli.core.plugins import did_you_mean
 _FRACTION = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
 
+C = TypeVar("C", bound=MethodConfig)
+
+
 def resolve(spec: Spec, options: Mapping[str, object]) -> MethodConfig:
-    """Build a method's Config from names and values.
+    """Build a method's Config from names and values; see :func:`configure`."""
+    return configure(spec.config, spec.name, options)
+
+
+def configure(config: type[C], owner: str, options: Mapping[str, object]) -> C:
+    """Build a Config from names and values.
 
     Args:
-        spec: The method.
+        config: Its class.
+        owner: Whose options they are, for messages.
         options: Field name -> value. Strings are parsed for the field's type, so ``"8/255"``, ``"3"``,
             ``"true"`` and ``"none"`` work.
 
     Raises:
-        UsageError: A name that the method does not have (with the nearest ones), or a value that does not
+        UsageError: A name that there is not (with the nearest ones), or a value that does not
             fit (with the reason).
     """
-    fields = spec.config.model_fields
+    fields = config.model_fields
     values: dict[str, object] = {}
     for name, value in options.items():
         field = name.replace("-", "_")
         if field not in fields:
             raise UsageError(
-                f"{spec.name} has no option of this name.", where=name, fix=did_you_mean(field, fields)
+                f"{owner} has no option of this name.", where=name, fix=did_you_mean(field, fields)
             )
         values[field] = parse_value(fields[field], value) if isinstance(value, str) else value
     try:
-        return spec.config.model_validate(values)
+        return config.model_validate(values)
     except ValidationError as error:
-        raise _invalid(spec, error) from None
+        raise _invalid(config, owner, error) from None
 
 
 def parse_value(field: FieldInfo, text: str) -> object:
@@ -76,13 +85,13 @@ def _readings(text: str) -> list[object]:
     return found
 
 
-def _invalid(spec: Spec, error: ValidationError) -> UsageError:
+def _invalid(config: type[MethodConfig], owner: str, error: ValidationError) -> UsageError:
     problems = error.errors(include_url=False)
     lines = [f"{'.'.join(map(str, p['loc'])) or 'options'}={p['input']!r}: {p['msg']}" for p in problems]
     name = str(next(iter(problems[0]["loc"]), ""))
-    field = spec.config.model_fields.get(name)
+    field = config.model_fields.get(name)
     fix = f"{name} is {describe(field)}" if field else None
-    return UsageError(f"An option of {spec.name} is not valid.", where=lines[0], fix=fix, items=lines)
+    return UsageError(f"An option of {owner} is not valid.", where=lines[0], fix=fix, items=lines)
 
 
 def describe(field: FieldInfo) -> str:

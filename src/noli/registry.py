@@ -48,9 +48,17 @@ TABLE: dict[str, Entry] = {
         "noli.methods.protect.salm",
         "Such noise only where it matters, for medical images (SALM, reconstruction)",
     ),
+    "protect/t2ue": Entry(
+        "noli.methods.protect.t2ue",
+        "Noise from captions alone: whoever makes it never sees the pictures (T2UE)",
+    ),
     "protect/tap": Entry(
         "noli.methods.protect.tap",
         "Pictures that a network takes for the next class (TAP)",
+    ),
+    "protect/uc": Entry(
+        "noli.methods.protect.uc",
+        "Noise per cluster of pictures, without any labels (UC)",
     ),
     "protect/weave": Entry(
         "noli.methods.protect.weave",

@@ -143,6 +143,7 @@ OPTION = re.compile(r"^│ (?:[* ]  )?(-\S+)", re.MULTILINE)
 PAGES = [
     *main.COMMANDS,
     "protect cuda",
+    "protect auto",
     *(f"key {verb}" for verb in ("new", "commit", "show", "rotate", "revoke")),
 ]
 
@@ -161,6 +162,7 @@ def test_help_shows_at_most_eight_options(noli: Run, monkeypatch: pytest.MonkeyP
     ("words", "rare"),
     [
         ("protect cuda", "--config --format --metadata --on-error --labels --workers --run --jitter --quiet"),
+        ("protect auto", "--anyway --only --seed --json --set --config --format --labels --run --quiet"),
         ("verify", "--config --labels --run --quiet"),
         ("undo", "--workers --run --quiet"),
         ("diff", "--labels --quiet"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from noli.testing import KEYS
 
 FIFTEEN = 0.15
 CLEAN_AT_LEAST = 0.5
+TINY = {"network": "tiny"}
 CFG = Config(epochs=8, min_steps=100, max_items=1120)
 
 
@@ -56,11 +58,24 @@ def weak(reason: str) -> pytest.MarkDecorator:
         pytest.param("cuda", {"mode": "keyed"}, id="cuda-keyed"),
         pytest.param("lsp", {}, id="lsp", marks=weak("measured 64.8 % beside 63.8 % from clean photographs")),
         pytest.param("ar", {}, id="ar", marks=weak("measured 63.9 % beside 63.8 % from clean photographs")),
+        pytest.param("ops", {}, id="ops"),
+        pytest.param("weave", {}, id="weave"),
+        pytest.param(
+            "em",
+            {"noise": "class", **TINY},
+            id="em-class-wise",
+            marks=weak("measured 64.3 % beside 63.8 % from clean photographs"),
+        ),
+        pytest.param("em", TINY, id="em", marks=pytest.mark.slow),
+        pytest.param("sem", {"steps": 60, **TINY}, id="sem", marks=pytest.mark.slow),
+        pytest.param("salm", TINY, id="salm", marks=pytest.mark.slow),
+        pytest.param("tap", TINY, id="tap", marks=pytest.mark.slow),
+        pytest.param("uc", {"encoder": "own", **TINY}, id="uc", marks=pytest.mark.slow),
     ],
 )
 def test_protected_photographs_teach_less(
     method: str,
-    options: dict[str, str],
+    options: dict[str, Any],
     photos: Path,
     clean: float,
     accuracy: Callable[[Path], float],

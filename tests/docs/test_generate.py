@@ -110,6 +110,22 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
     assert lines["mine"].endswith("<td>30.0</td><td>12.0</td></tr>")
 
 
+def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
+    assert generate.signs_table(tmp_path) == ""
+    line = {"setting": "em", "row": "op", "expected": "falls", "source": "paper", "seeds": 3}
+    signs = [
+        line | {"found": "holds", "share": 0.25},
+        line | {"found": "falls", "share": 0.9},
+        line | {"found": "not measured", "share": None},
+    ]
+    (tmp_path / "signs.json").write_text(json.dumps({"signs": signs, "agree": 1, "measured": 2}))
+    page = generate.signs_table(tmp_path)
+    assert "1 of 2 measured signs agree, 3 are expected" in page
+    assert "| em | op | falls | **holds** (0.25, seeds: 3) | paper |" in page
+    assert "| em | op | falls | falls (0.90, seeds: 3) | paper |" in page
+    assert "| em | op | falls | not measured | paper |" in page
+
+
 def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found(tmp_path: Path) -> None:
     assert "Nothing was measured" in generate.medical_page(tmp_path)
     row = {"value": 0.8, "low": 0.75, "high": 0.85, "values": [0.8], "auc": 0.9101}

@@ -156,7 +156,7 @@ def test_orientation_is_applied(value, tmp_path):
     tag[0x0112] = value
     file = tmp_path / "a.png"
     Image.fromarray(pixels).save(file, exif=tag)
-    assert np.array_equal(loading._decode(file.read_bytes(), "a.png"), upright(pixels, value))
+    assert np.array_equal(loading.decoded_upright(file.read_bytes(), "a.png"), upright(pixels, value))
 
 
 def test_larger_images_are_attacked_at_native_size(tmp_path):

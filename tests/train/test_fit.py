@@ -154,3 +154,54 @@ def test_divergence_is_an_error_not_a_number():
     x, y = striped(32)
     with pytest.raises(RunError, match="diverged"):
         fit(network("small", 2, size=8), x, y, Recipe(epochs=2, batch=16, device="cpu"), [Poison()])
+
+
+def test_another_loss_compares_with_what_a_callback_gives():
+    """Regression instead of classes: the network learns each picture's mean colour."""
+    x = np.random.default_rng(0).integers(0, 256, (96, 1, 1, 3)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
+
+    class MeanColour(Callback):
+        def prepare_batch(self, x, y, generator):
+            return x, x.mean((2, 3))
+
+    def error(model):
+        return float(np.mean((model.predict(x) - x[:, 0, 0] / 255) ** 2))
+
+    model = network("tiny", 3, size=8)
+    before = error(model)
+    recipe = Recipe(epochs=20, batch=32, lr=0.02, device="cpu", optimiser="adam", bf16="off")
+    fit(model, x, np.zeros(96, np.int64), recipe, [MeanColour()], F.mse_loss)
+    assert error(model) < before / 10
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_weights_without_gradient_stay(optimiser):
+    model = network("tiny", 2, size=8)
+    model.net.body.requires_grad_(False)
+    kept = [weight.clone() for weight in model.net.body.parameters()]
+    head = model.net.head.weight.clone()
+    x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+    fit(model, x, np.arange(40) % 2, Recipe(epochs=1, device="cpu", optimiser=optimiser))
+    assert all(torch.equal(a, b) for a, b in zip(kept, model.net.body.parameters(), strict=True))
+    assert not torch.equal(head, model.net.head.weight)
+
+
+def test_adam_follows_torch():
+    """Two steps by hand with the schedule's rates."""
+    x = np.random.default_rng(1).integers(0, 256, (8, 8, 8, 3)).astype(np.uint8)
+    y = np.arange(8) % 2
+    recipe = Recipe(epochs=2, batch=8, lr=0.01, optimiser="adam", schedule="constant", grad_clip=None,
+                    channels_last=False, bf16="off", device="cpu")  # fmt: skip
+    model, twin = network("tiny", 2, size=8), network("tiny", 2, size=8)
+    fit(model, x, y, recipe)
+    adam = torch.optim.AdamW(twin.parameters(), 0.01, weight_decay=recipe.weight_decay)
+    twin.train()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        order = torch.randperm(8, generator=generator)
+        adam.zero_grad()
+        batch = torch.from_numpy(x)[order].permute(0, 3, 1, 2).contiguous().float() / 255
+        F.cross_entropy(twin(batch), torch.from_numpy(y)[order]).backward()
+        adam.step()
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from studies import joined, some_study
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
@@ -17,18 +18,6 @@ from noli.train.lesson import TimeBudget
 QUICK = {"network": "tiny", "size": 16, "steps": 2}
 EM = em.Config(**QUICK, train_steps=2, rounds=2)
 SEM = sem.Config(**QUICK, noise_steps=1, samples=1, adversary_steps=1, batch=16)
-
-
-def some_study(folder, n, first=0, classes=("cat", "dog", "eel"), side=16, channels=3):
-    generator = np.random.default_rng(first)
-    pixels = [generator.integers(0, 256, (side, side, channels), np.uint8) for _ in range(n)]
-    items = [Item(f"{first + i:04d}", f"{first + i}.png", classes[i % len(classes)]) for i in range(n)]
-    return ArrayStudy(items, pixels, folder)
-
-
-def joined(*studies):
-    items = [item for study in studies for item in study.items]
-    return ArrayStudy(items, [image for study in studies for image in study.pixels], studies[0].folder)
 
 
 def prepared(method, cfg, study, key=KEYS[0], previous=None):
@@ -70,7 +59,7 @@ def test_noise_that_cannot_win_over_a_saved_surrogate_is_not_searched_for_ever(t
     cfg = em.Config(**QUICK | {"steps": 1}, train_steps=20, rounds=12, stop=0.0, eps=1 / 255)
     old = some_study(tmp_path, 12)
     first = prepared(em, cfg, old)
-    # Other pictures, and too small a change for their classes to be seen: a sweep helps as little as the last.
+    # Other pictures, and too small a change for their classes to be seen: no sweep helps more than the last.
     study = some_study(tmp_path, 12, first=100)
     grown = prepared(em, cfg, joined(old, study), previous=first)
     assert grown["reached"][1]["error"] > 0

@@ -8,6 +8,8 @@ from noli._lazy import attach
 
 if TYPE_CHECKING:
     from noli.api._attack import attack as attack
+    from noli.api._auto import choose as choose
+    from noli.api._auto import protect_auto as protect_auto
     from noli.api._countermeasures import Countermeasure as Countermeasure
     from noli.api._countermeasures import countermeasures as countermeasures
     from noli.api._demo import DemoResult as DemoResult
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "noli.api._attack": ("attack",),
+    "noli.api._auto": ("choose", "protect_auto"),
     "noli.api._countermeasures": ("Countermeasure", "countermeasures"),
     "noli.api._demo": ("DemoResult", "demo"),
     "noli.api._doctor": ("DoctorReport", "doctor"),

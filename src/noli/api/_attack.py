@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from noli import options as option_parser
 from noli import registry
-from noli.api._judging import METHOD, judged, stage, subject_of
+from noli.api._judging import METHOD, judged, subject_of
 from noli.core.evidence import Evidence
-from noli.engine.progress import Progress
+from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
     from noli.api._trainings import TrainingCache

@@ -18,7 +18,7 @@ from noli.core.manifest import DataInfo
 from noli.core.run import Run
 from noli.data.place import is_url
 from noli.engine.lock import locked
-from noli.engine.progress import Progress
+from noli.engine.progress import Progress, stage
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import stored_names
 from noli.engine.undo import output_of
@@ -209,19 +209,3 @@ def _keep(run: Run, evidence: Evidence) -> None:
     document = json.loads(new)
     kept = {name: document[name] for name in ("verdict", "level", "value", "low", "high", "bound", "n")}
     run.finish({**kept, "reason": evidence.reason, "reference": document["reference"]})
-
-
-def stage(bar: Progress, label: str) -> Callable[[int, int, str], None]:
-    """Return a callback for ``(done, all, what)`` that shows a stage of progress from its first call on."""
-    told: int | None = None
-
-    def tell(done: int, total: int, what: str) -> None:
-        nonlocal told
-        if told is None:
-            bar.start(total, label)
-            told = 0
-        if done > told:
-            bar.advance(done - told)
-            told = done
-
-    return tell

@@ -100,7 +100,7 @@ def protect(
         RunError: Disk full, place not writable, worker killed; the same call resumes.
         Interrupted: Ctrl-C; the same call resumes.
     """
-    request = _request(
+    request = request_for(
         data, output, method, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
         labels=labels, run=run, progress=progress, config=config, **options,
     )  # fmt: skip
@@ -119,7 +119,7 @@ def plan(data: str | Path, output: str | Path, method: str = "cuda", **arguments
     Returns:
         Counts, sizes, disk space, memory, and the time as measured on three items.
     """
-    return dry_run(_request(data, output, method, **arguments))
+    return dry_run(request_for(data, output, method, **arguments))
 
 
 def preview(
@@ -142,10 +142,10 @@ def preview(
         arguments: All other arguments of :func:`protect`.
     """
     refuse_inside(path, data, output, new=True)
-    return contact_sheet(_request(data, output, method, **arguments), path, n)
+    return contact_sheet(request_for(data, output, method, **arguments), path, n)
 
 
-def _request(
+def request_for(
     data: str | Path,
     output: str | Path,
     method: str,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from noli import options as option_parser
 from noli import registry
-from noli.api._judging import METHOD, judged, stage, subject_of
+from noli.api._judging import METHOD, judged, subject_of
 from noli.api._write import write_report
 from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
 from noli.core.run import Run
-from noli.engine.progress import Progress
+from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
     from noli.api._trainings import TrainingCache
@@ -100,8 +100,14 @@ def verify(
 
 def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str) -> int:
     """Number of fresh keys to compare with; refused where the run that protected the data is unknown."""
+    name = str(before.manifest.method) if before is not None else ""
+    # Pictures at the training size carry no captions and no names.
+    blind = name in registry.names() and "metadata" in registry.get(name).needs
+    if asked and blind:
+        what = "Fresh keys cannot be tried with a method that works from texts."
+        raise UsageError(what, where=name, fix="leave --keys out")
     if asked is None:
-        keyed = before is not None and before.manifest.key is not None
+        keyed = before is not None and before.manifest.key is not None and not blind
         return FRESH_KEYS if keyed and battery != "quick" else 0
     if asked and before is None:
         raise UsageError(

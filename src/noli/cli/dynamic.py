@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -74,18 +74,31 @@ def _parameter(spec: Spec, name: str, *, hidden: bool) -> inspect.Parameter:
     )
 
 
-def method_group(family: str, body: Body) -> type[TyperGroup]:
-    """Make the group class of a verb whose sub-commands are the methods of a family."""
+def method_group(
+    family: str, body: Body, further: Mapping[str, tuple[Body, str]] | None = None
+) -> type[TyperGroup]:
+    """Make the group class of a verb whose sub-commands are the methods of a family.
+
+    Args:
+        family: The family.
+        body: As for :func:`command`.
+        further: Commands that are no methods: name -> function and help.
+    """
+    others = dict(further or {})
 
     class MethodGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return [name.split("/")[1] for name in registry.names(family)]
+            return [*others, *(name.split("/")[1] for name in registry.names(family))]
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name in others:
+                return _made(cmd_name, *others[cmd_name])
             # Listing needs one line per method only; importing them all would cost seconds.
             return _made(cmd_name, lambda: None, registry.entry(f"{family}/{cmd_name}").summary)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args[0] in others:
+                return args[0], _made(args[0], *others[args[0]]), args[1:]
             spec = _find(family, args[0])
             line = f"{spec.card.title}. {registry.entry(spec.name).summary}."
             return args[0], command(spec, body, line), args[1:]

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import noli
-from noli.cli import attack, catalog, data, demo, keys, protect, verify
+from noli.cli import attack, catalog, data, demo, keys, protect, t2ue, verify
 from noli.cli.console import show_error
 from noli.cli.shared import Brief
 from noli.core.errors import Interrupted, NoliError, UsageError
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "demo": demo.demo,
     "key": keys.GROUP,
     "protect": protect.GROUP,
+    "t2ue": t2ue.GROUP,
     "verify": verify.verify,
     "attack": attack.attack,
     "undo": data.undo,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.filesize import decimal
 from typer import Argument, Option
 
 from noli.cli import console
+from noli.cli.auto import ABOUT, auto
 from noli.cli.console import Rows
 from noli.cli.dynamic import method_group
 from noli.cli.shared import (
     Config,
+    Format,
     Json,
     Labels,
+    Metadata,
     OnError,
     OutDir,
     Quiet,
@@ -32,13 +36,6 @@ from noli.report.words import duration
 if TYPE_CHECKING:
     from noli.api import ProtectRun
     from noli.engine.plan import Plan
-
-
-_FORMAT_HELP = "Lossless file format, or the source's own."
-Format = Annotated[Literal["png", "webp", "same"], Option(hidden=True, help=_FORMAT_HELP)]
-Metadata = Annotated[
-    Literal["keep", "strip"], Option(hidden=True, help="EXIF, XMP, text and DICOM tags of the pictures.")
-]
 
 
 def protect(
@@ -80,7 +77,7 @@ def protect(
         "progress": out.progress(),
     }
     if preview is None and not dry_run:
-        _report(out, api.protect(data, output, **call), data)
+        show_run(out, api.protect(data, output, **call), data)
         return
     document: dict[str, Any] = {}
     words: list[Any] = []
@@ -120,7 +117,10 @@ def _plan(plan: Plan) -> Any:
     return console.grid(rows)
 
 
-def _report(out: console.Output, run: ProtectRun, data: str) -> None:
+def show_run(
+    out: console.Output, run: ProtectRun, data: str, further: Mapping[str, object] | None = None
+) -> None:
+    """Print what a run did; `further` joins the JSON document."""
     manifest, found = run.manifest, run.manifest.results
     page = str(run.path / "report.html")
     rows: Rows = [
@@ -142,6 +142,7 @@ def _report(out: console.Output, run: ProtectRun, data: str) -> None:
         "results": found,
         "worked": run.worked,
         "added": run.added,
+        **(further or {}),
     }
     out.result(document, console.grid(rows))
     out.warn_of_dicom(found.get("dicom", 0))
@@ -184,8 +185,9 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 GROUP = typer.Typer(
-    cls=method_group("protect", protect),
+    cls=method_group("protect", protect, {"auto": (auto, ABOUT)}),
     no_args_is_help=True,
-    help="Make a protected copy of a data set: noli protect cuda DATA -o OUT --key owner.key",
+    help="Make a protected copy of a data set: noli protect cuda DATA -o OUT --key owner.key. "
+    "`auto` tries the methods and takes the best.",
     epilog="Plug-ins are named in full: noli protect PACKAGE/NAME. See noli list.",
 )

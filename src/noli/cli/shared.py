@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "NOLI_PASSPHRASE"  # noqa: S105 - the name of a variable, not a secret
 _PASS_HELP = f"File with the key's passphrase (else {PASSPHRASE}, else a prompt)."
+_FORMAT_HELP = "Lossless file format, or the source's own."
+_METADATA_HELP = "EXIF, XMP, text and DICOM tags of the pictures."
 _SETTING_HELP = "Any option of the method; may be repeated."
 
 Json = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
@@ -34,6 +36,8 @@ Workers = Annotated[
 Labels = Annotated[
     str | None, Option(metavar="COLUMN", hidden=True, help="Column with the class, in tables.")
 ]
+Format = Annotated[Literal["png", "webp", "same"], Option(hidden=True, help=_FORMAT_HELP)]
+Metadata = Annotated[Literal["keep", "strip"], Option(hidden=True, help=_METADATA_HELP)]
 OnError = Annotated[Literal["fail", "skip"], Option(hidden=True, help="What to do with unreadable items.")]
 Settings = Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=_SETTING_HELP)]
 Config = Annotated[

@@ -57,8 +57,8 @@ class Spec:
         arrow: Kind of pure core.
         config: Config class; its fields are the CLI flags, the YAML and the manifest.
         card: Facts for `explain`, the docs and the report.
-        needs: Subset of ``{"key", "labels", "text", "color", "data"}``; with ``data``, `prepare` gets a
-            :class:`Study` and may keep files.
+        needs: Subset of ``{"key", "labels", "text", "color", "data", "metadata"}``; with ``data``, `prepare`
+            gets a :class:`Study` and may keep files; with ``metadata``, too, but no picture can be read.
         reversible: Whether the module has ``invert``.
         options: Config fields shown as CLI options of their own (the rest through ``--set``).
         module: The module that holds the pure functions.
@@ -75,6 +75,16 @@ class Spec:
     options: tuple[str, ...] = ()
     module: str = ""
     trial: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def studies(self) -> bool:
+        """Whether `prepare` gets a :class:`Study` and may keep files."""
+        return not self.needs.isdisjoint(("data", "metadata"))
+
+    @property
+    def sees(self) -> bool:
+        """Whether that study shows the pictures."""
+        return "data" in self.needs
 
 
 class DataMethod(Protocol):
@@ -127,7 +137,11 @@ class Study(Protocol):
         """Where `prepare` keeps its files; they stay with the run, and nothing else lies there."""
 
     def images(self, side: int) -> npt.NDArray[np.uint8]:
-        """Return all images, squeezed to squares: ``uint8 [N, side, side, C]``, C = 3 if any has colour."""
+        """Return all images, squeezed to squares: ``uint8 [N, side, side, C]``, C = 3 if any has colour.
+
+        Raises:
+            UsageError: The method only needs ``metadata``.
+        """
 
     def tell(self, done: int, total: int, what: str) -> None:
         """Report progress."""

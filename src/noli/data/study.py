@@ -11,11 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.core.dataset import Item
+from noli.core.errors import UsageError
 from noli.core.images import Stored, to_float, to_uint8
 
 
 def _silent(done: int, total: int, what: str) -> None:
     return
+
+
+def unseen(method: str) -> UsageError:
+    """Return the error of a method that asks for pictures which it said it needs not."""
+    fix = 'put "data" into its needs if it has to see them'
+    return UsageError("This method works without the pictures, so it gets none.", where=method, fix=fix)
 
 
 @dataclass(frozen=True)
@@ -24,18 +31,20 @@ class ArrayStudy:
 
     Attributes:
         items: The items.
-        pixels: Their images, each ``uint8`` or ``uint16 [H, W, C]``.
+        pixels: Their images, each ``uint8`` or ``uint16 [H, W, C]``; None if none are shown.
         folder: Where files are kept.
         told: Called with ``(done, total, what)``.
     """
 
     items: Sequence[Item]
-    pixels: Sequence[Stored]
+    pixels: Sequence[Stored] | None
     folder: Path
     told: Callable[[int, int, str], None] = _silent
 
     def images(self, side: int) -> npt.NDArray[np.uint8]:
         """Return all images as squares ``uint8 [N, side, side, C]``."""
+        if self.pixels is None:
+            raise unseen(str(self.folder))
         channels = max((image.shape[2] for image in self.pixels), default=3)
         found = [square(image, side, channels) for image in self.pixels]
         return np.stack(found) if found else np.zeros((0, side, side, channels), np.uint8)

@@ -94,7 +94,7 @@ def dry_run(request: RunRequest) -> Plan:
     """
     begun = time.perf_counter()
     layout, totals, trials, seconds, prepared = _survey(request, MEASURED_ITEMS)
-    once = prepared if "data" in request.spec.needs else time.perf_counter() - begun - sum(seconds)
+    once = prepared if request.spec.studies else time.perf_counter() - begun - sum(seconds)
     shape = [trial.record["shape"] for trial in trials]
     share = totals.pixels / sum(height * width for height, width, _ in shape)
     at_once = min(request.at_once, available_cores())
@@ -154,7 +154,7 @@ def _survey(request: RunRequest, n: int) -> _Survey:
     check_paths(request.source, request.output, owned=Run.exists(request.run_folder))
     source = open_source(request.source, labels=request.labels)
     totals = Totals()
-    learns = "data" in request.spec.needs
+    learns = request.spec.studies
     rows = _sample(request, source, totals, max(n, LEARNED_ITEMS) if learns else n)
     with TemporaryDirectory() as scratch:
         begun = time.perf_counter()

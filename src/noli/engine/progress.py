@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console
@@ -100,3 +101,19 @@ def for_terminal(*, quiet: bool = False) -> Progress:
     if quiet:
         return Progress()
     return RichProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def stage(bar: Progress, label: str) -> Callable[[int, int, str], None]:
+    """Return a callback for ``(done, all, what)`` that shows a stage of progress from its first call on."""
+    told: int | None = None
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if told is None:
+            bar.start(total, label)
+            told = 0
+        if done > told:
+            bar.advance(done - told)
+            told = done
+
+    return tell

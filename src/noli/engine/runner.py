@@ -52,7 +52,7 @@ def run_data(request: RunRequest) -> Run:
     """
     folder = request.run_folder
     check_paths(request.source, request.output, owned=Run.exists(folder))
-    _check_places(request, folder)
+    check_places(request, folder)
     made_here = not folder.exists()
     try:
         with locked(folder):
@@ -281,8 +281,12 @@ def _same_job(run: Run, request: RunRequest) -> None:
         )
 
 
-def _check_places(request: RunRequest, folder: Path) -> None:
-    """Refuse a run folder that would become part of the input or of the output."""
+def check_places(request: RunRequest, folder: Path) -> None:
+    """Refuse a run folder that would become part of the input or of the output.
+
+    Raises:
+        OutputExists: It would.
+    """
     place = folder.resolve()
     for name, root in (("input", request.source), ("output", request.output)):
         if not is_url(root) and place.is_relative_to(local_path(root).resolve()):

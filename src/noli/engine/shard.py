@@ -163,22 +163,17 @@ class ShardWork:
         return content, record
 
     def _groups(self, rows: Iterable[Record], done: dict[str, Record]) -> Iterator[list[Loaded]]:
-        group: list[Loaded] = []
+        return grouped(self._readable(rows, done))
+
+    def _readable(self, rows: Iterable[Record], done: dict[str, Record]) -> Iterator[Loaded]:
         for row in rows:
             if "error" in row:
                 done[row["path"]] = _failed(row, row["error"])
                 continue
             try:
-                one = self.load(row)
+                yield self.load(row)
             except DataError as exc:
                 done[row["path"]] = self._give_up(row, exc)
-                continue
-            if group and not _fits(group, one):
-                yield group
-                group = []
-            group.append(one)
-        if group:
-            yield group
 
     def _transformed(
         self, group: list[Loaded], done: dict[str, Record]
@@ -225,6 +220,18 @@ class ShardWork:
         if original.shape != restored.shape or original.dtype != restored.dtype:
             return {}
         return {"restored_psnr": measure(original, restored)["psnr"]}
+
+
+def grouped(items: Iterable[Loaded]) -> Iterator[list[Loaded]]:
+    """Cut items into runs of one shape and depth that are transformed together."""
+    group: list[Loaded] = []
+    for one in items:
+        if group and not _fits(group, one):
+            yield group
+            group = []
+        group.append(one)
+    if group:
+        yield group
 
 
 def blame(row: Record, exc: Exception) -> NoliError:

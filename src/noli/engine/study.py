@@ -13,7 +13,7 @@ from noli.core.dataset import Item, Source
 from noli.core.files import TEMP_SUFFIX, remove_quietly
 from noli.core.method import FOLDER, State
 from noli.core.run import Record
-from noli.data.study import square
+from noli.data.study import square, unseen
 from noli.engine.request import RunRequest, load_method
 from noli.engine.scanstage import Totals, row_item
 from noli.engine.shard import ShardWork
@@ -27,7 +27,7 @@ def prepare(
     folder: Path,
     previous: State | None = None,
 ) -> State:
-    """Let the method do its expensive part, on the data itself if it learns from it.
+    """Let the method do its expensive part, if it learns, on the data or on what is known of it.
 
     Args:
         request: The job.
@@ -37,8 +37,8 @@ def prepare(
         folder: Run folder.
         previous: State of the run that is being extended.
     """
-    learns = "data" in request.spec.needs
-    study = StoredStudy(ShardWork(request, {}, source), rows, files(folder)) if learns else None
+    work = ShardWork(request, {}, source)
+    study = StoredStudy(work, rows, files(folder)) if request.spec.studies else None
     try:
         # Methods that need no key never look at this argument.
         key: Any = request.key
@@ -51,7 +51,7 @@ def prepare(
 
 def located(state: State | None, request: RunRequest, folder: Path) -> State:
     """Return a state for `apply`: with the place of the method's files, where it keeps any."""
-    return {**(state or {}), **({FOLDER: str(files(folder))} if "data" in request.spec.needs else {})}
+    return {**(state or {}), **({FOLDER: str(files(folder))} if request.spec.studies else {})}
 
 
 def files(folder: Path) -> Path:
@@ -78,6 +78,9 @@ class StoredStudy:
 
     def images(self, side: int) -> npt.NDArray[np.uint8]:
         """Return all images as squares, in a file on disk: ``uint8 [N, side, side, C]``."""
+        spec = self.work.request.spec
+        if not spec.sees:
+            raise unseen(spec.name)
         channels = max((row["shape"][2] for row in self.rows), default=3)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"images-{side}{TEMP_SUFFIX}"

@@ -95,13 +95,18 @@ def lookup(folder: str, files: Sequence[str], names: Sequence[str], items: Seque
         else:
             found.append(store.noise[store.rows[name]])
     if missing:
-        raise DataError(
-            "No noise was learned for a picture.",
-            items=missing,
-            why="it was not part of the data when the method learned",
-            fix="give the same protect command again: new pictures get noise of their own",
-        )
+        raise unlearned(missing)
     return np.stack(found)
+
+
+def unlearned(paths: Sequence[str]) -> DataError:
+    """Return the error for pictures that were not there when the method learned."""
+    return DataError(
+        "No noise was learned for a picture.",
+        items=list(paths),
+        why="it was not part of the data when the method learned",
+        fix="give the same protect command again: new pictures get noise of their own",
+    )
 
 
 def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) -> Working:

@@ -116,6 +116,7 @@ def render_json(facts: Facts) -> str:
         "evidence": evidence.model_dump(mode="json") if evidence else None,
         "quality": facts.quality.summary(),
         "method": asdict(facts.card) if facts.card else None,
+        "choice": facts.choice.model_dump(mode="json") if facts.choice else None,
         "limits": facts.limits,
         "protect_run": facts.partner,
         "manifest": facts.manifest,

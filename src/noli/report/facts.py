@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from noli import registry
+from noli.core.choice import Choice
 from noli.core.errors import NoliError, RunError
 from noli.core.evidence import Evidence
 from noli.core.method import Card
@@ -32,6 +33,7 @@ class Facts:
         manifest: The run's manifest, redacted.
         limits: What the report does not show.
         partner: Id of the protect run a verification refers to, or None.
+        choice: How the method of a protect run was chosen, where it was.
         pictures: Whether pictures and names are shown.
     """
 
@@ -45,6 +47,7 @@ class Facts:
     card: Card | None
     limits: tuple[str, ...]
     partner: str | None
+    choice: Choice | None
     pictures: bool
 
 
@@ -85,6 +88,7 @@ def gather(
         card=method_card(data.manifest.method) if data.manifest.verb not in _JUDGING else None,
         limits=_limits(run, evidence, quality, protect_run),
         partner=protect_run.manifest.run_id if protect_run else None,
+        choice=load_choice(run, names=pictures),
         pictures=pictures,
     )
 
@@ -107,6 +111,36 @@ def load_evidence(run: Run) -> Evidence | None:
             why=type(error).__name__,
             fix="run `noli verify` again",
         ) from error
+
+
+def load_choice(run: Run, *, names: bool = True) -> Choice | None:
+    """Return how the method of a run was chosen, or None where it was not chosen by trials.
+
+    Args:
+        run: The run.
+        names: False leaves out the place of the data, and reasons, which may name items.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    file = run.path / "artifacts" / "choice.json"
+    if not file.is_file():
+        return None
+    try:
+        found = Choice.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        fix = "restore it from a backup, or remove it: the run itself does not need it"
+        raise RunError(
+            "The choice of the run cannot be read.", where=str(file), why=type(error).__name__, fix=fix
+        ) from error
+    if found.pick is None or found.pick.method != run.manifest.method:
+        return None
+    if names:
+        return found
+    tried = tuple(
+        one.model_copy(update={"reason": ""} if one.standing == "skipped" else {}) for one in found.candidates
+    )
+    return found.model_copy(update={"source": "", "candidates": tried})
 
 
 def find_protect_run(run: Run) -> Run | None:

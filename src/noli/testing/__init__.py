@@ -229,19 +229,19 @@ class Kit:
         self.state: dict[str, Any] = {}
         self._items: dict[str, tuple[Item, Stored]] = {}
         self._scratch = TemporaryDirectory()
-        if "data" not in self.spec.needs:
+        if not self.spec.studies:
             self._prepare(CLASSES)
 
     def apply(self, batch: Working, items: list[Item]) -> Working:
         """Return the transformed batch; a method that learns has learned from it, or does so first."""
-        if "data" in self.spec.needs and any(item.id not in self._items for item in items):
+        if self.spec.studies and any(item.id not in self._items for item in items):
             self._learn(batch, items)
         return cast(Working, self.module.apply(self.located, batch, items, self.key, self.cfg))
 
     def extend(self, batch: Working, items: list[Item], label: str) -> None:
         """Add items, the last of them with a new class, as an extended run does."""
         named = [*items[:-1], replace(items[-1], label=label)]
-        if "data" in self.spec.needs:
+        if self.spec.studies:
             self._learn(batch, named)
         else:
             self._prepare((*CLASSES, label))
@@ -254,7 +254,8 @@ class Kit:
     def _prepare(self, classes: tuple[str, ...]) -> None:
         found = list(self._items.values())
         folder = Path(self._scratch.name)
-        study = ArrayStudy([item for item, _ in found], [image for _, image in found], folder)
+        pixels = [image for _, image in found] if self.spec.sees else None
+        study = ArrayStudy([item for item, _ in found], pixels, folder)
         shapes = Counter(image.shape for _, image in found) or {(32, 32, 3): 6}
         summary = DataSummary(len(found) or 6, classes, dict(shapes), study=study)
         self.state = self.module.prepare(summary, self.key, self.cfg, self.state or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,8 @@ from noli.core.errors import DataError, RunError
 from noli.core.model import Model, keeping_modes
 from noli.train.hardware import fast_bf16, pick_device
 from noli.train.recipe import Recipe
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class StopTraining(Exception):
@@ -41,7 +43,7 @@ class Callback:
             generator: Private generator.
 
         Returns:
-            Images and labels, hard or soft.
+            Images and labels, hard or soft, or whatever else the loss compares with.
         """
         return x, y
 
@@ -80,8 +82,9 @@ def fit(
     y: npt.NDArray[Any],
     recipe: Recipe | None = None,
     callbacks: Sequence[Callback] = (),
+    loss: Loss = F.cross_entropy,
 ) -> FitResult:
-    """Train a model in place.
+    """Train a model in place; weights that need no gradient stay as they are.
 
     The same recipe, data and thread count give the same weights. Global generators, the gradient mode
     and the model's train/eval modes are left as they were.
@@ -92,6 +95,7 @@ def fit(
         y: Labels ``[N]``, integers from 0.
         recipe: How to train; None for the default.
         callbacks: Called in order.
+        loss: ``(outputs of the model in float32, labels) -> scalar``.
 
     Raises:
         DataError: Arrays of the wrong type or shape, fewer than two images.
@@ -105,13 +109,7 @@ def fit(
     model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(recipe.seed)
     images, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64))
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        recipe.lr,
-        recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
+    optimiser = _optimiser(model, recipe)
     epochs, total = recipe.epochs_for(len(x)), recipe.steps_for(len(x))
     losses: list[float] = []
     step, started = 0, time.perf_counter()
@@ -127,8 +125,8 @@ def fit(
                 target = labels[index].to(device)
                 lr, momentum = recipe.rates(step, total)
                 optimiser.param_groups[0].update(lr=lr, momentum=momentum)
-                loss = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16)
-                summed += loss * len(index)
+                value = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16, loss)
+                summed += value * len(index)
                 step += 1
                 seen += len(index)
             losses.append(summed.item() / sum(map(len, parts)))
@@ -145,6 +143,16 @@ def fit(
     return FitResult(tuple(losses), step, seconds, seen / seconds, bf16, device.type)
 
 
+def _optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if recipe.optimiser == "adam":
+        return torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay)
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(
+        weights, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=nesterov
+    )
+
+
 def _step(
     model: Model,
     optimiser: torch.optim.Optimizer,
@@ -154,6 +162,7 @@ def _step(
     callbacks: Sequence[Callback],
     generator: torch.Generator,
     bf16: bool,
+    loss: Loss,
 ) -> Tensor:
     for callback in callbacks:
         batch, target = callback.prepare_batch(batch, target, generator)
@@ -162,15 +171,15 @@ def _step(
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
         for callback in callbacks:
             batch = callback.before_step(model, batch, target, generator)
-        logits = model(batch)
+        outputs = model(batch)
     # Outside autocast: the loss of soft labels needs float32.
-    loss = F.cross_entropy(logits.float(), target)
+    value = loss(outputs.float(), target)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    value.backward()  # type: ignore[no-untyped-call]
     if recipe.grad_clip is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
     optimiser.step()
-    return loss.detach()
+    return value.detach()
 
 
 def _batches(items: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:

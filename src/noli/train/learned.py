@@ -60,7 +60,7 @@ def prepare_noise(
     fresh = [name for name in names if name not in known]
     if not fresh:
         return dict(old)
-    side = old.get("side") or _side(cfg, summary)
+    side = old.get("side") or side_of(cfg, summary)
     x = study.images(side)
     place = {name: row for row, name in enumerate(names)}
     noise = _present(study.folder, files, place, x.shape[1:])
@@ -124,7 +124,8 @@ def _labels(items: Sequence[Item], classes: Sequence[str]) -> npt.NDArray[np.int
     return np.array([index[str(item.label)] for item in items], np.int64)
 
 
-def _side(cfg: LearnedConfig, summary: DataSummary) -> int:
+def side_of(cfg: LearnedConfig, summary: DataSummary) -> int:
+    """Return the side in pixels at which noise is learned: as configured, or that of most pictures."""
     if cfg.size != "auto":
         return cfg.size
     shapes = summary.shapes or {(32, 32, 3): 1}

@@ -114,3 +114,23 @@ class TimeBudget(Callback):
         if self.end is not None and self.clock() >= self.end:
             raise StopTraining
         return x, y
+
+
+class Told(Callback):
+    """Reports every step as progress.
+
+    Args:
+        tell: ``(done, total, what)``.
+        total: Steps in all.
+        what: Name of the stage.
+        done: Steps made before.
+    """
+
+    def __init__(self, tell: Callable[[int, int, str], None], total: int, what: str, done: int = 0) -> None:
+        self.tell, self.total, self.what, self.done = tell, total, what, done
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Count the step."""
+        self.done += 1
+        self.tell(self.done, self.total, self.what)
+        return x, y

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from noli.core.model import Model
-from noli.train.fit import Callback, fit
-from noli.train.lesson import Lesson, TimeBudget
+from noli.train.fit import fit
+from noli.train.lesson import Lesson, TimeBudget, Told
 from noli.train.options import RobustConfig
 from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, Uniform, search
 
@@ -25,6 +24,9 @@ def alternate(
 ) -> dict[str, float]:
     """Error-minimising noise (EM, arXiv 2101.04898): train the surrogate a little, sweep the noise, repeat.
 
+    A surrogate of an earlier run is used as it is; there the search also ends with the first round that does
+    not lower its error.
+
     Args:
         lesson: What is learned from; its noise is filled.
         how: One sweep's search; it starts from the present noise.
@@ -32,9 +34,6 @@ def alternate(
         rounds: Rounds at most.
         stop: Training error of the surrogate at which the noise is good enough.
         mask: Gives, per batch and round, where noise may be.
-
-    A surrogate of an earlier run is used as it is; there the search also ends with the first round that does
-    not lower its error.
 
     Returns:
         Rounds made and the training error reached.
@@ -84,24 +83,6 @@ def sweep(
                 lesson.tell(done, len(items), "noise")
 
 
-class Told(Callback):
-    """Reports every surrogate step as progress.
-
-    Args:
-        lesson: Whose progress it is.
-        total: Steps in all.
-    """
-
-    def __init__(self, lesson: Lesson, total: int) -> None:
-        self.lesson, self.total, self.done = lesson, total, 0
-
-    def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Count the step."""
-        self.done += 1
-        self.lesson.tell(self.done, self.total, "surrogate")
-        return x
-
-
 def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
     """REM and SEM: noise and a hardened surrogate step by step, then noise for every item from the last one.
 
@@ -132,7 +113,7 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
             epochs=-(-cfg.steps // batches), max_steps=cfg.steps, schedule="step", lr=cfg.lr, grad_clip=None
         )
         budget = TimeBudget(cfg.time, time.monotonic)
-        callbacks = [budget, NoiseThenAdversary(how, adversary), Told(lesson, cfg.steps)]
+        callbacks = [budget, NoiseThenAdversary(how, adversary), Told(lesson.tell, cfg.steps, "surrogate")]
         made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks).steps
     sweep(lesson, how, fresh=True)
     inner = 0 if random else adversary.steps

@@ -49,3 +49,60 @@ class RobustConfig(LearnedConfig):
     time: Seconds = Field(
         None, gt=0, description="seconds after which the surrogate is used as it is; 90s, 10m and 2h are read"
     )
+
+
+class ClusteredConfig(LearnedConfig):
+    """Options of UC. Paper: eps 16/255, 10 clusters, generator of width 64, lr 1e-4, 50 epochs."""
+
+    eps: float = Field(16 / 255, gt=0, le=0.5, description="largest change of a channel, in [0, 1] units")
+    encoder: str = Field(
+        "auto",
+        description="efficientnet-lite0, own (learned from these pictures without labels), a model file of "
+        "noli, or a Hugging Face folder such as CLIP; auto: the first if installed, else own",
+    )
+    encoder_size: int | None = Field(
+        None, ge=32, le=512, description="side at which a pre-trained encoder looks; none: twice the noise's"
+    )
+    encoder_epochs: int = Field(20, ge=1, description="passes over the data when the encoder is learned")
+    clusters: int = Field(10, ge=2, description="clusters")
+    patterns: int = Field(
+        1, ge=1, description="pictures of noise per cluster; more are harder to average out"
+    )
+    maker: Literal["direct", "generator"] = Field(
+        "direct", description="what is trained: the noise itself, or a generator of it per cluster (paper)"
+    )
+    data: Literal["cluster", "all"] = Field(
+        "cluster", description="pictures a cluster's noise is learned on (all: the authors' script)"
+    )
+    steps: int = Field(100, ge=1, description="training steps per cluster")
+    lr: float | None = Field(None, gt=0, description="learning rate; none: 0.1 direct, 0.001 generator")
+    width: int = Field(32, ge=4, description="channels of the generator's first layer (paper: 64)")
+    shifted: bool = Field(True, description="learn under shifts and mirroring of protected pictures (ours)")
+    batch: int = Field(32, ge=2, description="pictures per step")
+
+
+class GeneratorConfig(MethodConfig):
+    """Options of the training of T2UE's generator. Paper: 224 pixels, 500 epochs on MSCOCO, CLIP ViT-B/32."""
+
+    text: str = Field(
+        "all-MiniLM-L6-v2", description="text encoder: all-MiniLM-L6-v2, words, or the folder of another"
+    )
+    surrogate: str = Field(
+        "aligned",
+        description="image-text model that judges the noise: aligned (packaged parts), the folder of CLIP, "
+        "or a network trained on the captioned pictures first: tiny, small, resnet9, resnet18",
+    )
+    surrogate_side: int | None = Field(
+        None, ge=16, description="side in pixels that a pre-trained surrogate sees; none: the one it knows"
+    )
+    side: Literal[16, 32, 64] = Field(32, description="side of the noise in pixels")
+    eps: float = Field(8 / 255, gt=0, le=0.5, description="bound of the noise, in [0, 1] units")
+    eot: bool = Field(True, description="average over small shifts and mirroring")
+    epochs: int = Field(20, ge=1, description="passes over the captioned pictures")
+    time: Seconds = Field(
+        None, gt=0, description="seconds after which the generator is used as it is; 90s, 10m and 2h are read"
+    )
+    lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
+    batch: int = Field(64, ge=2, description="pictures per step")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it is trained")
+    seed: int = Field(0, ge=0, description="seed of weights and order; nothing secret depends on it")

@@ -18,8 +18,9 @@ class Recipe(BaseModel):
         min_steps: Optimiser steps made at least; small data sets get more epochs to reach them.
         max_steps: Optimiser steps made at most, in the middle of an epoch if need be; None for all epochs.
         batch: Largest number of images per step; batches are of equal size within one image.
+        optimiser: ``sgd`` with Nesterov momentum, or ``adam`` with decoupled weight decay (AdamW).
         lr: Peak learning rate.
-        momentum: Nesterov momentum; under ``onecycle`` it moves against the learning rate from
+        momentum: Nesterov momentum of ``sgd``; under ``onecycle`` it moves against the learning rate from
             ``momentum + 0.05`` down to ``momentum - 0.05`` and back.
         weight_decay: L2 penalty.
         schedule: ``onecycle`` (cosine up, cosine down), ``constant``, or ``step`` (a tenth after 40 % and
@@ -38,6 +39,7 @@ class Recipe(BaseModel):
     min_steps: int = Field(0, ge=0)
     max_steps: int | None = Field(None, ge=1)
     batch: int = Field(128, ge=2)
+    optimiser: Literal["sgd", "adam"] = "sgd"
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=0.95)
     weight_decay: float = Field(5e-4, ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,27 @@ class Classifier(nn.Module):
         return logits
 
 
+class Frozen(nn.Module):
+    """Keeps a network in evaluation mode and its weights as they are; gradients reach its input.
+
+    Args:
+        net: Maps ``[N, C, H, W]`` to anything.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Any:
+        """Return what the network returns."""
+        return self.net(x)
+
+
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU; "same" padding for odd kernels, none for even ones."""
     padding = kernel // 2 if kernel % 2 else 0
@@ -43,6 +65,23 @@ def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+class Residual(nn.Module):
+    """Two blocks of convolution whose result is added to their input, ``[N, width, H, W]``.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(conv_block(width, width), conv_block(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum."""
+        inner: Tensor = self.inner(x)
+        return x + inner
 
 
 _GLOBAL_GENERATOR = threading.Lock()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from noli.zoo.base import Classifier, conv_block
+from noli.zoo.base import Classifier, Residual, conv_block
 
 SMALL_WIDTHS = (32, 64, 64, 128, 128)
 
@@ -37,17 +37,6 @@ def tiny(classes: int, channels: int = 3) -> Classifier:
     return small(classes, channels, (16, 32, 32, 64, 64))
 
 
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(conv_block(width, width), conv_block(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, C, H, W]`` to the block's output."""
-        inner: Tensor = self.inner(x)
-        return x + inner
-
-
 def resnet9(classes: int, channels: int = 3, width: int = 32) -> Classifier:
     """Nine layers, two residual pairs, widths w, 2w, 4w, 8w at full, 1/2, 1/4 and 1/8 resolution."""
     w = width
@@ -55,11 +44,11 @@ def resnet9(classes: int, channels: int = 3, width: int = 32) -> Classifier:
         conv_block(channels, w),
         conv_block(w, 2 * w),
         nn.MaxPool2d(2),
-        _Residual(2 * w),
+        Residual(2 * w),
         conv_block(2 * w, 4 * w),
         nn.MaxPool2d(2),
         conv_block(4 * w, 8 * w),
         nn.MaxPool2d(2),
-        _Residual(8 * w),
+        Residual(8 * w),
     )
     return Classifier(body, 8 * w, classes)

@@ -13,6 +13,7 @@ __getattr__, __dir__ = attach(
         "rem": "noli.methods.protect.rem",
         "salm": "noli.methods.protect.salm",
         "sem": "noli.methods.protect.sem",
+        "t2ue": "noli.methods.protect.t2ue",
         "tap": "noli.methods.protect.tap",
         "weave": "noli.methods.protect.weave",
     },

@@ -70,8 +70,8 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     from noli.train.callbacks import CropFlip
     from noli.train.fit import fit
     from noli.train.learned import prepare_noise
-    from noli.train.lesson import Lesson
-    from noli.train.minmin import Told, sweep
+    from noli.train.lesson import Lesson, Told
+    from noli.train.minmin import sweep
     from noli.train.perturb import Descent
 
     targeted = cfg.goal == "targeted"
@@ -79,7 +79,7 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     def learn(lesson: Lesson) -> dict[str, float]:
         if not lesson.trained:
             recipe = lesson.recipe(epochs=cfg.epochs)
-            told = Told(lesson, recipe.steps_for(len(lesson.x)))
+            told = Told(lesson.tell, recipe.steps_for(len(lesson.x)), "surrogate")
             fit(lesson.model, lesson.x, lesson.y, recipe, [CropFlip(), told])
         clean = float((lesson.model.predict(lesson.x).argmax(1) == lesson.y).mean())
         wanted = (lesson.y + targeted) % len(lesson.model.class_names)

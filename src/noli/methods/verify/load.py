@@ -69,16 +69,16 @@ def load(
     typical = int(np.quantile(short_sides, 0.05, method="lower"))
     side = min(max(typical, SMALLEST), LARGEST) if cfg.size == "auto" else cfg.size
     native, channels = max(short_sides), max(image.shape[2] for image in images)
-    stacked = np.stack([_square(image, side, channels) for image in images])
+    stacked = np.stack([square(image, side, channels) for image in images])
     clean_x, protected_x, test_x = np.split(stacked, (len(train), 2 * len(train)))
     classes = tuple(sorted({ref.label for ref in (*ours, *held) if ref.label is not None}))
     # A protected item without a label, or with a class name of its own, takes that of the original.
     protected_y = _labels([p if p.label in classes else c for c, p in train], classes)
     restored = partial(
         restore_native,
-        lambda row: _decode(left.read(ours[row]), ours[row].path),
-        lambda row: _decode(right.read(theirs[row]), theirs[row].path),
-        finish=lambda image: _square(_shrunk(image, cap), side, channels),
+        lambda row: decoded_upright(left.read(ours[row]), ours[row].path),
+        lambda row: decoded_upright(right.read(theirs[row]), theirs[row].path),
+        finish=lambda image: square(shrunk(image, cap), side, channels),
     )
     return LearnabilityData(
         clean_x=clean_x,
@@ -138,12 +138,12 @@ def _read(
         try:
             if isinstance(content, DataError):
                 raise content
-            image = _decode(content, ref.path)
+            image = decoded_upright(content, ref.path)
         except DataError as error:
             failed[ref.path] = error.what
             return np.zeros((1, 1, 1), np.uint8)
         sides.append(min(image.shape[:2]))
-        return _shrunk(image, cap)
+        return shrunk(image, cap)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(jobs), _CHUNK):
@@ -172,8 +172,8 @@ def _content(source: Source, ref: Ref) -> Content | DataError:
         return error
 
 
-def _decode(content: Content, where: str) -> Images:
-    """Return ``uint8 [H, W, C]``, C in {1, 3}."""
+def decoded_upright(content: Content, where: str) -> Images:
+    """Return the pixels of a stored item as a viewer shows them: ``uint8 [H, W, C]``, C in {1, 3}."""
     if isinstance(content, np.ndarray):
         array = content[..., None] if content.ndim == 2 else content
         pixels = from_array(array, where=where).pixels
@@ -192,14 +192,15 @@ def _resized(image: Images, short: int) -> Images:
         return image
     size = (max(short, round(width * scale)), max(short, round(height * scale)))
     out = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return np.asarray(out, np.uint8).reshape(size[1], size[0], -1)
+    return np.asarray(out, image.dtype).reshape(size[1], size[0], -1)
 
 
-def _shrunk(image: Images, cap: int) -> Images:
+def shrunk(image: Images, cap: int) -> Images:
+    """Bring an image ``[H, W, C]`` to a short side of at most `cap` pixels; smaller ones stay."""
     return _resized(image, min(cap, *image.shape[:2]))
 
 
-def _square(image: Images, side: int, channels: int) -> Images:
+def square(image: Images, side: int, channels: int) -> Images:
     """Make an image ``[side, side, channels]``: short side to `side`, centre crop, grey to RGB if needed."""
     image = _resized(image, side)
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

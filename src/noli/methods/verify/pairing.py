@@ -102,9 +102,13 @@ def is_held_out(ref: Ref) -> bool:
     return ref.split is not None and ref.split.lower() in TEST_SPLITS
 
 
-def _order(pair: Pair) -> str:
+def shuffled(ref: Ref) -> str:
     """Hash of an item's name: a fixed shuffle that does not depend on the order of the data set."""
-    return hashlib.sha256(f"{pair[0].split}/{stem(pair[0].path)}".encode()).hexdigest()
+    return hashlib.sha256(f"{ref.split}/{stem(ref.path)}".encode()).hexdigest()
+
+
+def _order(pair: Pair) -> str:
+    return shuffled(pair[0])
 
 
 def hold_out(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:

@@ -1,0 +1,1 @@
+"""Choosing a protection for a data set: the candidates, their trials on a sample, the search, the choice."""

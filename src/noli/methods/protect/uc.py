@@ -1,0 +1,96 @@
+"""UC: unlearnable clusters (Zhang, Ma, Yi, Sang, Jiang, Wang, Xu; CVPR 2023; arXiv 2301.01217).
+
+Needs no labels: pictures are clustered by an encoder, and every cluster gets noise of its own that moves its
+pictures, as the encoder sees them, to the centre of another cluster. A trainer with whatever labels learns to
+tell the noise apart.
+
+Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on squares of ``size`` pixels and
+stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units). New pictures of an
+extended run get the noise of the nearest centre; nothing is learned again.
+
+Threat model: a trainer who trains from scratch on all protected pictures, with labels that the owner does not
+know. It does not stop whoever averages the change over leaked pairs or finds the patterns by a linear probe:
+there are only clusters x patterns of them. Where ours differs from the paper and the authors' script: centres
+start from the key and targets are drawn by it; noise is bounded by a scaled tanh; it is learned under shifts
+unless ``shifted`` is off; each cluster's noise is learned on its own pictures (``data=all`` is the script's
+way); small encoders and few steps by default, because 50 epochs of a ResNet-50 take CPU weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from noli.core.dataset import Item
+from noli.core.images import Working
+from noli.core.key import Key
+from noli.core.method import FOLDER, Card, DataSummary, Spec, State
+from noli.ops import assignments, noisestore
+from noli.train.options import ClusteredConfig
+
+
+class Config(ClusteredConfig):
+    """Options of UC; see :class:`noli.train.options.ClusteredConfig` for the paper's values."""
+
+
+SPEC = Spec(
+    name="protect/uc",
+    family="protect",
+    arrow="data->data",
+    config=Config,
+    needs=frozenset({"key", "data"}),
+    reversible=True,
+    options=("eps", "clusters", "patterns", "encoder", "maker"),
+    module=__name__,
+    trial={
+        "encoder": "own",
+        "encoder_epochs": 1,
+        "network": "tiny",
+        "size": 16,
+        "clusters": 2,
+        "patterns": 2,
+        "steps": 2,
+    },
+    card=Card(
+        title="UC: unlearnable clusters",
+        paper="Zhang, Ma, Yi, Sang, Jiang, Wang, Xu. Unlearnable Clusters: Towards Label-agnostic "
+        "Unlearnable Examples. CVPR 2023. arXiv 2301.01217",
+        stops=(
+            "Ordinary training from scratch on the protected images, with labels the owner does not know.",
+        ),
+        does_not_stop=(
+            "Averaging: a cluster has few patterns, and the mean change over leaked pairs shows them.",
+            "Removing linearly readable directions, purification, and adversarial training.",
+            "Training with few labels that each hold many clusters: they see the noise mixed.",
+            "Training on unprotected copies, or from pre-trained weights.",
+        ),
+        bibtex="@inproceedings{zhang2023unlearnable, title={Unlearnable Clusters: Towards Label-Agnostic "
+        "Unlearnable Examples}, author={Zhang, Jiaming and Ma, Xingjun and Yi, Qi and Sang, Jitao and Jiang, "
+        "Yu-Gang and Wang, Yaowei and Xu, Changsheng}, booktitle={CVPR}, year={2023}}",
+    ),
+)
+
+
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Cluster the pictures and learn the noise; see :func:`noli.train.clustered.prepare_clusters`."""
+    from noli.train.clustered import prepare_clusters
+
+    return prepare_clusters(summary, key, cfg, previous)
+
+
+def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
+    """Add the noise of every item's cluster; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+    rows = assignments.rows_of(state[FOLDER], state["assigned"], items)
+    return noisestore.apply(state, batch, rows, items, cfg.eps)
+
+
+def invert(
+    state: State,
+    batch: Working,
+    items: Sequence[Item],
+    key: Key,
+    cfg: Config,
+    extras: Sequence[dict[str, float]],
+) -> Working:
+    """Take the noise off again; pixels that were clipped come back within ``eps``."""
+    rows = assignments.rows_of(state[FOLDER], state["assigned"], items)
+    return noisestore.apply(state, batch, rows, items, cfg.eps, -1.0)

@@ -1,0 +1,124 @@
+"""Unlearnable clusters: everybody gets noise, labels play no part, additions learn nothing anew."""
+
+import numpy as np
+import pytest
+from studies import joined, some_study
+
+from noli.core.errors import DataError, UsageError
+from noli.core.method import FOLDER, DataSummary
+from noli.methods.protect import uc
+from noli.ops import assignments
+from noli.ops.clusters import nearest
+from noli.ops.noisestore import read
+from noli.testing import KEYS
+from noli.train.clustered import CENTRES, OWN_ENCODER, features_of
+from noli.zoo.encoders import load_encoder
+
+QUICK = {"network": "tiny", "size": 16, "encoder": "own", "encoder_epochs": 1, "clusters": 3, "steps": 2}
+CFG = uc.Config(**QUICK)
+
+
+def prepared(study, cfg=CFG, key=KEYS[0], previous=None):
+    summary = DataSummary(len(study.items), (), {(16, 16, 3): len(study.items)}, study=study)
+    return uc.prepare(summary, key, cfg, previous)
+
+
+def rows(state, study):
+    return assignments.rows_of(str(study.folder), state["assigned"], study.items)
+
+
+@pytest.mark.parametrize("maker", ["direct", "generator"])
+def test_every_picture_gets_the_noise_of_its_nearest_centre(tmp_path, maker):
+    study = some_study(tmp_path, 19)
+    state = prepared(study, uc.Config(**QUICK, maker=maker, width=4, patterns=2))
+    encoder = load_encoder(str(tmp_path / OWN_ENCODER))
+    groups = nearest(features_of(encoder, study.images(16)), np.load(tmp_path / CENTRES))
+    assert [int(row.split("/")[0]) for row in rows(state, study)] == groups.tolist()
+    assert {row.split("/")[1] for row in rows(state, study)} == {"0", "1"}
+    noise = read(str(tmp_path), state["noise"][0])
+    assert sorted(noise.rows) == [f"{cluster}/{pattern}" for cluster in range(3) for pattern in range(2)]
+    assert all(np.abs(one).max() > 0 for one in noise.noise)
+    assert 0 <= state["reached"]["moved"] <= 1
+
+
+def test_labels_change_nothing(tmp_path):
+    named, unnamed = some_study(tmp_path / "a", 12), some_study(tmp_path / "b", 12, classes=(None,))
+    first, second = prepared(named), prepared(unnamed)
+    assert first == second
+    assert rows(first, named) == rows(second, unnamed)
+
+
+def test_the_key_decides_and_the_same_key_repeats(tmp_path):
+    studies = [some_study(tmp_path / name, 12) for name in "abc"]
+    first, again, other = (
+        prepared(study, key=key) for study, key in zip(studies, (KEYS[0], KEYS[0], KEYS[1]), strict=True)
+    )
+    noises = [read(str(study.folder), "noise").noise for study in studies]
+    assert first == again
+    assert np.array_equal(noises[0], noises[1])
+    assert not np.array_equal(noises[0], noises[2])
+    assert other["weights"] != first["weights"]
+
+
+def test_new_pictures_are_assigned_and_nothing_is_learned_again(tmp_path):
+    old = some_study(tmp_path, 12)
+    first = prepared(old)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    both = joined(old, some_study(tmp_path, 5, first=100))
+    grown = prepared(both, previous=first)
+    assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
+    assert rows(grown, both)[:12] == rows(first, old)
+    encoder = load_encoder(str(tmp_path / OWN_ENCODER))
+    groups = nearest(features_of(encoder, both.images(16)[12:]), np.load(tmp_path / CENTRES))
+    assert [int(row.split("/")[0]) for row in rows(grown, both)[12:]] == groups.tolist()
+    assert prepared(both, previous=grown) == grown
+
+
+def test_another_encoder_cannot_extend_a_run(tmp_path):
+    old = some_study(tmp_path, 12)
+    first = prepared(old)
+    with pytest.raises(DataError, match="not the one of the run"):
+        prepared(joined(old, some_study(tmp_path, 2, 100)), previous={**first, "weights": "0" * 64})
+
+
+def test_noise_of_a_cluster_is_learned_on_its_own_pictures_or_on_all(tmp_path):
+    """With data=all every cluster sees the same pictures; both ways give noise, and not the same."""
+    studies = [some_study(tmp_path / name, 12) for name in "ab"]
+    own = prepared(studies[0])
+    everything = prepared(studies[1], uc.Config(**QUICK, data="all"))
+    assert own["assigned"] == everything["assigned"]
+    noises = [read(str(study.folder), "noise").noise for study in studies]
+    assert not np.array_equal(*noises)
+
+
+def test_a_packaged_encoder_by_default(tmp_path):
+    study = some_study(tmp_path, 5)
+    state = prepared(study, uc.Config(size=16, clusters=2, steps=1, batch=2))
+    assert state["encoder"] == "efficientnet-lite0"
+    assert not (tmp_path / OWN_ENCODER).exists()
+
+
+def test_apply_adds_the_stored_noise(tmp_path):
+    study = some_study(tmp_path, 6)
+    state = {**prepared(study), FOLDER: str(tmp_path)}
+    grey = np.full((6, 3, 16, 16), 0.5, np.float32)
+    out = uc.apply(state, grey, study.items, KEYS[0], CFG)
+    store = read(str(tmp_path), "noise")
+    for number, row in enumerate(rows(state, study)):
+        added = store.noise[store.rows[row]].transpose(2, 0, 1) / 127 * CFG.eps
+        np.testing.assert_allclose(out[number], 0.5 + added, atol=1e-6)
+    back = uc.invert(state, out, study.items, KEYS[0], CFG, [{}] * 6)
+    np.testing.assert_allclose(back, grey, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "message"), [(0, "fewer than two"), (1, "fewer than two"), (2, "fewer different")]
+)
+def test_too_few_pictures(tmp_path, n, message):
+    with pytest.raises(DataError, match=message):
+        prepared(some_study(tmp_path, n))
+
+
+def test_without_the_data_it_cannot_learn():
+    with pytest.raises(UsageError, match="learns from the data"):
+        uc.prepare(DataSummary(1, (), {}), KEYS[0], CFG)
