@@ -93,7 +93,7 @@ images of CIFAR-10, the `tiny` network); empty cells were not measured.
 
 """
 MEDICAL = """\
-# Medical images
+# Medical figures
 
 SALM beside its rivals on chest X-rays (842 to train on, three classes, 32 px) and blood cells (637, three
 classes, cut out of smears). What the figures mean and do not mean is in `docs/medical.md` of the repository;

@@ -121,7 +121,7 @@ def test_important_cells_come_first_and_meaningless_ones_never():
 
 def test_signs_compare_what_is_there():
     def setting(value, **numbers):
-        row = {"value": value, "low": value - 0.02, "high": value + 0.02}
+        row = {"value": value, "low": value - 0.02, "high": value + 0.02, "values": [value]}
         return {"rows": {"crop+flip": row}, **numbers}
 
     reader = {"difference": -0.01, "low": -0.015, "high": 0.0}
@@ -137,3 +137,13 @@ def test_signs_compare_what_is_there():
     }
     assert [one["holds"] for one in medical_signs.signs(harmed)] == [True, True, True, False, True, False]
     assert medical_signs.signs({"em": setting(0.7)}) == []
+
+
+def test_signs_compare_the_seeds_that_both_have():
+    first = {"value": 0.5, "low": 0.4, "high": 0.6, "values": [0.7, 0.3]}
+    second = {"value": 0.6, "low": 0.5, "high": 0.7, "values": [0.6]}
+    clean = {"rows": {"crop+flip": first | {"low": 0.9}}}
+    found = {"clean": clean, "salm": {"rows": {"crop+flip": first}}, "em": {"rows": {"crop+flip": second}}}
+    sign = medical_signs.signs(found)[1]
+    assert sign["holds"] is False
+    assert sign["found"] == "50.0 % (40.0 to 60.0, seeds: 2) beside 60.0 % (50.0 to 70.0, seeds: 1)"

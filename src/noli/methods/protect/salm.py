@@ -13,7 +13,8 @@ units; on larger pictures the edges of the masked region blur by one learned pix
 Threat model: a trainer who trains from scratch on all protected images with your labels and ordinary
 augmentation. It does not stop JPEG and other purification, adversarial training, or anybody with clean
 originals beside protected ones; sparse noise shows where it lies. It is no de-identification and no
-substitute for the clinical record.
+substitute for the clinical record. Measured on two medical sets (benchmarks/medical.py): at equal L2, EM left
+less to learn; masks that are kept (``refresh=0``) protected better than the default on the one key tried.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ class Config(LearnedConfig):
 
     ratio: float = Field(0.25, gt=0, le=1, description="share of a picture's pixels that may change")
     mask: Literal["gradient", "gradient-input", "foreground"] = Field(
-        "gradient", description="what makes a pixel matter"
+        "gradient", description="what makes a pixel matter; foreground: the bright side of Otsu's threshold"
     )
     smooth: int = Field(1, ge=0, le=16, description="radius in pixels over which saliency is averaged")
-    refresh: int = Field(1, ge=0, description="rounds after which masks are made anew; 0: never")
+    refresh: int = Field(
+        1, ge=0, description="rounds after which masks are made anew; 0: never (better on the one key tried)"
+    )
     roi: str | None = Field(
         None, description="folder with a mask per picture (same name, .png): only non-zero pixels may change"
     )
@@ -65,6 +68,7 @@ SPEC = Spec(
             "Training on compressed or otherwise purified copies, and adversarial training.",
             "A thief who learns the noise from clean originals beside protected ones.",
             "Training with other labels, on unprotected copies, or from pre-trained weights.",
+            "Classes that are learned from very little: blood cells were learned as well as clean ones.",
             "Re-identification: pixels, tags and burned-in text still show whose image it is.",
         ),
         bibtex="@article{sun2024medical, title={Medical Unlearnable Examples: Securing Medical Data from "

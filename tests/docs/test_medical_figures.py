@@ -1,0 +1,68 @@
+"""Every measured figure of the page on medical images stands in the committed result."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pages import DOCS, ROOT
+
+SETS = json.loads((ROOT / "benchmarks/results/medical.json").read_text())["sets"]
+PAGE = " ".join((DOCS / "medical.md").read_text().replace("**", "").split())
+TABLE = {
+    "clean": "clean",
+    "SALM": "salm",
+    "EM": "em",
+    "EM at SALM's L2": "em, L2 of salm",
+    "LSP at 8/255": "lsp",
+    "LSP at SALM's L2": "lsp, L2 of salm",
+    "SALM, masks of the first round kept (`refresh=0`)": "salm, masks kept",
+}
+READERS = TABLE | {"SALM, masks kept": "salm, masks kept"}
+
+
+def crop_flip(name: str, data: str = "chest") -> Any:
+    return SETS[data]["settings"][name]["rows"]["crop+flip"]
+
+
+@pytest.mark.parametrize("title", TABLE)
+def test_the_table_of_xrays(title: str) -> None:
+    found, row = SETS["chest"]["settings"][TABLE[title]], crop_flip(TABLE[title])
+    cells = ["", "", ""]
+    if "psnr" in found:
+        cells = [f"{found['psnr']:.1f} dB", f"{found['ssim']:.3f}", f"{100 * found['touched']:.0f} %"]
+    line = [title, f"{100 * row['value']:.1f} %", f"{row['auc']:.3f}", *cells, str(len(row["values"]))]
+    assert f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") in PAGE
+
+
+@pytest.mark.parametrize("title", ["SALM", "SALM, masks kept", "EM", "EM at SALM's L2", "LSP at 8/255"])
+def test_the_reader(title: str) -> None:
+    found = SETS["chest"]["settings"][READERS[title]]["reader"]
+    span = f"{found['low']:+.3f} to {found['high']:+.3f}"
+    assert f"| {title} | {found['difference']:+.3f} | {span} | {found['auc_other_labels']:.3f} |" in PAGE
+    assert f"clean held-out images (AUC {found['auc_clean']:.3f})" in PAGE
+    assert found["seeds"] == 1
+
+
+def test_the_words() -> None:
+    first, second = (100 * value for value in crop_flip("salm")["values"])
+    assert f"SALM's two seeds left {first:.1f} and {second:.1f} %" in PAGE
+    l2, kept = (100 * crop_flip(name)["values"][0] for name in ("em, L2 of salm", "salm, masks kept"))
+    assert f"EM left {l2:.1f} % and SALM {first:.1f} % with the same key" in PAGE
+    assert f"Kept masks left {kept:.1f} % instead of {first:.1f} %" in PAGE
+    cost = [SETS["chest"]["settings"][name]["cpu_seconds"] for name in ("salm", "em")]
+    assert "{:.0f} CPU seconds beside {:.0f}".format(*cost) in PAGE
+    cells = [f"{100 * crop_flip(name, 'blood')['value']:.1f} %" for name in ("clean", "salm", "lsp", "em")]
+    assert "clean {}, SALM {}, LSP {}, EM {} (one seed)".format(*cells) in PAGE
+    assert f"after {SETS['blood']['settings']['em']['rounds']:.0f} round of EM" in PAGE
+    moved = [found["reader"] for found in SETS["blood"]["settings"].values() if "reader" in found]
+    assert max(abs(reader["difference"]) for reader in moved) < 0.0015
+
+
+def test_the_sets() -> None:
+    chest, blood = (SETS[name]["images"] for name in ("chest", "blood"))
+    assert f"| chest X-rays, grey, 32 px | {sum(chest['training'])} | {sum(chest['test'])}," in PAGE
+    assert f"guessing reaches {100 * max(chest['test']) / sum(chest['test']):.1f} %" in PAGE
+    assert f"| blood cells, colour, 32 px | {sum(blood['training'])}, from 205 smears" in PAGE
+    assert f"| {sum(blood['test'])}, from 159 other smears" in PAGE
