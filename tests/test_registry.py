@@ -35,7 +35,7 @@ def module_file(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPa
 def test_names_are_sorted_and_filtered_by_family(monkeypatch: pytest.MonkeyPatch) -> None:
     points(monkeypatch, ("acme/tint", "acme.tint", "acme"))
     assert registry.names() == tuple(sorted({*registry.TABLE, "acme/tint"}))
-    own = ("ar", "cuda", "em", "lsp", "ops", "rem", "salm", "sem", "t2ue", "tap", "weave")
+    own = ("ar", "cuda", "em", "lsp", "ops", "rem", "salm", "sem", "t2ue", "tap", "uc", "weave")
     assert registry.names("protect") == tuple(f"protect/{name}" for name in own)
     assert all(hasattr(protect, name) for name in own)
 
