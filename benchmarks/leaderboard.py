@@ -68,7 +68,8 @@ MERGED = Measure(
     regroup=lambda _: np.array([int(name in ANIMALS) for name in CLASSES]),
 )
 ROWS = (
-    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup"
+    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup",
+    "purifier", "leak-500-bridge", "self-supervised", "pretrained",
 )  # fmt: skip
 
 

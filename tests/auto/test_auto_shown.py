@@ -50,7 +50,7 @@ def test_what_was_set_aside_is_listed_with_the_reason(key: Key) -> None:
     said = " ".join(" ".join(printed(80, key)).split())
     assert "protect/low below the floor PSNR 12.3 dB, SSIM 0.40" in said
     assert "gone skipped The disk on which" in said
-    assert "≥: not all rows were measured." in said
+    assert "- and ≥: not all rows were measured." in said
     assert "to hold: at most 40.0 %." in said
     assert "Picked: cuda-reflect (holds)" in said
     assert "took 12 s, allowed 10 min 0 s." in said

@@ -61,7 +61,7 @@ def test_names_are_unique_and_levels_follow_the_written_rule():
         assert find(m.name, Config()).name == m.name
         assert m.about
         assert not m.about.endswith(".")
-        targets = m.leaked or m.learn is not None
+        targets = m.leaked or m.learn is not None or m.own is not None
         assert m.level in ("adaptive",) if targets else m.level in ("naive", "routine", "adaptive", "context")
         if m.squeeze is not None and not targets:
             assert m.view is not None, "a trainer may always squeeze the test images, too"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noli.core.evidence import Row
-from noli.methods.verify.verdicts import bounds, chance, explain, judge_levels, too_small
+from noli.methods.verify.verdicts import bounds, chance, explain, judge_levels, too_small, withheld
 
 
 def row(name, level, low, value, high):
@@ -81,6 +81,22 @@ def test_verdicts_are_monotone_in_the_level(values, share):
     order = {"supported": 0, "inconclusive": 1, "not supported": 2}
     ranks = [order[v.verdict] for v in judge_levels(rows, CLEAN, 0.1, share)]
     assert ranks == sorted(ranks)
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        ("naive", ["inconclusive", "inconclusive", "not supported"]),
+        ("routine", ["supported", "inconclusive", "not supported"]),
+        ("adaptive", ["supported", "supported", "not supported"]),
+        ("context", ["supported", "supported", "not supported"]),
+    ],
+)
+def test_a_row_that_was_not_measured_withholds_support_from_its_level_on(missing, expected):
+    found = levels(row("plain", "naive", 0.18, 0.20, 0.22), row("coin", "adaptive", 0.55, 0.57, 0.59))
+    after = withheld(tuple(found.values()), missing)
+    assert [at.verdict for at in after] == expected
+    assert [at.worst for at in after] == [at.worst for at in found.values()]
 
 
 def test_the_reason_names_the_worst_row_and_where_it_stops_holding():

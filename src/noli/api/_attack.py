@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from noli import options as option_parser
 from noli import registry
 from noli.api._judging import METHOD, judged, subject_of
+from noli.core.errors import MissingPrerequisite
 from noli.core.evidence import Evidence
 from noli.engine.progress import Progress, stage
 
@@ -52,13 +53,15 @@ def attack(
     Raises:
         UsageError: Unknown countermeasure or option.
         DataError: No labels, no common items, one class, unreadable items.
-        MissingPrerequisite: A plug-in cannot be loaded.
+        MissingPrerequisite: A plug-in cannot be loaded, or an optional package is missing.
         Interrupted: Ctrl-C; the same call goes on.
     """
     from noli.methods.verify.countermeasures import find
 
     cfg: Any = option_parser.resolve(registry.get(METHOD), {"seeds": seeds, **(config or {}), **options})
     measure = find(name, cfg)
+    if fix := measure.missing():
+        raise MissingPrerequisite("The countermeasure needs a package that is missing.", where=name, fix=fix)
     place, before = subject_of(protected)
     bar = progress if progress is not None else Progress()
 

@@ -109,7 +109,7 @@ def shown(choice: Choice) -> list[Any]:
     measured = [tried for tried in choice.candidates if tried.rows and tried.standing != "skipped"]
     blocks: list[Any] = []
     if measured:
-        title = "Worst accuracy up to each attacker level, on originals that were held out"
+        title = "Worst accuracy on held-out originals, up to each attacker level"
         rows = [_row(tried, choice) for tried in measured]
         blocks += [console.table(title, columns, rows, right=len(columns) - 1)]
         blocks += [*(Text(note, style="dim") for note in _notes(choice, measured)), ""]
@@ -152,7 +152,7 @@ def _notes(choice: Choice, measured: list[Tried]) -> list[str]:
     return [
         f"The originals teach {percent(choice.clean.value)}, guessing gives {percent(choice.chance)}; "
         f"to hold: at most {percent(choice.bound)}.",
-        *(["≥: not all rows were measured."] if partly else []),
+        *(["- and ≥: not all rows were measured."] if partly else []),
         *(["*: tried with cheaper settings than the run will take."] if marked else []),
         f"{sample['training']:,} pictures for training, {sample['held_out']:,} held out; took "
         f"{duration(choice.spent)}, allowed {allowed}.",

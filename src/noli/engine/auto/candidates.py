@@ -48,6 +48,7 @@ TABLE: tuple[Candidate, ...] = (
         {},
         {"network": "tiny", "encoder": "own", "encoder_epochs": 3, "steps": 20},
     ),
+    Candidate("t2ue", "protect/t2ue"),
     Candidate("tap", "protect/tap", {}, {"network": "tiny", "epochs": 8, "steps": 10}),
     Candidate("salm", "protect/salm", {}, _EM),
     Candidate(

@@ -15,6 +15,7 @@ __getattr__, __dir__ = attach(
         "sem": "noli.methods.protect.sem",
         "t2ue": "noli.methods.protect.t2ue",
         "tap": "noli.methods.protect.tap",
+        "uc": "noli.methods.protect.uc",
         "weave": "noli.methods.protect.weave",
     },
 )

@@ -15,7 +15,7 @@ from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures.plain import REFERENCE as _REFERENCE
 from noli.methods.verify.countermeasures.stopping import cross_fitted
 from noli.methods.verify.measure import Measure as Measure
-from noli.methods.verify.measure import View
+from noli.methods.verify.measure import Own, Squeeze, View
 from noli.methods.verify.subject import Images as Images
 from noli.methods.verify.subject import Labels as Labels
 from noli.methods.verify.subject import LearnabilityData as LearnabilityData
@@ -30,6 +30,7 @@ Look = Callable[["Model", Mapping[str, npt.NDArray[Any]], Labels], dict[str, flo
 REFERENCE = _REFERENCE.name
 # Restored images of a whole data set are large; rows with leaked pairs are run one after the other.
 _RESTORED_KEPT = 2
+_OWNED = 1000
 
 table = countermeasures.battery
 
@@ -56,6 +57,7 @@ class Trainer:
         self._restoring = threading.Lock()
         self._restored: dict[str, Images] = {}
         self._found: dict[str, dict[str, float]] = {}
+        self._from_own: dict[str, Squeeze] = {}
 
     def run(self, measure: Measure, part: Part, seed: int) -> dict[str, Any]:
         """Train once and test.
@@ -68,26 +70,26 @@ class Trainer:
         Returns:
             JSON-serialisable: ``correct`` (test form -> packed bits, hex), ``n``, ``detail`` (numbers).
         """
-        from noli import zoo
         from noli.train.fit import fit
 
         subject, cfg = self.subject, self.cfg
         x, y = self.training_set(measure, part)
-        test_y, names = subject.test_y, subject.classes
+        test_x, test_y, names = subject.test_x, subject.test_y, subject.classes
         if measure.regroup is not None:
             groups = measure.regroup(len(names))
             y, test_y, names = groups[y], groups[test_y], tuple(map(str, np.unique(groups)))
-        change = measure.learn(x, y, cfg) if measure.learn is not None else measure.squeeze
+        change, view = self._changes(measure, x, y)
+        if measure.own is not None:
+            tested = ~owned(len(test_y))
+            test_x, test_y = test_x[tested], test_y[tested]
         if change is not None:
             x = change(x)
-        views: dict[str, npt.NDArray[Any]] = {"untouched": subject.test_x}
-        view: View | None = change if measure.learn is not None else measure.view
+        views: dict[str, npt.NDArray[Any]] = {"untouched": test_x}
         if view is not None:
-            views["transformed"] = view(subject.test_x)
-        _, side, _, channels = x.shape
-        model = zoo.network(cfg.network, names, channels, size=side, seed=seed)
+            views["transformed"] = view(test_x)
         recipe = cfg.recipe(seed) if measure.recipe is None else measure.recipe(cfg.recipe(seed))
         tests = _Tests(views, test_y, every_epoch=measure.best_epoch)
+        model = measure.start(x, names, recipe, cfg, [_watch(self.stopped)])
         watch = _watch(self.stopped, tests)
         trained = fit(model, x, y, recipe, [watch, *measure.callbacks(len(names), cfg)])
         correct = {form: pack(right) for form, right in tests.final(model).items()}
@@ -111,6 +113,23 @@ class Trainer:
             return subject.clean_x[~chosen], subject.clean_y[~chosen]
         x = np.where(chosen[:, None, None, None], subject.protected_x, subject.clean_x)
         return x, np.where(chosen, subject.protected_y, subject.clean_y)
+
+    def _changes(self, measure: Measure, x: Images, y: Labels) -> tuple[Squeeze | None, View | None]:
+        """Return what is done to the training images, and to the test images in their second form."""
+        if measure.learn is not None:
+            change = measure.learn(x, y, self.cfg)
+        elif measure.own is not None:
+            change = self._learned_from_own(measure.name, measure.own)
+        else:
+            return measure.squeeze, measure.view
+        return change, change
+
+    def _learned_from_own(self, name: str, learn: Own) -> Squeeze:
+        with self._restoring:
+            if name not in self._from_own:
+                mine = self.subject.test_x[owned(len(self.subject.test_x))]
+                self._from_own[name] = learn(mine, self.cfg, [_watch(self.stopped)])
+            return self._from_own[name]
 
     def _restore(self, measure: Measure) -> Images:
         name = measure.name
@@ -140,7 +159,7 @@ class _Tests:
         return {form: cross_fitted(np.stack([epoch[form] for epoch in self.epochs])) for form in self.views}
 
 
-def _watch(stopped: threading.Event, tests: _Tests) -> Callback:
+def _watch(stopped: threading.Event, tests: _Tests | None = None) -> Callback:
     """Return the callback that ends unwanted trainings and looks at every epoch where that is asked for."""
     from noli.train.fit import Callback
 
@@ -151,7 +170,7 @@ def _watch(stopped: threading.Event, tests: _Tests) -> Callback:
             return x, y
 
         def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
-            if tests.every_epoch:
+            if tests is not None and tests.every_epoch:
                 tests.epochs.append(tests.right(model))
 
     return Watch()
@@ -172,6 +191,24 @@ def mixture(labels: Labels, share: float) -> npt.NDArray[np.bool_]:
     for label in np.unique(labels):
         rows = generator.permutation(np.flatnonzero(labels == label))
         chosen[rows[: math.floor(share * len(rows))]] = True
+    return chosen
+
+
+def owned(count: int) -> npt.NDArray[np.bool_]:
+    """Choose which held-out images an attacker with clean images of his own has: a quarter, at most 1,000.
+
+    They are of the same collection, which is an upper bound for somebody whose own images are of another;
+    none is the original of a protected image that is trained on, which would be a leaked pair; and nothing is
+    tested on them.
+
+    Args:
+        count: Held-out images.
+
+    Returns:
+        ``bool [count]``; the same images for the same number.
+    """
+    chosen = np.zeros(count, bool)
+    chosen[np.random.default_rng(0).permutation(count)[: min(count // 4, _OWNED)]] = True
     return chosen
 
 

@@ -30,16 +30,15 @@ from noli.methods.verify.measure import Measure
 from noli.methods.verify.measuring import Measured, measured
 from noli.methods.verify.rows import Cache, Progress, Runner, Training, parts, plan
 from noli.methods.verify.subject import LearnabilityData
-from noli.methods.verify.verdicts import alone, bounds, explain, judge_levels, verdict_of
+from noli.methods.verify.verdicts import alone, bounds, explain, judge_levels, verdict_of, withheld
 
 LIMITS = (
     "The verdict holds for the networks, training length and countermeasures listed here. A larger network, "
-    "longer training, pre-trained weights or a countermeasure outside the battery may learn more.",
+    "longer training, other pre-trained weights or a countermeasure outside the battery may learn more.",
     "Countermeasures act on the images at the training size, not on larger originals.",
     "With one seed the intervals cover the choice of held-out images only, not the luck of a training; with "
     "several seeds they cover both, roughly.",
-    "Only classification with the given labels is judged; other tasks, other labels and self-supervised "
-    "training are not.",
+    "Only classification with the given labels is judged; other tasks and other labels are not.",
     "Held-out images come from the same collection; near-duplicates across the split raise all accuracies.",
     "The key is judged as it was drawn; another key of the same method can do better or worse.",
 )
@@ -94,7 +93,9 @@ def judge(
         "teach beyond chance.",
         statistic=f"highest accuracy on held-out clean images, all rows up to the {cfg.claim} level",
     )
-    measures = table(cfg)
+    wanted = table(cfg)
+    needed = {measure: fix for measure in wanted if (fix := measure.missing())}
+    measures = [measure for measure in wanted if measure not in needed]
 
     def work(runner: Runner) -> tuple[Row, ...]:
         return tuple(runner.protected_row(measure) for measure in measures)
@@ -103,8 +104,11 @@ def judge(
     if found.clean is None or found.reason:
         return evidence(found, verdict="inconclusive", reason=found.reason)
     levels = judge_levels(found.rows, found.clean, found.base, cfg.bound)
-    at = next(level for level in levels if level.level == cfg.claim)
     reason = explain(levels, cfg.claim, found.clean, found.base)
+    for measure, fix in needed.items():
+        levels = withheld(levels, measure.level)
+        reason += f" Not measured: {measure.name} ({fix}); no level that includes it is supported."
+    at = next(level for level in levels if level.level == cfg.claim)
     numbers = at.model_dump(include={"value", "low", "high", "bound"})
     return evidence(found, verdict=at.verdict, reason=reason, levels=levels, **numbers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from noli.methods.verify.config import Config
 from noli.methods.verify.subject import Images, Labels, LearnabilityData
 
 if TYPE_CHECKING:
+    from noli.core.model import Model
     from noli.train.fit import Callback
     from noli.train.recipe import Recipe
 
@@ -21,6 +22,8 @@ BATTERIES: tuple[Battery, ...] = ("quick", "standard", "full")
 Squeeze = Callable[[Images], Images]
 View = Callable[[Images], npt.NDArray[Any]]
 Restored = tuple[Images, dict[str, float]]
+Own = Callable[[Images, Config, Sequence["Callback"]], Squeeze]
+Start = Callable[[Images, Sequence[str], "Recipe", Config, Sequence["Callback"]], "Model"]
 
 
 def crop_flip(classes: int, cfg: Config) -> list[Callback]:
@@ -30,14 +33,29 @@ def crop_flip(classes: int, cfg: Config) -> list[Callback]:
     return [CropFlip()]
 
 
+def untrained(
+    x: Images, names: Sequence[str], recipe: Recipe, cfg: Config, callbacks: Sequence[Callback]
+) -> Model:
+    """Return the configured network with fresh weights, which nearly every training begins with."""
+    from noli import zoo
+
+    return zoo.network(cfg.network, names, x.shape[3], size=x.shape[1], seed=recipe.seed)
+
+
+def nothing_missing() -> str:
+    """Return what has to be installed for a row that needs no optional package: nothing."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One countermeasure.
 
     The level follows a fixed rule. *Naive*: the images as they are, with shifts and mirroring at most.
     *Routine*: what is in use for other reasons and treats every data set alike: augmentation, compression,
-    smoothing and resizing, adversarial training, stopping early. *Adaptive*: what was published or built to
-    undo protections, what is learned from the protected images, and whatever uses leaked pairs.
+    smoothing and resizing, adversarial training, stopping early, other starts than fresh weights. *Adaptive*:
+    what was published or built to undo protections, changes that are learned from the protected images, and
+    whatever uses leaked pairs.
 
     Attributes:
         name: Row name; ``package/name`` for plug-ins.
@@ -48,11 +66,16 @@ class Measure:
         view: Second form of the test images (what the trainer would do at test time as well): ``uint8`` in,
             ``uint8 [N, S, S, C]`` or working ``float32 [N, C, S, S]`` out.
         learn: ``(training images, labels, cfg)`` -> a squeeze learned from them; also the view.
+        own: ``(clean images of the attacker's own, cfg, callbacks)`` -> a squeeze learned from them; also the
+            view. The callbacks are for its training. The images are held-out ones that are not tested on.
         restore: What a thief with leaked pairs makes of the protected images, and numbers about it.
         recipe: Changes the training recipe.
+        start: ``(training images, class names, recipe, cfg, callbacks)`` -> the network that is then trained;
+            the callbacks are for whatever training makes it.
         callbacks: ``(classes, cfg)`` -> callbacks of `fit`, called in order.
         best_epoch: The trainer takes the best epoch instead of the last one.
         regroup: ``K`` -> ``int64 [K]``: the class that each class becomes part of.
+        missing: Says how to install what the row needs, if that is not there; empty otherwise.
         share: Share of protected images of a partial-protection row, else 0.
         origin: Package and version of a plug-in; part of the names under which trainings are kept.
     """
@@ -64,11 +87,14 @@ class Measure:
     squeeze: Squeeze | None = None
     view: View | None = None
     learn: Callable[[Images, Labels, Config], Squeeze] | None = None
+    own: Own | None = None
     restore: Callable[[LearnabilityData, Config], Restored] | None = None
     recipe: Callable[[Recipe], Recipe] | None = None
+    start: Start = untrained
     callbacks: Callable[[int, Config], list[Callback]] = crop_flip
     best_epoch: bool = False
     regroup: Callable[[int], Labels] | None = None
+    missing: Callable[[], str] = nothing_missing
     share: float = 0.0
     origin: str = ""
 

@@ -70,6 +70,25 @@ def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> 
     return tuple(verdicts)
 
 
+def withheld(levels: Sequence[LevelVerdict], missing: str) -> tuple[LevelVerdict, ...]:
+    """Withhold "supported" where a row was not measured, because that row might have refuted it.
+
+    Args:
+        levels: What the measured rows say.
+        missing: Level of the row that was not measured; ``context`` withholds nothing.
+
+    Returns:
+        The same levels; from `missing` on, those that were supported are inconclusive.
+    """
+    first = LEVELS.index(missing) if missing in LEVELS else len(LEVELS)
+    return tuple(
+        at.model_copy(update={"verdict": "inconclusive"})
+        if at.verdict == "supported" and LEVELS.index(at.level) >= first
+        else at
+        for at in levels
+    )
+
+
 def explain(levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: float) -> str:
     """Say in plain words what came out, at the claimed level first, and where it stops holding."""
     at = next(level for level in levels if level.level == claim)

@@ -1,0 +1,82 @@
+"""What a restorer learns; every threshold was fixed before anything was trained."""
+
+import numpy as np
+import torch
+
+from noli.ops.leak import exposure_free_psnr, leak_attack
+from noli.ops.residual import restoration_gains, subtract_residual
+from noli.train.recipe import Recipe
+from noli.train.restoring import Corrupted, Towards, learn_restorer, restored
+
+QUICK = Recipe(epochs=1, min_steps=60, bf16="off", device="cpu")
+
+
+def smooth(count: int, seed: int, side: int = 16) -> np.ndarray:
+    """Blurred coloured noise with an edge: pictures in which noise does not belong."""
+    coarse = np.random.default_rng(seed).uniform(40, 215, (count, 5, 5, 3))
+    out = coarse.repeat(4, 1).repeat(4, 2)[:, :side, :side]
+    for _ in range(2):
+        out = (out + np.roll(out, 1, 1) + np.roll(out, 1, 2) + np.roll(out, (1, 1), (1, 2))) / 4
+    return out.astype(np.uint8)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+def test_a_purifier_removes_noise_it_never_saw_and_keeps_clean_pictures() -> None:
+    model = learn_restorer(smooth(80, 0), Corrupted(), QUICK)
+    again = learn_restorer(smooth(80, 0), Corrupted(), QUICK)
+    assert model.weight_hash() == again.weight_hash()
+    assert not model.training
+    clean = smooth(60, 1)
+    noise = np.random.default_rng(2).uniform(-25, 25, clean.shape)
+    protected = np.clip(clean + noise, 0, 255).astype(np.uint8)
+    assert psnr(clean, restored(protected, model)) > psnr(clean, protected) + 3
+    assert psnr(clean, restored(clean, model)) > 30
+
+
+def test_a_bridge_undoes_what_neither_filters_nor_residuals_do() -> None:
+    clean, labels = smooth(160, 3), np.arange(160) % 2
+    # Dark becomes bright and the other way round wherever a picture is reddish: no filter, no fixed noise.
+    red = clean[..., :1] > clean[..., 2:]
+    protected = np.where(red, 255 - clean, clean)
+    leaked = np.concatenate([np.flatnonzero(labels == label)[:40] for label in (0, 1)])
+    model = learn_restorer(protected[leaked], Towards(clean[leaked]), QUICK)
+    tried = {
+        "bridge": restored(protected, model),
+        "residual": subtract_residual(clean, protected, labels, 40),
+        "filter": leak_attack(clean, protected, labels, 5).restored,
+    }
+    gains = restoration_gains(clean, protected, labels, 40, tried)
+    assert gains["bridge"] > 3
+    assert gains["bridge"] > max(gains["residual"], gains["filter"]) + 2
+
+
+def test_targets_stay_with_their_pictures_when_both_are_mirrored() -> None:
+    x, wanted = smooth(6, 4, side=9), smooth(6, 5, side=9)
+    rows = torch.tensor([5, 0, 3, 3, 1, 2, 4, 0])
+    batch = torch.from_numpy(x)[rows].permute(0, 3, 1, 2).float() / 255
+    pictures, targets = Towards(wanted).prepare_batch(batch, rows, torch.Generator().manual_seed(0))
+    mirrored = 0
+    for row, picture, target in zip(rows, pictures, targets, strict=True):
+        ours, theirs = (np.rint(t.permute(1, 2, 0).numpy() * 255) for t in (picture, target))
+        flip = not np.array_equal(ours, x[row])
+        mirrored += flip
+        assert np.array_equal(ours[:, ::-1] if flip else ours, x[row])
+        assert np.array_equal(theirs[:, ::-1] if flip else theirs, wanted[row])
+    assert 0 < mirrored < len(rows)
+
+
+def test_gains_are_those_of_pictures_that_were_not_leaked() -> None:
+    clean = smooth(30, 6)
+    protected = np.clip(clean.astype(int) + np.random.default_rng(0).integers(-9, 10, clean.shape), 0, 255)
+    protected = protected.astype(np.uint8)
+    better = protected.copy()
+    better[4:24] = clean[4:24]
+    gain = restoration_gains(clean, protected, np.zeros(30, np.int64), 4, {"better": better})["better"]
+    rows = slice(4, 24)
+    expected = exposure_free_psnr(clean[rows], clean[rows]) - exposure_free_psnr(clean[rows], protected[rows])
+    assert gain == float(expected.mean())
+    assert restored(clean[:0], learn_restorer(clean, Corrupted(), Recipe(epochs=1, device="cpu"))).shape == (
+        0, 16, 16, 3)  # fmt: skip
