@@ -7,12 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from noli.core.errors import RunError
 from noli.ops.augment import crop_flip
 from noli.train.contrastive import info_nce
 from noli.train.fit import fit
 from noli.train.options import GeneratorConfig
 from noli.train.recipe import Recipe
-from noli.train.t2ue import Told, learn_generator, learn_joint
+from noli.train.t2ue import Captioning, learn_generator, learn_joint
 from noli.zoo import network
 from noli.zoo.imagine import imagine, new_generator
 from noli.zoo.joint import Joint
@@ -39,7 +40,7 @@ def test_loss_against_its_parts() -> None:
     x, y = working(walls(6)[0]), torch.tensor([0, 1, 2, 0, 1, 2])
     noise = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for shift in (0, 2):
-        told = Told(joint, texts, 5, 0.25, shift)
+        told = Captioning(joint, texts, 5, 0.25, shift)
         told_of, same = told.prepare_batch(x, y, torch.Generator().manual_seed(1))
         found = told(noise, same)
         generator = torch.Generator().manual_seed(1)
@@ -77,7 +78,7 @@ def greys(n: int) -> np.ndarray:
 def test_noise_moves_any_picture_to_its_caption(joint: Joint) -> None:
     text, eps = load_text(WORDS), 48 / 255
     generator = new_generator(text, side=16, eps=eps)
-    told = Told(joint, text(CAPTIONS), generator.arch_args["z"], eps, 1)
+    told = Captioning(joint, text(CAPTIONS), generator.arch_args["z"], eps, 1)
     recipe = Recipe(epochs=25, batch=32, optimiser="adam", lr=2e-3, bf16="off")
     losses = fit(generator, greys(96), np.arange(96) % 3, recipe, [told], told).losses
     assert losses[-1] < losses[0] - 0.3
@@ -95,10 +96,14 @@ def test_a_generator_knows_how_it_was_trained() -> None:
     x, y = walls(24)
     cfg = GeneratorConfig(text=WORDS, surrogate="tiny", side=16, eps=4 / 255, epochs=2, batch=12)
     generator, reached = learn_generator(x, [CAPTIONS[row] for row in y], cfg)
-    again, _ = learn_generator(x, [CAPTIONS[row] for row in y], cfg)
+    said: list[tuple[int, int, str]] = []
+    again, _ = learn_generator(x, [CAPTIONS[row] for row in y], cfg, lambda *call: said.append(call))
+    assert said == [(step, 4, "train") for step in range(1, 5)]
     other, _ = learn_generator(x, [CAPTIONS[row] for row in y], cfg.model_copy(update={"seed": 1}))
     assert again.weight_hash() == generator.weight_hash() != other.weight_hash()
     assert (reached["captions"], reached["pictures"], reached["steps"]) == (3, 24, 4)
     facts = generator.arch_args
     assert (facts["text"], facts["side"], facts["eps"]) == (WORDS, 16, 4 / 255)
+    with pytest.raises(RunError, match="before the first pass"):
+        learn_generator(x, [CAPTIONS[row] for row in y], cfg.model_copy(update={"time": 1e-9}))
     assert facts["text_digest"] == load_text(WORDS).digest

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +47,9 @@ def train(
         UsageError: Unknown option or bad value.
         OutputExists: The file exists.
         DataError: Pictures without a caption, or that cannot be read.
+        RunError: The time budget ended before the first pass over the pictures.
         MissingPrerequisite: An encoder is not installed.
     """
-    from noli.train.lesson import TimeBudget
     from noli.train.options import GeneratorConfig
     from noli.train.t2ue import learn_generator
 
@@ -58,9 +57,8 @@ def train(
     _refuse_existing(output)
     bar = progress or Progress()
     x, captions = _captioned(data, cfg.side, bar)
-    bar.start(None, "train")
     try:
-        generator, reached = learn_generator(x, captions, cfg, [TimeBudget(cfg.time, monotonic)])
+        generator, reached = learn_generator(x, captions, cfg, stage(bar, "train"))
     finally:
         bar.finish()
     generator.save(output)

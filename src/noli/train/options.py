@@ -93,7 +93,7 @@ class GeneratorConfig(MethodConfig):
         "or a network trained on the captioned pictures first: tiny, small, resnet9, resnet18",
     )
     surrogate_side: int | None = Field(
-        None, ge=16, description="side in pixels that a pre-trained surrogate sees; none: the one it knows"
+        None, ge=16, description="side a pre-trained surrogate sees; none: a folder's own, else twice `side`"
     )
     side: Literal[16, 32, 64] = Field(32, description="side of the noise in pixels")
     eps: float = Field(8 / 255, gt=0, le=0.5, description="bound of the noise, in [0, 1] units")

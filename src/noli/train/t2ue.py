@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -11,22 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noli import zoo
+from noli.core.errors import RunError
 from noli.core.model import Model
 from noli.ops.augment import crop_flip
 from noli.train.callbacks import CropFlip
 from noli.train.contrastive import info_nce
 from noli.train.fit import Callback, fit
 from noli.train.hardware import pick_device
+from noli.train.lesson import TimeBudget, Told
 from noli.train.options import GeneratorConfig
 from noli.train.recipe import Recipe
 from noli.zoo.imagine import new_generator
-from noli.zoo.joint import Joint, load_joint
+from noli.zoo.joint import ALIGNED, Joint, load_joint
 from noli.zoo.text import load_text
 
 JOINT = Recipe(epochs=12)
 
 
-class Told(Callback):
+class Captioning(Callback):
     """Tells the generator a caption and a random vector instead of a picture, and is the loss of its noise.
 
     Args:
@@ -90,20 +93,21 @@ def learn_generator(
     x: npt.NDArray[np.uint8],
     captions: Sequence[str],
     cfg: GeneratorConfig,
-    callbacks: Sequence[Callback] = (),
+    tell: Callable[[int, int, str], None] | None = None,
 ) -> tuple[Model, dict[str, float]]:
     """Train a generator whose noise makes pictures match their captions, for a frozen image-text model.
 
     Args:
         x: ``uint8 [N, S, S, 3]``, S as configured.
         captions: N captions.
-        cfg: How to train.
-        callbacks: Called in the generator's training.
+        cfg: How to train; its time budget begins after the surrogate is ready.
+        tell: Progress, ``(done, all, what)``.
 
     Returns:
         The generator, and what it reached: ``loss``, ``steps``, ``seconds``, ``pictures``, ``captions``.
 
     Raises:
+        RunError: The time budget ended before the first pass over the pictures.
         MissingPrerequisite: An encoder is not installed.
         DataError: An encoder cannot be read.
     """
@@ -119,10 +123,15 @@ def learn_generator(
     if cfg.surrogate in zoo.NETWORKS:
         joint = learn_joint(x, y, texts, cfg.surrogate, JOINT.model_copy(update={"device": cfg.device}))
     else:
-        joint = load_joint(cfg.surrogate, text, cfg.surrogate_side)
+        twice = 2 * cfg.side if cfg.surrogate == ALIGNED else None
+        joint = load_joint(cfg.surrogate, text, cfg.surrogate_side or twice)
     generator = new_generator(text, side=cfg.side, eps=cfg.eps, seed=cfg.seed)
     shift = cfg.side // 16 if cfg.eot else 0
-    told = Told(joint.to(device), texts.to(device), generator.arch_args["z"], cfg.eps, shift)
-    found = fit(generator, x, y, recipe, [*callbacks, told], told)
+    judge = Captioning(joint.to(device), texts.to(device), generator.arch_args["z"], cfg.eps, shift)
+    told = [] if tell is None else [Told(tell, recipe.steps_for(len(x)), "train")]
+    found = fit(generator, x, y, recipe, [TimeBudget(cfg.time, monotonic), *told, judge], judge)
+    if not found.losses:
+        fix = "give it more time, or fewer pictures"
+        raise RunError("The time budget ended before the first pass.", where=f"time={cfg.time:g}", fix=fix)
     reached = {"loss": found.losses[-1], "steps": float(found.steps), "seconds": found.seconds}
     return generator, {**reached, "pictures": float(len(x)), "captions": float(len(different))}
