@@ -82,3 +82,17 @@ def test_the_frontier_in_words(readme: str) -> None:
     crop = {name: table[name]["rows"]["crop+flip"]["value"] for name in table}
     alone = [100 * (crop["clean"] - crop[name]) for name in crop if "one filter" in name]
     assert f"filtering alone costs {np.min(alone):.0f} to {np.max(alone):.0f} points" in readme
+
+
+def test_what_the_controls_cost_in_the_other_rows(readme: str) -> None:
+    table = result("effect_subset")["variants"]
+    clean = table["clean"]["rows"]
+
+    def cost(name: str) -> list[float]:
+        rows = {row: found for row, found in table[name]["rows"].items() if row != "crop+flip"}
+        assert len(rows) >= 8
+        return [100 * (clean[row]["value"] - found["value"]) for row, found in rows.items()]
+
+    noise, filters = cost("random noise 8/255"), cost("paper CUDA, one filter for all")
+    assert f"random noise stays within {np.ceil(np.abs(noise).max()):.0f} points of clean data" in readme
+    assert f"costs {min(filters):.0f} to {max(filters):.0f} points" in readme
