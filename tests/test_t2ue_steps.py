@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import noli
+from noli.api._verify import _fresh_keys
 from noli.cli import t2ue as commands
 from noli.cli.main import main
 from noli.core.errors import DataError, OutputExists, UsageError
@@ -110,6 +111,10 @@ def test_the_steps_one_after_the_other(captioned: Path, tmp_path: Path) -> None:
     found = noli.diff(captioned, tmp_path / "safe", ssim=False)
     assert (found.items, found.identical) == (24, 0)
     assert found.linf_max <= 8
+    with pytest.raises(UsageError, match="works from texts"):
+        noli.verify(tmp_path / "safe", clean=captioned, keys=1)
+    run = noli.Run.open(tmp_path / "safe.noli")
+    assert _fresh_keys(None, "standard", run, "safe") == 0
     # The run keeps the noise it used: undo and additions need neither the folder nor the generator.
     for file in (*store.iterdir(), generator):
         file.unlink()

