@@ -58,7 +58,7 @@ def weak(reason: str) -> pytest.MarkDecorator:
         pytest.param("cuda", {"mode": "keyed"}, id="cuda-keyed"),
         pytest.param("lsp", {}, id="lsp", marks=weak("measured 64.8 % beside 63.8 % from clean photographs")),
         pytest.param("ar", {}, id="ar", marks=weak("measured 63.9 % beside 63.8 % from clean photographs")),
-        pytest.param("ops", {}, id="ops"),
+        pytest.param("ops", {}, id="ops", marks=weak("measured 67.0 % beside 63.8 % from clean photographs")),
         pytest.param("weave", {}, id="weave"),
         pytest.param(
             "em",
