@@ -144,14 +144,14 @@ def pretrained(folder: Path, kind: str = "AutoModel") -> Any:
             "Encoders from a folder need transformers.", where=str(folder), fix="pip install 'noli[text]'"
         ) from error
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise DataError("The encoder cannot be read.", where=str(folder), why=str(error)) from error
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _hugging_face(folder: Path, side: int | None) -> Model:
