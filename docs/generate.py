@@ -8,16 +8,15 @@ file also puts the method pages into the navigation.
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 
+import figures
 from noli import registry
 from noli.api import Explanation, explain
 from noli.core.method import Spec
@@ -75,43 +74,6 @@ Every entry of the registry, rendered from the code. `noli list` and `noli expla
 command line.
 
 """
-MEASUREMENTS = """\
-# Measurements
-
-Figures of this checkout, copied by `make docs` from `benchmarks/results/*.json`, which `make bench` writes.
-Accuracies are shares from 0 to 1 on held-out clean images, PSNR is in dB, times are in seconds. A figure
-holds for the machine, data and training named with it, not beyond.
-
-"""
-LEADERBOARD = """\
-# Leaderboard
-
-Accuracy in % on clean held-out images after training on protected ones, per countermeasure; `worst` is the
-highest of a row, which is what counts. Green: little was learned. Red: as much as clean data teaches. Point
-at a cell for its interval and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000
-images of CIFAR-10, the `tiny` network); empty cells were not measured.
-
-"""
-MEDICAL = """\
-# Medical figures
-
-SALM beside its rivals on chest X-rays (842 to train on, three classes, 32 px) and blood cells (637, three
-classes, cut out of smears). What the figures mean and do not mean is in `docs/medical.md` of the repository;
-`benchmarks/medical.py` writes them. Accuracy is in % on clean held-out images, as on the leaderboard, AUC the
-area under the ROC curve of a class against the rest, averaged. "L2 of salm": the change is scaled per image
-until it is as large as SALM's there. L2 is in [0, 1] units, the largest change in levels of 255.
-
-"""
-
-
-SIGNS = """
-## Published signs
-
-A protection holds in a row if at most half of what clean data teaches beyond chance is left (the number in
-brackets is what is left; below 0.5 it holds). {agree} of {measured} measured signs agree, {all} are expected
-(`benchmarks/signs.py`); those that differ are bold.
-
-"""
 
 
 def method_page(name: str) -> str:
@@ -122,7 +84,9 @@ def method_page(name: str) -> str:
     about = _plain(inspect.getdoc(registry.module(name)) or "")
     needs = ", ".join(NEEDS.get(need, need) for need in sorted(spec.needs)) or "nothing but images"
     undo = "with the key and the run folder" if spec.reversible else "no"
-    nature = table(("arrow", "needs", "undo", "module"), [(spec.arrow, needs, undo, f"`{spec.module}`")])
+    nature = figures.table(
+        ("arrow", "needs", "undo", "module"), [(spec.arrow, needs, undo, f"`{spec.module}`")]
+    )
     environment = Environment(trim_blocks=True, undefined=StrictUndefined)  # noqa: S701 - Markdown
     page = environment.from_string(METHOD).render(
         spec=spec, card=spec.card, entry=registry.entry(name), nature=nature, options=options_table(facts),
@@ -140,7 +104,7 @@ def options_table(facts: Explanation) -> list[str]:
         rows.append(
             (f"`{option.name}`", flag, _range(option.type), f"`{option.default}`", _plain(option.help))
         )
-    return table(("option", "flag", "type and range", "default", "meaning"), rows)
+    return figures.table(("option", "flag", "type and range", "default", "meaning"), rows)
 
 
 def own_flags(spec: Spec) -> frozenset[str]:
@@ -158,117 +122,12 @@ def methods_index(names: Iterable[str]) -> str:
         (f"[`{name}`]({page_name(name)})", registry.entry(name).summary, registry.get(name).card.paper)
         for name in names
     ]
-    return INDEX + table(("name", "what it does", "paper"), rows) + "\n"
+    return INDEX + figures.table(("name", "what it does", "paper"), rows) + "\n"
 
 
 def page_name(name: str) -> str:
     """Return the file name of a method's page."""
     return name.replace("/", "-") + ".md"
-
-
-def benchmarks_page(results: Path) -> str:
-    """Return the page with all measurements of a results folder."""
-    blocks = [
-        f"## `{file.stem}`\n\n```yaml\n{yaml.safe_dump(json.loads(file.read_bytes()), sort_keys=False)}```\n"
-        for file in sorted(results.glob("*.json"))
-    ]
-    return MEASUREMENTS + ("\n".join(blocks) or "*Nothing was measured on this checkout.*\n")
-
-
-def leaderboard_page(results: Path) -> str:
-    """Return the heat map of all protections against all countermeasures; green protects, red teaches."""
-    file = results / "leaderboard.json"
-    if not file.is_file():
-        return LEADERBOARD + "*Nothing was measured on this checkout.*\n"
-    settings = json.loads(file.read_bytes())["settings"]
-    heat = _heat_table(settings, {"PSNR": "psnr", "CPU s": "cpu_seconds"})
-    return LEADERBOARD + heat + signs_table(results)
-
-
-def medical_page(results: Path) -> str:
-    """Return heat map, pictures' quality, reader test and signs of every medical data set."""
-    file = results / "medical.json"
-    if not file.is_file():
-        return MEDICAL + "*Nothing was measured on this checkout.*\n"
-    quality = {"PSNR": "psnr", "SSIM": "ssim", "L2": "l2", "largest": "linf", "touched": "touched",
-               "CPU s": "cpu_seconds"}  # fmt: skip
-    blocks = []
-    for name, found in json.loads(file.read_bytes())["sets"].items():
-        settings = found["settings"]
-        areas = table(("AUC after training on", *_columns(settings)), _areas(settings))
-        readers = [(n, *_reader(one["reader"])) for n, one in settings.items() if "reader" in one]
-        head = ("clean-trained reader asked about", "AUC", "change", "95 %", "under another label", "seeds")
-        signs = [(s["sign"], s["found"], "yes" if s["holds"] else "**no**") for s in found["signs"]]
-        parts = (f"## {name}", _heat_table(settings, quality), areas, table(head, readers),
-                 table(("expected", "found", "holds"), signs))  # fmt: skip
-        blocks.append("\n\n".join(parts))
-    return MEDICAL + "\n\n".join(blocks) + "\n"
-
-
-def _columns(settings: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(row for found in settings.values() for row in found["rows"]))
-
-
-def _areas(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    columns, rows = _columns(settings), {name: found["rows"] for name, found in settings.items()}
-    return [(n, *(f"{r[c]['auc']:.3f}" if c in r else "" for c in columns)) for n, r in rows.items()]
-
-
-def _reader(found: Mapping[str, Any]) -> tuple[str, ...]:
-    span = f"{found['low']:+.3f} to {found['high']:+.3f}"
-    areas = (f"{found['auc']:.3f}", f"{found['difference']:+.3f}", span, f"{found['auc_other_labels']:.3f}")
-    return (*areas, str(found["seeds"]))
-
-
-def _heat_table(settings: Mapping[str, Any], numbers: Mapping[str, str]) -> str:
-    """Return settings against rows as a coloured table; `numbers`: further columns and their fields."""
-    clean = settings.get("clean", {"rows": {}})["rows"]
-    columns = _columns(settings)
-    top = max((row["value"] for row in clean.values()), default=1.0)
-    head = "".join(f"<th>{name}</th>" for name in ("", *columns, "worst", *numbers))
-    lines = []
-    for name, found in settings.items():
-        cells = [_heat(found["rows"].get(column), top) for column in columns]
-        worst = found["rows"][found["worst"]]["value"]
-        extra = (found.get(field) for field in numbers.values())
-        shown = "".join("<td></td>" if n is None else f"<td>{_number(n)}</td>" for n in extra)
-        lines.append(f"<tr><th>{name}</th>{''.join(cells)}<td><b>{100 * worst:.1f}</b></td>{shown}</tr>")
-    body = "\n".join(lines)
-    return f'<table class="heat">\n<tr>{head}</tr>\n{body}\n</table>\n'
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 2 else f"{value:.1f}"
-
-
-def signs_table(results: Path) -> str:
-    """Return the published signs beside ours; empty where they were not compared."""
-    file = results / "signs.json"
-    if not file.is_file():
-        return ""
-    compared = json.loads(file.read_bytes())
-    rows = [
-        (line["setting"], line["row"], line["expected"], _sign(line), line["source"])
-        for line in compared["signs"]
-    ]
-    title = SIGNS.format(agree=compared["agree"], measured=compared["measured"], all=len(rows))
-    return title + table(("setting", "row", "published", "here", "source"), rows)
-
-
-def _sign(line: Mapping[str, Any]) -> str:
-    if line["share"] is None:
-        return line["found"]
-    mark = "" if line["found"] == line["expected"] else "**"
-    return f"{mark}{line['found']}{mark} ({line['share']:.2f}, seeds: {line['seeds']})"
-
-
-def _heat(row: Mapping[str, Any] | None, top: float) -> str:
-    if row is None:
-        return "<td></td>"
-    hue = 120 * (1 - min(1.0, row["value"] / top))
-    spread = f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %, seeds: {len(row['values'])}"
-    style = f"background: hsl({hue:.0f} 60% 80%); color: #111"
-    return f'<td style="{style}" title="{spread}">{100 * row["value"]:.1f}</td>'
 
 
 def _range(text: str) -> str:
@@ -282,23 +141,15 @@ def _plain(text: str) -> str:
     return re.sub(":(func|class|meth|mod|data):`", "`", text).replace("``", "`")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; bars and line ends inside cells are made harmless."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in line) + " |" for line in lines
-    )
-
-
 def pages(results: Path = RESULTS) -> dict[str, str]:
     """Return every generated page by its path inside the docs folder."""
     names = sorted(registry.TABLE)
     made = {f"methods/{page_name(name)}": method_page(name) for name in names}
     return made | {
         "methods/index.md": methods_index(names),
-        "leaderboard.md": leaderboard_page(results),
-        "medical-figures.md": medical_page(results),
-        "benchmarks.md": benchmarks_page(results),
+        "leaderboard.md": figures.leaderboard_page(results),
+        "medical-figures.md": figures.medical_page(results),
+        "benchmarks.md": figures.benchmarks_page(results),
     }
 
 

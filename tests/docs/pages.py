@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,8 @@ def blocks(page: Path) -> list[Block]:
 
 
 def generator() -> ModuleType:
-    """Load docs/generate.py, which is a script and no module of the package."""
+    """Load docs/generate.py, which is a script beside its helpers and no module of the package."""
+    sys.path.append(str(DOCS))
     spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None

@@ -78,19 +78,19 @@ def test_measurements_are_copied(tmp_path: Path) -> None:
     keys = {"machine": {"cpu": "Abacus"}, "clean": 0.6782, "paper": {"mean": 0.31, "worst": 0.38}}
     for name, body in (("keys", keys), ("odd", {"answer": 42})):
         (tmp_path / f"{name}.json").write_text(json.dumps(body))
-    page = generate.benchmarks_page(tmp_path)
+    page = generate.figures.benchmarks_page(tmp_path)
     copied = [yaml.safe_load(part.split("```")[0]) for part in page.split("```yaml")[1:]]
     assert copied == [keys, {"answer": 42}]
     assert page.index("## `keys`") < page.index("## `odd`")
-    assert "Nothing was measured" in generate.benchmarks_page(tmp_path / "none")
+    assert "Nothing was measured" in generate.figures.benchmarks_page(tmp_path / "none")
 
 
 def test_bars_do_not_break_tables() -> None:
-    assert generate.table(("a",), [("x|y\nz",)]).splitlines()[-1] == "| x\\|y z |"
+    assert generate.figures.table(("a",), [("x|y\nz",)]).splitlines()[-1] == "| x\\|y z |"
 
 
 def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp_path: Path) -> None:
-    assert "Nothing was measured" in generate.leaderboard_page(tmp_path)
+    assert "Nothing was measured" in generate.figures.leaderboard_page(tmp_path)
 
     def row(value: float) -> dict[str, object]:
         return {"value": value, "low": value - 0.02, "high": value + 0.02, "values": [value]}
@@ -100,7 +100,7 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
         "mine": {"rows": {"plain": row(0.2)}, "worst": "plain", "psnr": 30.04, "cpu_seconds": 12.0},
     }
     (tmp_path / "leaderboard.json").write_text(json.dumps({"settings": settings}))
-    page = generate.leaderboard_page(tmp_path)
+    page = generate.figures.leaderboard_page(tmp_path)
     lines = {
         line.split("</th>")[0].removeprefix("<tr><th>"): line for line in page.splitlines() if "<td" in line
     }
@@ -111,7 +111,7 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
 
 
 def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
-    assert generate.signs_table(tmp_path) == ""
+    assert generate.figures.signs_table(tmp_path) == ""
     line = {"setting": "em", "row": "op", "expected": "falls", "source": "paper", "seeds": 3}
     signs = [
         line | {"found": "holds", "share": 0.25},
@@ -119,7 +119,7 @@ def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
         line | {"found": "not measured", "share": None},
     ]
     (tmp_path / "signs.json").write_text(json.dumps({"signs": signs, "agree": 1, "measured": 2}))
-    page = generate.signs_table(tmp_path)
+    page = generate.figures.signs_table(tmp_path)
     assert "1 of 2 measured signs agree, 3 are expected" in page
     assert "| em | op | falls | **holds** (0.25, seeds: 3) | paper |" in page
     assert "| em | op | falls | falls (0.90, seeds: 3) | paper |" in page
@@ -127,7 +127,7 @@ def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
 
 
 def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found(tmp_path: Path) -> None:
-    assert "Nothing was measured" in generate.medical_page(tmp_path)
+    assert "Nothing was measured" in generate.figures.medical_page(tmp_path)
     row = {"value": 0.8, "low": 0.75, "high": 0.85, "values": [0.8], "auc": 0.9101}
     reader = {"auc_clean": 0.95, "auc": 0.93, "difference": -0.02, "low": -0.03, "high": 0.001,
               "auc_other_labels": 0.4, "seeds": 2}  # fmt: skip
@@ -137,7 +137,7 @@ def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found
     settings = {"clean": {"rows": {"plain": row, "coin": row}, "worst": "plain"}, "salm": masked}
     body = {"sets": {"chest": {"settings": settings, "signs": signs}}}
     (tmp_path / "medical.json").write_text(json.dumps(body))
-    page = generate.medical_page(tmp_path)
+    page = generate.figures.medical_page(tmp_path)
     assert "## chest" in page
     assert "| clean | 0.910 | 0.910 |" in page
     assert "| salm | 0.910 |  |" in page
