@@ -57,9 +57,10 @@ $(VENV)/.installed-docs: pyproject.toml $(VENV)/.made
 demo: $(VENV)/.installed
 	@$(BIN)/noli demo $(DEMO_DIR) $(DEMO_ARGS)
 
-# Two workers of one thread each: two of two would wait for each other on two cores.
+# Two workers of one thread each: two of two would wait for each other on two cores. A file stays with its
+# worker, so that what its tests share is made once.
 test: $(VENV)/.installed-dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
@@ -69,7 +70,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@set -e; for name in $(BENCH); do echo "== $$name"; \
-		if [ $$name = slow_tests ]; then OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow; \
+		if [ $$name = slow_tests ]; then OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow; \
 		else $(BIN)/python benchmarks/$$name.py; fi; done
 
 docs: $(VENV)/.installed-docs

@@ -24,7 +24,7 @@ from noli.testing import KEYS
 FIFTEEN = 0.15
 CLEAN_AT_LEAST = 0.5
 TINY = {"network": "tiny"}
-CFG = Config(epochs=8, min_steps=100, max_items=1120)
+CFG = Config(epochs=8, min_steps=100, max_items=1120, **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,15 @@ def weak(reason: str) -> list[pytest.MarkDecorator]:
     [
         pytest.param("cuda", {"mode": "paper"}, id="cuda-paper"),
         pytest.param("cuda", {"mode": "keyed"}, id="cuda-keyed"),
-        pytest.param("lsp", {}, id="lsp", marks=weak("measured 64.8 % beside 63.8 % from clean photographs")),
-        pytest.param("ar", {}, id="ar", marks=weak("measured 63.9 % beside 63.8 % from clean photographs")),
-        pytest.param("ops", {}, id="ops", marks=weak("measured 67.0 % beside 63.8 % from clean photographs")),
+        pytest.param("lsp", {}, id="lsp", marks=weak("measured 63.2 % beside 61.4 % from clean photographs")),
+        pytest.param("ar", {}, id="ar", marks=weak("measured 62.5 % beside 61.4 % from clean photographs")),
+        pytest.param("ops", {}, id="ops", marks=weak("measured 60.9 % beside 61.4 % from clean photographs")),
         pytest.param("weave", {}, id="weave"),
         pytest.param(
             "em",
             {"noise": "class", **TINY},
             id="em-class-wise",
-            marks=weak("measured 64.3 % beside 63.8 % from clean photographs"),
+            marks=weak("measured 62.3 % beside 61.4 % from clean photographs"),
         ),
         pytest.param("em", TINY, id="em", marks=pytest.mark.slow),
         pytest.param("sem", {"steps": 60, **TINY}, id="sem", marks=pytest.mark.slow),
