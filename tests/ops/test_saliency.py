@@ -58,11 +58,13 @@ def test_constant_images_have_no_foreground(model):
     assert top_share(scores, 0.5).sum() == 0
 
 
-def test_foreground_is_the_bright_object(model):
-    x = torch.full((1, 1, 16, 16), 0.1)
-    x[:, :, 4:9, 5:12] = 0.8
-    scores = saliency(model, x, torch.zeros(1, dtype=torch.long), "foreground")
-    assert torch.equal(scores[0] > 0, x[0, 0] > 0.5)
+@pytest.mark.parametrize(("background", "thing"), [(0.1, 0.8), (0.9, 0.3)], ids=["X-ray", "microscope"])
+def test_foreground_is_what_the_rim_is_not(model, background, thing):
+    x = torch.full((2, 1, 16, 16), background)
+    x[0, :, 4:9, 5:12] = thing
+    x[1, :, 0:9, 3:10] = thing  # touches the rim
+    scores = saliency(model, x, torch.zeros(2, dtype=torch.long), "foreground")
+    assert torch.equal(scores > 0, x[:, 0] == torch.tensor(thing))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.25, 1.0])

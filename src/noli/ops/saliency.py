@@ -22,15 +22,15 @@ def saliency(model: Model, x: Tensor, y: Tensor, kind: Kind, smooth: int = 0) ->
         x: Working images ``[N, C, H, W]``.
         y: Labels ``int64 [N]``.
         kind: ``gradient``: |dL/dx|; ``gradient-input``: |x dL/dx|; both summed over the channels.
-            ``foreground``: distance from the darker class of Otsu's threshold, 0 below the threshold.
+            ``foreground``: distance from Otsu's threshold on the side that has less of the picture's rim,
+            0 on the other side.
         smooth: Scores are averaged over squares of ``2 * smooth + 1`` pixels, against salt and pepper.
 
     Returns:
         ``float32 [N, H, W]``, at least 0.
     """
     if kind == "foreground":
-        grey = x.mean(1)
-        scores = (grey - otsu(grey)[:, None, None]).clamp_(min=0)
+        scores = _foreground(x.mean(1))
     else:
         variable = x.detach().clone().requires_grad_(True)
         with evaluating(model), torch.enable_grad():
@@ -43,6 +43,17 @@ def saliency(model: Model, x: Tensor, y: Tensor, kind: Kind, smooth: int = 0) ->
     return scores
 
 
+def _foreground(grey: Tensor) -> Tensor:
+    """Return how far every pixel lies on the foreground's side of Otsu's threshold, else 0."""
+    height, width = grey.shape[1:]
+    above = grey - otsu(grey)[:, None, None]
+    rim = torch.ones(height, width, dtype=torch.bool, device=grey.device)
+    rim[1:-1, 1:-1] = False
+    # X-rays lie on black, microscopy on white: what fills most of the rim is background.
+    bright_rim = (above[:, rim] > 0).float().mean(1) > 0.5
+    return torch.where(bright_rim[:, None, None], -above, above).clamp_(min=0)
+
+
 def otsu(grey: Tensor) -> Tensor:
     """Otsu's threshold per image: the level that separates two groups of values best.
 
@@ -50,7 +61,7 @@ def otsu(grey: Tensor) -> Tensor:
         grey: ``[N, H, W]`` in [0, 1].
 
     Returns:
-        ``float32 [N]``; for constant images their value, so that nothing is foreground.
+        ``float32 [N]``; for constant images their value.
     """
     levels = (grey.flatten(1) * (_BINS - 1)).round().long()
     counts = torch.zeros(len(grey), _BINS).scatter_add_(1, levels.cpu(), torch.ones(levels.shape))

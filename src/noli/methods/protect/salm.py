@@ -34,7 +34,8 @@ class Config(LearnedConfig):
 
     ratio: float = Field(0.25, gt=0, le=1, description="share of a picture's pixels that may change")
     mask: Literal["gradient", "gradient-input", "foreground"] = Field(
-        "gradient", description="what makes a pixel matter; foreground: the bright side of Otsu's threshold"
+        "gradient",
+        description="what makes a pixel matter; foreground: the side of Otsu's threshold off the rim",
     )
     smooth: int = Field(1, ge=0, le=16, description="radius in pixels over which saliency is averaged")
     refresh: int = Field(
