@@ -43,6 +43,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "cuda keyed": ("cuda", {}),
     "em class-wise": ("em", {"noise": "class", **TINY}),
     "em": ("em", TINY),
+    "rem": ("rem", TINY),
     "sem": ("sem", TINY),
     "salm": ("salm", TINY),
     "tap": ("tap", TINY),
@@ -68,7 +69,7 @@ MERGED = Measure(
     regroup=lambda _: np.array([int(name in ANIMALS) for name in CLASSES]),
 )
 ROWS = (
-    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "adversarial", "leak-1-pair", "cutout+mixup",
+    "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "op", "adversarial", "leak-1-pair", "cutout+mixup",
     "purifier", "leak-500-bridge", "self-supervised", "pretrained",
 )  # fmt: skip
 
