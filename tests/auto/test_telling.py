@@ -80,7 +80,12 @@ def test_the_best_quality_and_the_flag_are_named_where_nothing_meets_the_floor(k
 
 def test_unmeasured_rows_are_named_and_a_part_is_no_proof(key: Key) -> None:
     found = choice(table(x=0.1), key, budget=1.5, time=1.5)
-    assert (found.complete, found.verdict, found.holds) == (False, "inconclusive", True)
+    assert (found.complete, found.verdict, found.holds) == (False, "inconclusive", False)
+    assert "No row that was measured is above that, but not all were measured." in found.reason
+    error = refusal(found, anyway=False)
+    assert error is not None
+    assert error.what == "Time ran out before a candidate was measured under every countermeasure."
+    assert refusal(found, anyway=True) is None
     assert "1 of 3 rows was not measured (c)" in found.reason
     assert found.covers(found.candidates[0], "routine")
     assert not found.covers(found.candidates[0], "adaptive")

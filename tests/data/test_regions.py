@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError
-from noli.data.regions import read
+from noli.data.regions import read, within
+from noli.ops.noisestore import stretched
 
 
 def mask(folder, name, inside, size=(24, 16)):
@@ -16,13 +19,34 @@ def mask(folder, name, inside, size=(24, 16)):
     Image.fromarray(pixels).save(folder / name)
 
 
-def test_masks_follow_the_tree_and_are_squeezed(tmp_path):
+def test_masks_follow_the_tree_and_keep_away_from_the_edge(tmp_path):
     mask(tmp_path, "cat/1.png", np.s_[:12, :8])
-    mask(tmp_path, "dog/2.png", np.s_[23:, 15:])
-    found = read(str(tmp_path), [Item("a", "cat/1.jpg", "cat"), Item("b", "dog/2.dcm", "dog")], 8)
+    mask(tmp_path, "dog/2.png", np.s_[18:, 12:])
+    items = [Item("a", "cat/1.jpg", "cat"), Item("b", "dog/2.dcm", "dog")]
+    found = read(str(tmp_path), items, 8)
     assert found.shape == (2, 8, 8)
-    assert np.array_equal(found[0], np.pad(np.ones((4, 4), bool), ((0, 4), (0, 4))))
+    # Stretched, the fourth row and column would reach over the edge.
+    assert np.array_equal(found[0], np.pad(np.ones((3, 3), bool), ((0, 5), (0, 5))))
     assert np.argwhere(found[1]).tolist() == [[7, 7]]
+    mask(tmp_path, "dog/2.png", np.s_[23:, 15:])
+    with pytest.raises(DataError, match="too narrow") as caught:
+        read(str(tmp_path), items, 8)
+    assert caught.value.items == ("dog/2.png",)
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20), st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_stretched_noise_stays_inside(height, width, side, seed):
+    rng = np.random.default_rng(seed)
+    inside = np.zeros((height, width), bool)
+    top, left = rng.integers(height), rng.integers(width)
+    inside[top : rng.integers(top, height) + 1, left : rng.integers(left, width) + 1] = True
+    allowed = within(inside, side)
+    noise = np.where(allowed[None, :, :, None], np.int8(127), np.int8(0))
+    published = stretched(noise, 8 / 255, height, width, 1)[0, 0]
+    assert not published[~inside].any()
+    if inside.all():
+        assert allowed.all()
 
 
 def test_missing_broken_and_empty_masks_are_named_together(tmp_path):

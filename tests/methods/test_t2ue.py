@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def test_noise_is_made_without_a_picture_one_for_each_item(tmp_path: Path) -> No
     ("cfg", "expected"),
     [
         (FREE, list(CAPTIONS)),
-        (FREE.model_copy(update={"prompts": "name"}), ["a photo of a my cat"] * 4),
+        (FREE.model_copy(update={"prompts": "name"}), [f"a photo of a my cat {i}" for i in range(4)]),
         (FREE.model_copy(update={"prompts": "class", "template": "{}s"}), ["cats", "dogs", "cats", "dogs"]),
     ],
     ids=["caption", "name", "class"],
@@ -134,14 +134,26 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="needs a trained generator") as caught:
             prepared(tmp_path, cfg)
         assert "noli t2ue train" in (caught.value.fix or "")
-    silent = [*items(2), Item("f" * 20, "flat/123.png")]
+    silent = [*items(2), Item("f" * 20, "flat/---.png")]
     for how in ("caption", "class", "name"):
         with pytest.raises(DataError, match="prompt for every picture") as lacking:
             prepared(tmp_path, FREE.model_copy(update={"prompts": how}), of=silent)
-        assert lacking.value.items == ("flat/123.png",)
+        assert lacking.value.items == ("flat/---.png",)
     with pytest.raises(UsageError, match="smaller bound") as bound:
         prepared(tmp_path, FREE.model_copy(update={"eps": 16 / 255}))
     assert "8/255" in (bound.value.why or "")
+
+
+def test_numbered_classes_differ_and_classes_of_the_same_words_are_refused(tmp_path: Path) -> None:
+    cfg = FREE.model_copy(update={"prompts": "class", "noise": "class"})
+    numbered = [replace(item, label=f"{i % 2}") for i, item in enumerate(items())]
+    noise = noise_of(prepared(tmp_path / "a", cfg, of=numbered), numbered, cfg)
+    assert np.array_equal(noise[0], noise[2])
+    assert not np.array_equal(noise[0], noise[1])
+    alike = [replace(item, label=("big cat", "big_cat")[i % 2]) for i, item in enumerate(items())]
+    with pytest.raises(DataError, match="same prompt") as caught:
+        prepared(tmp_path / "b", cfg, of=alike)
+    assert caught.value.items == ("big cat, big_cat",)
 
 
 def loud(folder: Path) -> str:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noli.ops.leak import rows_of_groups
 from noli.ops.residual import best_restoration, leaked_rows, subtract_residual
 
 
@@ -25,6 +26,16 @@ def test_pairs_are_spread_evenly_and_never_exceed_what_was_promised(counts, tota
     else:
         assert np.array_equal(groups, labels)
         assert pairs <= max(1, min(counts) // 2)
+
+
+def test_fewer_pairs_than_classes_come_from_several_classes():
+    labels = np.repeat(np.arange(20), 30)  # as class folders are listed
+    groups, pairs = leaked_rows(labels, 10)
+    (rows,) = rows_of_groups(groups)
+    assert np.array_equal(np.sort(rows), np.arange(600))
+    assert len(set(labels[rows[:pairs]])) >= 5
+    for rows, group in zip(rows_of_groups(labels), range(20), strict=True):
+        assert np.array_equal(rows, np.flatnonzero(labels == group))
 
 
 @pytest.mark.parametrize(("channels", "pairs"), [(3, 1), (1, 4)])

@@ -74,6 +74,16 @@ def test_new_pictures_are_assigned_and_nothing_is_learned_again(tmp_path):
     assert prepared(both, previous=grown) == grown
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
+def test_colour_pictures_can_follow_grey_ones_and_the_other_way_round(tmp_path, before, after):
+    old = some_study(tmp_path, 12, channels=before)
+    first = prepared(old)
+    both = joined(old, some_study(tmp_path, 5, first=100, channels=after))
+    grown = prepared(both, previous=first)
+    assert rows(grown, both)[:12] == rows(first, old)
+    assert len(rows(grown, both)) == 17
+
+
 def test_another_encoder_cannot_extend_a_run(tmp_path):
     old = some_study(tmp_path, 12)
     first = prepared(old)

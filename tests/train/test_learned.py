@@ -7,7 +7,7 @@ from studies import joined, some_study
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
-from noli.core.method import DataSummary
+from noli.core.method import FOLDER, DataSummary
 from noli.data.study import ArrayStudy
 from noli.methods.protect import em, sem
 from noli.ops.noisestore import read
@@ -84,6 +84,20 @@ def test_colour_after_grey(tmp_path):
     grown = prepared(em, EM, joined(old, some_study(tmp_path, 3, first=50)), previous=first)
     shapes = [read(str(tmp_path), file).noise.shape[3] for file in grown["noise"]]
     assert shapes == [1, 3]
+    items = [*old.items[:2], *some_study(tmp_path, 2, first=50).items]
+    batch = np.full((4, 3, 20, 17), 0.5, np.float32)
+    added = em.apply({**grown, FOLDER: str(tmp_path)}, batch, items, KEYS[0], EM) - batch
+    assert np.ptp(added[:2], axis=1).max() == 0
+    assert np.ptp(added[2:], axis=1).max() > 0
+
+
+def test_a_surrogate_that_learns_enough_ends_the_training(tmp_path):
+    cfg = sem.Config(**QUICK | {"steps": 60}, noise_steps=2, samples=1, adversary_steps=1, batch=16, stop=0.7)
+    reached = prepared(sem, cfg, some_study(tmp_path / "a", 33))["reached"][0]
+    assert reached["steps"] % 3 == 0  # after a whole epoch
+    assert reached["steps"] < 60
+    patient = cfg.model_copy(update={"stop": 0.0, "steps": 6})
+    assert prepared(sem, patient, some_study(tmp_path / "b", 33))["reached"][0]["steps"] == 6
 
 
 def test_class_wise_noise_is_one_picture_a_class(tmp_path):

@@ -42,6 +42,20 @@ def test_noise_stays_inside_the_regions(tmp_path):
         prepared(salm, cfg, study)
 
 
+@pytest.mark.parametrize("kind", ["gradient-input", "foreground"])
+def test_regions_on_black_get_noise_too(kind, tmp_path):
+    study = some_study(tmp_path / "files", 6)
+    for image, item in zip(study.pixels, study.items, strict=True):
+        image[:8] = 0
+        image[8:] = np.maximum(image[8:], 1)
+        place = tmp_path / "roi" / item.path
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.repeat([1, 0], 8)[:, None].repeat(16, 1).astype(np.uint8)).save(place)
+    cfg = salm.Config(**QUICK, roi=str(tmp_path / "roi"), mask=kind)
+    noise = noise_of(prepared(salm, cfg, study), tmp_path / "files")
+    assert all(one[:8].any() and not one[8:].any() for one in noise.values())
+
+
 def striped(folder, n):
     """Stripes, one direction a class, with noise over them: easily learned, and not by heart."""
     study = some_study(folder, n)

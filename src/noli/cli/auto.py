@@ -98,7 +98,8 @@ def auto(
     if refused:
         raise refused
     if not choice.holds:
-        out.warn(f"{choice.picked} does not hold at the {choice.claim} level; --anyway was given")
+        lack = "was not measured to the end" if choice.unbroken else "does not hold"
+        out.warn(f"{choice.picked} {lack} at the {choice.claim} level; --anyway was given")
     if not dry_run:
         show_run(out, api.protect_auto(data, output, choice=choice, anyway=anyway, **call), data, document)
 
@@ -117,7 +118,8 @@ def shown(choice: Choice) -> list[Any]:
     if aside:
         blocks += [console.table("Set aside", ["candidate", "", "why"], aside), ""]
     word = choice.verdict or "not supported"
-    standing = {"supported": "holds", "inconclusive": "uncertain"}[word] if choice.holds else "does not hold"
+    held = "holds" if word == "supported" else "uncertain"
+    standing = held if choice.unbroken else "does not hold"
     head = "Picked: " if choice.holds else "Best: "
     said = Text.assemble(head, (choice.picked or "nothing", "bold"), " (", verdict(word, standing), ")")
     return [*blocks, said, choice.reason]

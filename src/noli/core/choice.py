@@ -38,7 +38,8 @@ class Tried(_Frozen):
         images: Pictures on which quality was measured at native size, as stored; 0 if none.
         psnr, psnr_min: Mean and smallest over the changed ones in dB; None when none changed.
         ssim, ssim_min: Mean and smallest.
-        seconds: Seconds per 1,000 pictures, preparation included, measured in the trial with one process.
+        seconds: Seconds per 1,000 pictures, preparation included, with one process; None where the run learns
+            and the trial did so with fewer steps.
         rows: Measured rows.
     """
 
@@ -75,7 +76,7 @@ class Choice(_Frozen):
     Attributes:
         picked: Name of the candidate; None when nothing meets the floor or nothing was measured.
         verdict: Whether it holds up to the level of the claim, by the measured rows; None without a pick.
-        holds: Its worst accuracy is not above the bound.
+        holds: It was measured under every row, and its worst accuracy is not above the bound.
         reason: Why this one, in plain words.
         rule: How candidates are compared, fixed beforehand.
         claim: Attacker level up to which rows count.
@@ -120,6 +121,12 @@ class Choice(_Frozen):
     def pick(self) -> Tried | None:
         """The picked candidate."""
         return next((tried for tried in self.candidates if tried.name == self.picked), None)
+
+    @property
+    def unbroken(self) -> bool:
+        """Whether no row that was measured on the pick is above the bound."""
+        worst = self.pick.worst() if self.pick else None
+        return worst is not None and worst.value <= self.bound
 
     def covers(self, tried: Tried, level: Level) -> bool:
         """Tell whether all rows up to an attacker level were measured on a candidate."""

@@ -125,6 +125,15 @@ class Leak(NamedTuple):
     gain: float
 
 
+def rows_of_groups(groups: Labels) -> list[Labels]:
+    """Return the rows of every group in the order in which they leak: as they come.
+
+    A single group is shuffled (always alike), because neighbours in a listing share their class.
+    """
+    found = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    return found if len(found) > 1 else [np.random.default_rng(0).permutation(rows) for rows in found]
+
+
 def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int = 1) -> Leak:
     """Give the thief the first ``pairs`` pairs of every class and measure what they are worth.
 
@@ -136,7 +145,7 @@ def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int =
         labels: ``int64 [N]``.
         pairs: Leaked pairs per class.
     """
-    groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    groups = rows_of_groups(labels)
     filters = [estimate_filter([(clean[i], protected[i]) for i in group[:pairs]]) for group in groups]
     margin = max(len(estimate.kernel) for estimate in filters) // 2 + 1
     others = [group[pairs : pairs + _TUNING] for group in groups]
@@ -185,8 +194,7 @@ def restore_native(
         # A filter can only be read off images that were not resized.
         return [(x, y) for x, y in ((clean(r), protected(r)) for r in rows) if x.shape == y.shape]
 
-    for label in np.unique(labels):
-        rows = [int(row) for row in np.flatnonzero(labels == label)]
+    for rows in (group.tolist() for group in rows_of_groups(labels)):
         undo = _inversion(both(rows[:pairs]), both(rows[pairs : pairs + _TUNING_NATIVE]))
         out |= {row: finish(undo(protected(row))) for row in rows}
     return np.stack([out[row] for row in range(len(labels))])

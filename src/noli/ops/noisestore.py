@@ -82,6 +82,8 @@ def read(folder: str, name: str) -> Store:
 def lookup(folder: str, files: Sequence[str], names: Sequence[str], items: Sequence[Item]) -> Noise:
     """Return the noise ``int8 [N, S, S, C]`` of the rows called `names`, one per item.
 
+    Where some of it is grey and some coloured (colour came later), grey noise is repeated.
+
     Raises:
         DataError: No noise was learned for an item.
     """
@@ -96,7 +98,8 @@ def lookup(folder: str, files: Sequence[str], names: Sequence[str], items: Seque
             found.append(store.noise[store.rows[name]])
     if missing:
         raise unlearned(missing)
-    return np.stack(found)
+    channels = max(one.shape[2] for one in found)
+    return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in found])
 
 
 def unlearned(paths: Sequence[str]) -> DataError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from noli.ops.leak import Leak, exposure_free_psnr
+from noli.ops.leak import Leak, exposure_free_psnr, rows_of_groups
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -24,9 +24,10 @@ def leaked_rows(labels: Labels, total: int) -> tuple[Labels, int]:
         total: Pairs in all.
 
     Returns:
-        Groups ``int64 [N]`` and how many first items of every group are leaked: the classes with equally many
-        pairs each, at most half of the smallest class; one group for all where there are fewer pairs than
-        classes, because then a thief must pool what he has.
+        Groups ``int64 [N]`` and how many items of every group are leaked, in the order of
+        :func:`~noli.ops.leak.rows_of_groups`: the classes with equally many pairs each, at most half of the
+        smallest class; one group for all where there are fewer pairs than classes, because then a thief must
+        pool what he has.
     """
     found, counts = np.unique(labels, return_counts=True)
     if total < len(found):
@@ -47,8 +48,7 @@ def subtract_residual(clean: Images, protected: Images, groups: Labels, pairs: i
         ``uint8 [N, H, W, C]``.
     """
     out = np.empty_like(protected)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
+    for rows in rows_of_groups(groups):
         leaked = rows[:pairs]
         change = (protected[leaked].astype(np.float32) - clean[leaked]).mean(0)
         for start in range(0, len(rows), _BLOCK):
@@ -73,7 +73,7 @@ def restoration_gains(
     Returns:
         Name -> gain of PSNR in dB; empty where every image was leaked.
     """
-    rows = np.concatenate([np.flatnonzero(groups == g)[pairs : pairs + tuning] for g in np.unique(groups)])
+    rows = np.concatenate([group[pairs : pairs + tuning] for group in rows_of_groups(groups)])
     if not len(rows):
         return {}
     before = float(exposure_free_psnr(clean[rows], protected[rows]).mean())

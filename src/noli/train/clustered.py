@@ -77,10 +77,20 @@ def _extended(study: Study, key: Key, cfg: ClusteredConfig, old: State) -> State
         return dict(old)
     encoder = _stored(study, old, cfg)
     centres = np.load(study.folder / CENTRES, allow_pickle=False)
-    features = features_of(encoder, study.images(old["side"])[fresh], study)
+    features = features_of(encoder, _as_learned(study.images(old["side"])[fresh], old["channels"]), study)
     file = f"assigned-{len(files)}"
     assignments.write(study.folder, file, _patterns(study, fresh, nearest(features, centres), key, cfg))
     return {**old, "assigned": [*files, file]}
+
+
+def _as_learned(x: Images, channels: int) -> Images:
+    """Return images with as many channels as those the encoder learned from: grey as means, or repeated."""
+    if x.shape[3] == channels:
+        return x
+    fitted: Images = x.repeat(channels, 3)
+    if channels == 1:
+        fitted = np.rint(x.mean(3, keepdims=True)).astype(np.uint8)
+    return fitted
 
 
 def features_of(encoder: Model, x: Images, study: Study | None = None) -> npt.NDArray[np.float32]:

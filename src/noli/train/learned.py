@@ -41,7 +41,8 @@ def prepare_noise(
     """Learn noise for all items, or for what is new in a run that is being extended.
 
     New items of known classes get noise from the saved surrogate alone. New classes need a new surrogate,
-    which is trained on everything, with the noise of old items fixed.
+    which learns from everything; noise of old items stays as it was published. EM and SALM train it on that,
+    SEM and REM on noise that they search anew, and TAP on the clean images.
 
     Returns:
         ``{"classes", "side", "channels", "noise" (names of files), "surrogate", "weights", "reached"}``.

@@ -10,6 +10,9 @@ from torch import Tensor
 from noli.ops.saliency import Kind, saliency, top_share
 from noli.train.lesson import Lesson
 
+# So that a picture without any gradient gets noise, too.
+_LEAST = 1e-12
+
 
 class Masks:
     """Where the noise of every item may be.
@@ -33,20 +36,25 @@ class Masks:
         self.kind, self.ratio, self.smooth, self.refresh = kind, ratio, smooth, refresh
         self.allowed = allowed
         self._kept: npt.NDArray[np.bool_] | None = None
+        self._made: npt.NDArray[np.bool_] = np.zeros(0, bool)
 
     def __call__(self, lesson: Lesson, part: npt.NDArray[np.int64], number: int) -> Tensor:
         """Return the masks ``float32 [n, 1, S, S]`` of some items in round `number` (from 0)."""
         n, side = len(lesson.x), lesson.x.shape[1]
         if self._kept is None:
-            self._kept = np.zeros((n, side, side), bool)
+            self._kept, self._made = np.zeros((n, side, side), bool), np.zeros(n, bool)
         x, y = lesson.images(part)
         if number == 0 or (self.refresh and number % self.refresh == 0):
-            scores = saliency(lesson.model, x, y, self.kind, self.smooth)
             allowed = None if self.allowed is None else torch.from_numpy(self.allowed[part]).to(x.device)
-            self._kept[part] = top_share(scores, self.ratio, allowed)[:, 0].bool().cpu().numpy()
+            marked = top_share(saliency(lesson.model, x, y, self.kind, self.smooth), self.ratio, allowed)
+            empty = marked.sum((1, 2, 3)) == 0
+            if empty.any():  # a flat picture, or a region on black: what counts there is the gradient
+                spare = saliency(lesson.model, x[empty], y[empty], "gradient", self.smooth) + _LEAST
+                marked[empty] = top_share(spare, self.ratio, None if allowed is None else allowed[empty])
+            self._kept[part], self._made[part] = marked[:, 0].bool().cpu().numpy(), True
         return torch.from_numpy(self._kept[part]).to(x.device)[:, None].float()
 
     @property
     def touched(self) -> float:
-        """Share of pixels that may be touched, over all items."""
-        return 0.0 if self._kept is None else float(self._kept.mean())
+        """Share of pixels that may be touched, over the items that got a mask."""
+        return 0.0 if self._kept is None else float(self._kept[self._made].mean())

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from noli.train.fit import fit
+from noli.core.model import Model, evaluating
+from noli.train.fit import Callback, StopTraining, fit
 from noli.train.lesson import Lesson, TimeBudget, Told
 from noli.train.options import RobustConfig
 from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, Uniform, search
@@ -113,9 +114,38 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
             epochs=-(-cfg.steps // batches), max_steps=cfg.steps, schedule="step", lr=cfg.lr, grad_clip=None
         )
         budget = TimeBudget(cfg.time, time.monotonic)
-        callbacks = [budget, NoiseThenAdversary(how, adversary), Told(lesson.tell, cfg.steps, "surrogate")]
+        callbacks: list[Callback] = [budget, NoiseThenAdversary(how, adversary)]
+        if cfg.stop:
+            callbacks.append(GoodEnough(lesson, how))
+        callbacks.append(Told(lesson.tell, cfg.steps, "surrogate"))
         made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks).steps
     sweep(lesson, how, fresh=True)
     inner = 0 if random else adversary.steps
     passes = how.passes * (1 + inner) + adversary.steps + 1
     return {"steps": float(made), "passes_per_visit": float(passes), "error": lesson.error()}
+
+
+class GoodEnough(Callback):
+    """Ends SEM's or REM's training once the surrogate learns enough from a batch with fresh noise.
+
+    Args:
+        lesson: What is learned from; ``cfg.stop`` is the error that ends it.
+        how: The search for the noise.
+    """
+
+    def __init__(self, lesson: Lesson, how: Descent) -> None:
+        self.lesson, self.how = lesson, how
+        seed = int(torch.randint(0, 2**62, (1,), generator=lesson.generator))
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
+        """Try another batch after every epoch."""
+        lesson = self.lesson
+        some = torch.randperm(len(lesson.x), generator=self.generator)[: lesson.cfg.batch]
+        x, y = lesson.images(some.numpy())
+        with lesson.autocast():
+            noise = search(model, x, y, None, self.how, self.generator).float()
+        with evaluating(model), torch.no_grad():
+            wrong = (model(x + noise).argmax(1) != y).float().mean()
+        if wrong <= lesson.cfg.stop:
+            raise StopTraining

@@ -46,6 +46,9 @@ class RobustConfig(LearnedConfig):
     adversary_steps: int = Field(10, ge=1, description="PGD steps of the adversary, each of radius/5")
     steps: int = Field(500, ge=1, description="surrogate steps (papers: 5000, for days on CPUs)")
     lr: float = Field(0.1, gt=0, description="learning rate of the surrogate")
+    stop: float = Field(
+        0.0, ge=0, lt=1, description="error on protected images, tried once an epoch, that ends the training"
+    )
     time: Seconds = Field(
         None, gt=0, description="seconds after which the surrogate is used as it is; 90s, 10m and 2h are read"
     )

@@ -24,6 +24,9 @@ _VERDICTS: dict[tuple[Verdict, bool], str] = {
 }
 
 
+_PARTLY = "No row that was measured is above that, but not all were measured."
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a choice says beside its candidates; see :class:`noli.core.choice.Choice`."""
@@ -48,7 +51,7 @@ def told(board: Board, facts: Facts) -> Choice:
     return Choice(
         picked=state.candidate.name if state else None,
         verdict=verdict,
-        holds=state is not None and state.worst.value <= board.allowed,
+        holds=state is not None and state in board.complete and state.worst.value <= board.allowed,
         reason=_why(state, equal, board, facts, verdict) if state and verdict else _nothing(board, asked),
         rule=RULE,
         claim=asked.claim,
@@ -88,7 +91,9 @@ def refusal(choice: Choice, *, anyway: bool) -> NoChoice | None:
         if choice.claim != "naive":
             fix += "; a lower --claim counts weaker attackers only"
         error = NoChoice(
-            f"No candidate protects this data at the {choice.claim} level.",
+            "Time ran out before a candidate was measured under every countermeasure."
+            if choice.unbroken
+            else f"No candidate protects this data at the {choice.claim} level.",
             where=choice.picked,
             why=_short(choice),
             fix=fix if choice.complete else f"give more --time, or {fix}",
@@ -149,13 +154,14 @@ def _order(tried: Tried) -> tuple[int, float]:
 def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdict: Verdict) -> str:
     worst, candidate, asked = state.worst, state.candidate, facts.asked
     quality = state.quality
+    partly = state not in board.complete and worst.value <= board.allowed
     text = (
         f"{candidate.name}: PSNR {in_words(quality.psnr)}, SSIM {quality.ssim:.2f}. {_trainings(state)} "
         f"on the protected sample, {worst.name}, reaches {percent(worst.value)} "
         f"({percent(worst.low)} to {percent(worst.high)}) on held-out originals. The originals themselves "
         f"teach {percent(facts.clean.value)}, guessing gives {percent(facts.chance)}; to hold at the "
         f"{asked.claim} level a candidate may reach {percent(board.allowed)}. "
-        f"{_VERDICTS[verdict, worst.value <= board.allowed]}"
+        f"{_PARTLY if partly else _VERDICTS[verdict, worst.value <= board.allowed]}"
     )
     lower = min(equal, key=lambda other: other.worst.value)
     if lower is not state:

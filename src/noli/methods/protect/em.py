@@ -61,7 +61,8 @@ SPEC = Spec(
         does_not_stop=(
             "Training on greyscale or strongly compressed copies, and adversarial training.",
             "Purification, and a thief who learns the noise from clean originals beside protected ones.",
-            "Class-wise noise: averaging the pictures of a class shows it.",
+            "Class-wise noise: averaging the pictures of a class shows it, and on the small photographs of "
+            "noli's effect test it had no effect.",
             "Training with other labels, on unprotected copies, or from pre-trained weights.",
         ),
         bibtex="@inproceedings{huang2021unlearnable, title={Unlearnable Examples: Making Personal Data "

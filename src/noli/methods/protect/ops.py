@@ -61,7 +61,8 @@ SPEC = Spec(
         paper="Wu, Chen, Xie, Huang. One-Pixel Shortcut: on the Learning Preference of Deep Neural Networks. "
         "ICLR 2023. arXiv 2205.12141",
         stops=(
-            "Ordinary and adversarial training from scratch on the protected images with their true labels.",
+            "Ordinary and adversarial training from scratch on the protected images with their true labels, "
+            "according to the paper; in noli's effect test on small photographs nothing was lost.",
         ),
         does_not_stop=(
             "Cutout, cutmix, JPEG, median filtering and orthogonal projection.",

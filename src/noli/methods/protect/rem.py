@@ -11,7 +11,8 @@ Threat model: a trainer who trains from scratch on all protected images with you
 training up to ``radius`` included. It does not stop greyscale or JPEG training, a larger radius,
 purification, pre-trained weights, or anybody with clean originals beside protected ones. Where ours differs
 from the paper's settings: a small surrogate and 500 steps by default (the published ones take CPU months),
-seeds from the key, all images (no partial batch dropped) get their noise from the final surrogate.
+seeds from the key, Nesterov momentum, all images (no partial batch dropped) get their noise from the final
+surrogate.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ SPEC = Spec(
         paper="Fu, He, Liu, Shen, Tao. Robust Unlearnable Examples: Protecting Data Against Adversarial "
         "Learning. ICLR 2022. arXiv 2203.14533",
         stops=(
-            "Ordinary and adversarial training from scratch on the protected images with their true labels.",
+            "Ordinary training from scratch on the protected images with their true labels; according to the "
+            "paper adversarial training, too.",
         ),
         does_not_stop=(
             "Training on greyscale or JPEG copies, and purification.",

@@ -190,7 +190,7 @@ def _prompts(items: Sequence[Item], cfg: Config) -> list[str]:
     else:
         by_class = cfg.prompts == "class"
         names = [item.label or "" if by_class else PurePosixPath(item.path).stem for item in items]
-        words = [" ".join(re.findall(r"[^\W\d_]+", name)) for name in names]
+        words = [" ".join(re.findall(r"[^\W_]+", name)) for name in names]
         told = [cfg.template.replace("{}", word) if word else "" for word in words]
     if missing := [item.path for item, prompt in zip(items, told, strict=True) if not prompt]:
         raise DataError(
@@ -199,6 +199,17 @@ def _prompts(items: Sequence[Item], cfg: Config) -> list[str]:
             why=f"no prompt can be made from its {cfg.prompts}",
             fix="add a column `caption` to metadata.csv, or use --prompts class or --prompts name",
         )
+    if cfg.prompts == "class":
+        labels: dict[str, set[str]] = {}
+        for item, prompt in zip(items, told, strict=True):
+            labels.setdefault(prompt, set()).add(str(item.label))
+        if same := [", ".join(sorted(found)) for found in labels.values() if len(found) > 1]:
+            raise DataError(
+                "Classes have the same prompt, and so would get the same noise.",
+                items=same,
+                why="only the words and numbers of a class name go into the prompt",
+                fix="rename the classes so that their words differ, or use --prompts caption or name",
+            )
     return told
 
 

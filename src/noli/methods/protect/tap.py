@@ -50,7 +50,10 @@ SPEC = Spec(
         title="TAP: targeted adversarial poisons",
         paper="Fowl, Goldblum, Chiang, Geiping, Czaja, Goldstein. Adversarial Examples Make Strong Poisons. "
         "NeurIPS 2021. arXiv 2106.10807",
-        stops=("Ordinary training from scratch on the protected images, in colour or grey.",),
+        stops=(
+            "Ordinary training from scratch on the protected images, in colour and, according to the "
+            "literature, in grey.",
+        ),
         does_not_stop=(
             "Training on JPEG copies, adversarial training, and purification.",
             "A thief who learns the noise from clean originals beside protected ones.",

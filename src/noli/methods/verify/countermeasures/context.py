@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial as bind
+from itertools import count
+
 import numpy as np
 
 from noli.methods.verify.config import Config
@@ -30,11 +33,22 @@ def regroupings(cfg: Config) -> tuple[Measure, ...]:
     """
 
     def row(number: int) -> Measure:
-        def groups(classes: int) -> Labels:
-            order = np.random.default_rng(number).permutation(classes)
-            return np.asarray(order % max(2, classes // 2), np.int64)
-
-        about = "other labels: the classes merged at random into half as many"
-        return Measure(f"regroup-{number}", about, "context", regroup=groups)
+        about = "other labels: the classes merged at random into half as many (two stay as they are)"
+        return Measure(f"regroup-{number}", about, "context", regroup=bind(merged, number=number))
 
     return row(1), row(2)
+
+
+def merged(classes: int, number: int) -> Labels:
+    """Return the group of every class, ``int64 [classes]``; 1 and 2 differ from three classes on."""
+    first = _drawn(classes, 1)
+    if number == 1 or classes < 3:
+        return first
+    together = first[:, None] == first
+    others = (_drawn(classes, seed) for seed in count(number))
+    return next(other for other in others if not np.array_equal(together, other[:, None] == other))
+
+
+def _drawn(classes: int, seed: int) -> Labels:
+    order = np.random.default_rng(seed).permutation(classes)
+    return np.asarray(order % max(2, classes // 2), np.int64)
