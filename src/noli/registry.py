@@ -38,7 +38,7 @@ TABLE: dict[str, Entry] = {
     ),
     "protect/rem": Entry(
         "noli.methods.protect.rem",
-        "The same against adversarial training (REM); slow, the reference for SEM",
+        "Noise like EM's against adversarial training (REM); slow, the reference for SEM",
     ),
     "protect/sem": Entry(
         "noli.methods.protect.sem",
@@ -46,7 +46,7 @@ TABLE: dict[str, Entry] = {
     ),
     "protect/salm": Entry(
         "noli.methods.protect.salm",
-        "Such noise only where it matters, for medical images (SALM, reconstruction)",
+        "Noise like EM's only where it matters, for medical images (SALM, reconstruction)",
     ),
     "protect/t2ue": Entry(
         "noli.methods.protect.t2ue",

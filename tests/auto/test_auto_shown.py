@@ -58,6 +58,6 @@ def test_what_was_set_aside_is_listed_with_the_reason(key: Key) -> None:
 
 def test_nothing_picked_is_said(key: Key) -> None:
     said = " ".join(printed(80, key, psnr=50))
-    assert "Best: nothing (does not hold)" in said
+    assert "Nothing was picked." in said
     assert "30.0 dB" in said
     assert row("a", 0.2).high < 0.4

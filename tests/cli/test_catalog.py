@@ -47,9 +47,11 @@ def test_explain_shows_card_and_every_option(noli: Run, name: str) -> None:
 
 
 def test_explain_unknown(noli: Run) -> None:
-    done = noli("explain", "cuda")
+    done = noli("explain", "protect/cudda")
     assert done.code == 2
     assert "did you mean protect/cuda?" in done.err
+    assert noli("explain", "cuda").out == noli("explain", "protect/cuda").out
+    assert "noli protect auto --help" in noli("explain", "auto").err
 
 
 def test_doctor_is_content_with_the_test_machine(noli: Run) -> None:

@@ -428,3 +428,30 @@ def test_what_a_method_reached_is_said() -> None:
     state = {"reached": [{"steps": 9.0}, {"steps": 20.0, "error": 0.25, "passes_per_visit": 61.0}]}
     assert _learned(state) == [("learned", "steps 20, error 0.25, passes per visit 61")]
     assert _learned({"draws": {}}) == _learned(None) == []
+    late = {"reached": [{"steps": 9.0, "error": 0.5, "out_of_time": 500.0}]}
+    assert _learned(late) == [("learned", "steps 9 of 500, ended by --time, error 0.5")]
+
+
+@pytest.mark.parametrize("method", registry.names("protect"))
+def test_every_method_ends_with_a_summary(
+    method: str, noli: Run, class_folders: Callable[..., Path], owner: Path, tmp_path: Path
+) -> None:
+    trial = registry.get(method).trial
+    words = [word for option, value in trial.items() for word in ("--set", f"{option}={value}")]
+    name = method.removeprefix("protect/")
+    done = noli("protect", name, class_folders(), "-o", tmp_path / "safe", "--key", owner, "-j", 1, *words)
+    assert done.code == 0, done.err
+    assert f"12 pictures with {method}" in done.out
+    assert "Next: noli verify" in done.err
+
+
+def test_no_next_step_is_printed_that_cannot_work(noli: Run, owner: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number in range(4):
+        Image.effect_noise((16, 16), 60 + number).save(flat / f"{number}.png")
+    trial = [w for n, v in registry.get("protect/uc").trial.items() for w in ("--set", f"{n}={v}")]
+    done = noli("protect", "uc", flat, "-o", tmp_path / "safe", "--key", owner, "-j", 1, *trial)
+    assert done.code == 0, done.err
+    assert "Next:" not in done.err
+    assert "noli verify needs classes" in done.err

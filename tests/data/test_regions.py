@@ -53,6 +53,19 @@ def test_missing_broken_and_empty_masks_are_named_together(tmp_path):
     mask(tmp_path, "1.png", np.s_[0, 0])
     mask(tmp_path, "2.png", np.s_[:0])
     (tmp_path / "3.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="3 region") as caught:
-        read(str(tmp_path), [Item(str(i), f"{i}.png") for i in range(1, 5)], 8)
-    assert caught.value.items == ("2.png", "3.png", "4.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)).save(tmp_path / "5.png")
+    with pytest.raises(DataError, match="4 region") as caught:
+        read(str(tmp_path), [Item(str(i), f"{i}.png") for i in range(1, 6)], 8)
+    assert caught.value.items == ("2.png", "3.png", "4.png", "5.png")
+
+
+def test_masks_that_mask_nothing_and_a_wrong_folder_are_said(tmp_path):
+    for name in ("1.png", "2.png"):
+        mask(tmp_path, name, np.s_[:])
+    items = [Item("a", "1.png"), Item("b", "2.png")]
+    with pytest.raises(DataError, match="leave nothing out"):
+        read(str(tmp_path), items, 8)
+    mask(tmp_path, "2.png", np.s_[:12])
+    assert read(str(tmp_path), items, 8)[0].all()
+    with pytest.raises(DataError, match="no such folder"):
+        read(str(tmp_path / "none"), items, 8)

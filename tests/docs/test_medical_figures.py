@@ -46,11 +46,13 @@ def test_the_reader(title: str) -> None:
 
 
 def test_the_words() -> None:
-    first, second = (100 * value for value in crop_flip("salm")["values"])
-    assert f"SALM's two seeds left {first:.1f} and {second:.1f} %" in PAGE
-    l2, kept = (100 * crop_flip(name)["values"][0] for name in ("em, L2 of salm", "salm, masks kept"))
+    first, second, third = (100 * value for value in crop_flip("salm")["values"])
+    assert f"SALM's three seeds left {first:.1f}, {second:.1f} and {third:.1f} %" in PAGE
+    l2 = 100 * crop_flip("em, L2 of salm")["values"][0]
+    kept, *others = (100 * value for value in crop_flip("salm, masks kept")["values"])
     assert f"EM left {l2:.1f} % and SALM {first:.1f} % with the same key" in PAGE
-    assert f"Kept masks left {kept:.1f} % instead of {first:.1f} %" in PAGE
+    assert f"(kept masks left {kept:.1f} % instead of {first:.1f} %)" in PAGE
+    assert "({:.1f} and {:.1f} % instead of {:.1f} and {:.1f} %)".format(*others, second, third) in PAGE
     cost = [SETS["chest"]["settings"][name]["cpu_seconds"] for name in ("salm", "em")]
     assert "{:.0f} CPU seconds beside {:.0f}".format(*cost) in PAGE
     cells = [f"{100 * crop_flip(name, 'blood')['value']:.1f} %" for name in ("clean", "salm", "lsp", "em")]

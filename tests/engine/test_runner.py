@@ -16,6 +16,7 @@ from PIL import Image
 from noli.core.errors import DataError, Interrupted, OutputExists, RunError, UsageError, WorkerDied
 from noli.core.method import Spec
 from noli.core.run import Run, read_lines
+from noli.engine import runner
 from noli.engine.lock import locked
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
@@ -307,6 +308,33 @@ def test_other_arguments_are_refused(
     with pytest.raises(UsageError, match=f"`{name}`"):
         run_data(ask(**change))
     assert tree_hash(tmp_path) == whole
+
+
+def test_an_option_that_is_newer_than_the_run_stands_at_its_default(
+    data: Path, ask: Ask, tmp_path: Path
+) -> None:
+    run_data(ask())
+    file = tmp_path / "out.noli/run.json"
+    manifest = json.loads(file.read_text())
+    del manifest["args_resolved"]["config"]["strength"]  # as if the option had not existed
+    file.write_text(json.dumps(manifest))
+    assert run_data(ask()).manifest.status == "done"
+    with pytest.raises(UsageError, match="`strength`"):
+        run_data(ask(strength=fake.Config().strength + 1))
+
+
+def test_stopped_while_learning_it_says_that_learning_begins_anew(
+    data: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "prepare", stopped)
+        with pytest.raises(Interrupted) as caught:
+            run_data(ask())
+    assert "begins anew" in str(caught.value.fix)
+    assert run_data(ask()).manifest.status == "done"
 
 
 def test_occupied_places_are_refused(data: Path, ask: Ask, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_every_picture_gets_the_noise_of_its_nearest_centre(tmp_path, maker):
     noise = read(str(tmp_path), state["noise"][0])
     assert sorted(noise.rows) == [f"{cluster}/{pattern}" for cluster in range(3) for pattern in range(2)]
     assert all(np.abs(one).max() > 0 for one in noise.noise)
-    assert 0 <= state["reached"]["moved"] <= 1
+    assert 0 <= state["reached"][0]["moved"] <= 1
 
 
 def test_labels_change_nothing(tmp_path):

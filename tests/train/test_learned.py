@@ -1,5 +1,7 @@
 """From a data set to noise: nobody is left out, additions leave the old alone, budgets end it."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from noli.data.study import ArrayStudy
 from noli.methods.protect import em, sem
 from noli.ops.noisestore import read
 from noli.testing import KEYS
+from noli.train import minmin
 from noli.train.fit import StopTraining
 from noli.train.lesson import TimeBudget
 
@@ -135,11 +138,21 @@ def test_steps_that_were_made_are_told(tmp_path):
     assert reached["passes_per_visit"] == 1 * 1 + 1 + 1
 
 
-def test_a_spent_budget_ends_the_training_and_every_image_still_gets_noise(tmp_path):
-    cfg = SEM.model_copy(update={"steps": 10_000, "time": 1e-9})
+def test_a_spent_budget_ends_the_training_and_every_image_still_gets_noise(tmp_path, monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(minmin.time, "monotonic", lambda: next(seconds))
+    cfg = SEM.model_copy(update={"steps": 10_000, "time": 3.5})
     state = prepared(sem, cfg, some_study(tmp_path, 20))
-    assert state["reached"][0]["steps"] == 0
+    reached = state["reached"][0]
+    assert (reached["steps"], reached["out_of_time"]) == (3, 10_000)
     assert all(np.abs(one).max() > 0 for one in noise_of(state, tmp_path).values())
+    enough = prepared(sem, SEM.model_copy(update={"time": 1e6}), some_study(tmp_path / "b", 20))
+    assert "out_of_time" not in enough["reached"][0]
+
+
+def test_a_budget_that_allows_no_step_is_an_error_and_not_a_protection(tmp_path):
+    with pytest.raises(UsageError, match="before anything was learned"):
+        prepared(sem, SEM.model_copy(update={"time": 1e-9}), some_study(tmp_path, 20))
 
 
 def test_the_budget_looks_at_the_clock():

@@ -41,13 +41,14 @@ def explain(method: str) -> Explanation:
     """Return what a method stops, what it does not stop, and its options.
 
     Args:
-        method: Registry name, ``protect/cuda`` or a plug-in's ``package/name``.
+        method: Registry name, ``protect/cuda`` or a plug-in's ``package/name``; noli's own also as ``cuda``.
 
     Raises:
         UsageError: Unknown method (with the nearest names).
         MissingPrerequisite: The method cannot be loaded.
     """
-    spec = registry.get(method)
+    own = {name.partition("/")[2]: name for name in registry.TABLE}
+    spec = registry.get(own.get(method, method))
     rows = []
     for name, field in spec.config.model_fields.items():
         kind, _, default = options.describe(field).rpartition(", default ")

@@ -121,7 +121,9 @@ def shown(choice: Choice) -> list[Any]:
     held = "holds" if word == "supported" else "uncertain"
     standing = held if choice.unbroken else "does not hold"
     head = "Picked: " if choice.holds else "Best: "
-    said = Text.assemble(head, (choice.picked or "nothing", "bold"), " (", verdict(word, standing), ")")
+    said = Text("Nothing was picked.")
+    if choice.picked:
+        said = Text.assemble(head, (choice.picked, "bold"), " (", verdict(word, standing), ")")
     return [*blocks, said, choice.reason]
 
 

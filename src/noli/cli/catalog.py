@@ -10,6 +10,7 @@ from rich.text import Text
 from noli.cli import console
 from noli.cli.attack import show_list
 from noli.cli.shared import Json
+from noli.core.errors import UsageError
 
 _MARKS = {
     "ok": ("ok", "green"),
@@ -51,6 +52,9 @@ def explain(
     """Say what a method stops, what it does not stop, and which options it has."""
     from noli.api import explain as look_up
 
+    if method in ("auto", "protect/auto"):
+        fix = "see `noli protect auto --help`, or docs/protect-auto.md"
+        raise UsageError("`auto` is no method: it tries them all and picks one.", fix=fix)
     card = look_up(method)
     spec = card.spec
     facts: console.Rows = [

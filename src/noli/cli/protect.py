@@ -146,7 +146,12 @@ def show_run(
     }
     out.result(document, console.grid(rows))
     out.warn_of_dicom(found.get("dicom", 0))
-    out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
+    if "out_of_time" in _latest(manifest.state):
+        out.warn("--time ended the learning early: expect less than the method's description says")
+    if any(record.get("label") is not None for record in run.iter_records()):
+        out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
+    else:
+        out.hint("To measure it, noli verify needs classes, in the originals and in the protected copy.")
 
 
 def _news(run: ProtectRun) -> str:
@@ -171,12 +176,19 @@ def _quality(found: dict[str, Any]) -> str:
     return text + (f", {found['identical']:,} unchanged" if found.get("identical") else "")
 
 
+def _latest(state: dict[str, Any] | None) -> dict[str, float]:
+    return dict((state or {}).get("reached", [{}])[-1])
+
+
 def _learned(state: dict[str, Any] | None) -> Rows:
     """What the latest learning of a method reached, where it learns: how far it got, and how well."""
-    reached = (state or {}).get("reached")
-    if not reached:
+    numbers = _latest(state)
+    if not numbers:
         return []
-    shown = (f"{name.replace('_', ' ')} {value:g}" for name, value in reached[-1].items())
+    asked = numbers.pop("out_of_time", None)
+    shown = [f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items()]
+    if asked:
+        shown[0] += f" of {asked:g}, ended by --time"
     return [("learned", ", ".join(shown))]
 
 

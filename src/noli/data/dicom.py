@@ -136,9 +136,9 @@ def _open(data: bytes) -> FileDataset:
     if _DEFLATED in data[132:2048]:  # it would be unpacked before its size is known
         raise _refused("it is deflated as a whole", f"{_CONVERT}, for example with dcmconv +te")
     file = pydicom.dcmread(io.BytesIO(data))
-    syntax = file.file_meta.TransferSyntaxUID
-    for name in ("PixelData", "SOPClassUID", "SOPInstanceUID"):
-        if name not in file:
+    syntax = file.file_meta.get("TransferSyntaxUID")
+    for name in ("TransferSyntaxUID", "PixelData", "SOPClassUID", "SOPInstanceUID"):
+        if name not in file and name not in file.file_meta:
             raise _refused(f"it has no {name}: cut off, or no picture", "get it again or leave it out")
     if syntax in _LOSSLESS and not get_decoder(syntax).is_available:
         fix = "decompress it, for example with gdcmconv --raw, or pip install pylibjpeg pylibjpeg-libjpeg"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from noli.core.dataset import Item
 from noli.core.errors import DataError
 from noli.data.codec import decode
-from noli.data.place import Place
+from noli.data.place import Place, is_url, local_path
 
 
 def read(folder: str, items: Sequence[Item], side: int) -> npt.NDArray[np.bool_]:
@@ -26,30 +26,30 @@ def read(folder: str, items: Sequence[Item], side: int) -> npt.NDArray[np.bool_]
         ``bool [N, side, side]``: where noise reaches, stretched, no pixel outside the mask.
 
     Raises:
-        DataError: Masks that are missing or empty, or narrower than the noise's pixels (all are listed).
+        DataError: No such folder; masks that are missing, coloured or empty, or narrower than the noise's
+            pixels (all are listed); masks that leave nothing out.
     """
-    place = Place(folder)
-    out = np.zeros((len(items), side, side), bool)
+    if not is_url(folder) and not local_path(folder).is_dir():
+        raise DataError("There is no such folder of region-of-interest masks.", where=folder, fix="check roi")
+    place, out = Place(folder), np.zeros((len(items), side, side), bool)
     wrong: list[str] = []
     narrow: list[str] = []
+    whole = bool(items)
     for row, item in enumerate(items):
         name = str(PurePosixPath(item.path.replace("#", "-")).with_suffix(".png"))
-        try:
-            inside = decode(place.read(name), where=name).pixels.max(axis=2) > 0
-        except (OSError, DataError):
+        inside = _mask(place, name)
+        if inside is None:
             wrong.append(name)
             continue
-        if not inside.any():
-            wrong.append(name)
-            continue
+        whole = whole and bool(inside.all())
         out[row] = within(inside, side)
         if not out[row].any():
             narrow.append(name)
     if wrong:
         raise DataError(
-            f"{len(wrong)} region-of-interest masks are missing, unreadable or empty.",
+            f"{len(wrong)} region-of-interest masks are missing, unreadable, coloured or empty.",
             where=folder,
-            fix="give every picture a mask of the same name with the suffix .png and some non-zero pixels",
+            fix="give every picture a mask of the same name with the suffix .png, grey, some pixels not zero",
             items=wrong,
         )
     if narrow:
@@ -60,7 +60,23 @@ def read(folder: str, items: Sequence[Item], side: int) -> npt.NDArray[np.bool_]
             fix="learn finer noise with a larger --set size=N (at most 256), or draw wider regions",
             items=narrow,
         )
+    if whole:
+        raise DataError(
+            "The region-of-interest masks leave nothing out: no pixel of any of them is zero.",
+            where=folder,
+            fix="set what must not change to 0, or leave roi out",
+        )
     return out
+
+
+def _mask(place: Place, name: str) -> npt.NDArray[np.bool_] | None:
+    """Return where a mask is not zero, ``bool [H, W]``; None if it is missing, coloured or empty."""
+    try:
+        pixels = decode(place.read(name), where=name).pixels
+    except (OSError, DataError):
+        return None
+    inside = np.asarray(pixels.max(axis=2) > 0)
+    return inside if inside.any() and not np.ptp(pixels, axis=2).any() else None
 
 
 def within(inside: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.bool_]:

@@ -167,7 +167,11 @@ class _Session:
             return Run.open(request.undo_of).manifest.state or {}
         before = self.run.manifest.state if self.run is not None else None
         rows = chain(self._known(), read_lines(fresh))
-        return prepare(request, self.source, totals, rows, self.folder, before)
+        try:
+            return prepare(request, self.source, totals, rows, self.folder, before)
+        except KeyboardInterrupt as exc:
+            fix = "run the same command again: learning begins anew, what was finished before it is kept"
+            raise Interrupted("Stopped while the method was learning.", fix=fix) from exc
 
     def _create(self, state: dict[str, Any], entered: Generation) -> Run:
         request, key = self.request, self.request.key
@@ -271,6 +275,10 @@ def _same_job(run: Run, request: RunRequest) -> None:
         if old == value:
             continue
         if name == "config" and isinstance(old, dict) and isinstance(value, dict):
+            # An option that is newer than the run was at what is now its default.
+            old = type(request.cfg).model_construct().model_dump(mode="json") | old
+            if old == value:
+                continue
             name = next(field for field in {**old, **value} if old.get(field) != value.get(field))
             old, value = old.get(name), value.get(name)
         raise UsageError(

@@ -64,7 +64,7 @@ def prepare_clusters(summary: DataSummary, key: Key, cfg: ClusteredConfig, previ
         "channels": x.shape[3],
         "noise": [NOISE],
         "assigned": ["assigned-0"],
-        "reached": reached,
+        "reached": [reached],
     }
 
 

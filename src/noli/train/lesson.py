@@ -103,15 +103,19 @@ class TimeBudget(Callback):
     Args:
         seconds: Budget; None never ends.
         clock: Monotonic clock.
+
+    Attributes:
+        over: The budget has ended a training.
     """
 
     def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
-        self.clock = clock
+        self.clock, self.over = clock, False
         self.end = None if seconds is None else clock() + seconds
 
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Look at the clock before every step."""
         if self.end is not None and self.clock() >= self.end:
+            self.over = True
             raise StopTraining
         return x, y
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from noli.core.errors import UsageError
 from noli.core.model import Model, evaluating
 from noli.train.fit import Callback, StopTraining, fit
 from noli.train.lesson import Lesson, TimeBudget, Told
@@ -95,7 +96,11 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
         random: Search noise against random perturbations (SEM) instead of adversarial ones (REM).
 
     Returns:
-        Surrogate steps made, surrogate passes per image visit, training error reached.
+        Surrogate steps made, surrogate passes per image visit, training error reached; ``out_of_time``, the
+        steps that were asked for, where the time budget ended the training.
+
+    Raises:
+        UsageError: The time was over before the first step.
     """
     cfg: RobustConfig = lesson.cfg
     adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
@@ -107,7 +112,7 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
         shift=lesson.x.shape[1] // 8,
         perturb=Uniform(cfg.radius) if random else adversary,
     )
-    made = 0
+    made, late = 0, False
     if not lesson.trained:
         batches = -(-len(lesson.x) // lesson.cfg.batch)
         recipe = lesson.recipe(
@@ -119,10 +124,19 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
             callbacks.append(GoodEnough(lesson, how))
         callbacks.append(Told(lesson.tell, cfg.steps, "surrogate"))
         made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks).steps
+        if not made:
+            raise UsageError(
+                "The time was over before anything was learned.",
+                where=f"time={cfg.time:g}",
+                why="no training step was made: the noise would protect nothing",
+                fix="give more --time, or fewer --steps and no time",
+            )
+        late = budget.over
     sweep(lesson, how, fresh=True)
     inner = 0 if random else adversary.steps
     passes = how.passes * (1 + inner) + adversary.steps + 1
-    return {"steps": float(made), "passes_per_visit": float(passes), "error": lesson.error()}
+    reached = {"steps": float(made), "passes_per_visit": float(passes), "error": lesson.error()}
+    return reached | {"out_of_time": float(cfg.steps)} if late else reached
 
 
 class GoodEnough(Callback):

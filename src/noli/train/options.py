@@ -12,10 +12,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def _seconds(value: object) -> object:
-    """Read ``90s``, ``10m`` or ``2h``; anything else is left to the validation of numbers."""
-    if isinstance(value, str) and value[-1:] in _UNITS and value[:-1].replace(".", "", 1).isdigit():
-        return float(value[:-1]) * _UNITS[value[-1]]
-    return value
+    """Read ``90s``, ``10m`` or ``2h``; numbers are seconds."""
+    if not isinstance(value, str) or value.lower() == "none":
+        return value
+    number, unit = (value[:-1], value[-1]) if value[-1:] in _UNITS else (value, "s")
+    if not number.replace(".", "", 1).isdigit():
+        raise ValueError("a time is a number of seconds, or 90s, 10m, 2h")
+    return float(number) * _UNITS[unit]
 
 
 Seconds = Annotated[float | None, BeforeValidator(_seconds)]

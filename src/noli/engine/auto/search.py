@@ -22,6 +22,7 @@ from noli.engine.auto.quality import Quality
 Clock = Callable[[], float]
 # Getting candidates ready (learning noise above all) may take this share of the time.
 READY_SHARE = 0.5
+LATE = "no time was left to make it ready; give more --time"
 
 
 class TimeUp(Exception):
@@ -228,6 +229,6 @@ def _make_ready(state: State, bench: Bench, floor: Floor, clock: Clock, until: f
         if not state.low:
             bench.open(state.candidate)
     except TimeUp:
-        state.late, state.failed = True, "no time was left to make it ready; give more --time"
+        state.late, state.failed = True, LATE
     except NoliError as error:
         state.failed = " ".join(filter(None, (error.what, error.why)))

@@ -10,7 +10,7 @@ from typing import Any
 from noli.core.choice import Choice, Floor, NoChoice, Standing, Tried
 from noli.core.evidence import Row, Verdict
 from noli.engine.auto.asked import LIMITS, RULE, Asked
-from noli.engine.auto.search import Board, State
+from noli.engine.auto.search import LATE, Board, State
 from noli.engine.request import RunRequest, absolute
 from noli.methods.verify.config import Config
 from noli.methods.verify.verdicts import bounds, percent, verdict_of
@@ -82,8 +82,12 @@ def refusal(choice: Choice, *, anyway: bool) -> NoChoice | None:
     """
     if choice.picked is None:
         low = [tried for tried in choice.candidates if tried.standing == "below the floor"]
-        what = "No candidate meets the floor." if low else "No candidate could be tried."
-        error = NoChoice(what, why=choice.reason, fix=_relaxed(low, choice.floor) if low else _more(choice))
+        late = [tried for tried in choice.candidates if tried.reason == LATE]
+        what = "No candidate that was tried meets the floor." if low else "No candidate could be tried."
+        fix = _relaxed(low, choice.floor) if low else _more(choice)
+        if low and late:
+            fix = f"give more --time ({', '.join(tried.name for tried in late)}); or {fix}"
+        error = NoChoice(what, why=choice.reason, fix=fix)
     elif choice.holds or anyway:
         return None
     else:
@@ -131,8 +135,9 @@ def _standing(state: State, picked: State | None, board: Board, asked: Asked) ->
     if state.failed:
         return "skipped", state.failed
     if state.low:
-        low = [f"PSNR {in_words(state.quality.psnr)}"] * (state.quality.psnr < asked.psnr)
-        low += [f"SSIM {state.quality.ssim:.2f}"] * (state.quality.ssim < asked.ssim)
+        # Rounded down, so that what is too little also reads so.
+        low = [f"PSNR {_down(state.quality.psnr, 1)} dB"] * (state.quality.psnr < asked.psnr)
+        low += [f"SSIM {_down(state.quality.ssim, 2)}"] * (state.quality.ssim < asked.ssim)
         return "below the floor", ", ".join(low)
     if not state.rows:
         return "unfinished", "no time was left to train on it; give more --time"
@@ -164,7 +169,7 @@ def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdi
         f"{_PARTLY if partly else _VERDICTS[verdict, worst.value <= board.allowed]}"
     )
     lower = min(equal, key=lambda other: other.worst.value)
-    if lower is not state:
+    if lower.worst.value < worst.value:
         text += (
             f" {lower.candidate.name} reached less ({percent(lower.worst.value)}), but within that interval "
             "both count as equal, and its PSNR is lower."
@@ -192,7 +197,7 @@ def _nothing(board: Board, asked: Asked) -> str:
     best = max(low, key=lambda quality: quality.psnr)
     return (
         f"Asked for PSNR {asked.psnr:g} dB and SSIM {asked.ssim:g}; the best quality reached is "
-        f"{in_words(best.psnr)} with SSIM {best.ssim:.2f}."
+        f"{_down(best.psnr, 1)} dB with SSIM {_down(best.ssim, 2)}."
     )
 
 
@@ -201,10 +206,15 @@ def _relaxed(low: Sequence[Tried], floor: Floor) -> str:
     best = max(low, key=lambda tried: math.inf if tried.psnr is None else tried.psnr)
     flags = []
     if best.psnr is not None and best.psnr < floor.psnr:
-        flags.append(f"--psnr {math.floor(10 * best.psnr) / 10:g}")
+        flags.append(f"--psnr {_down(best.psnr, 1)}")
     if best.ssim is not None and best.ssim < floor.ssim:
-        flags.append(f"--ssim {math.floor(100 * best.ssim) / 100:g}")
+        flags.append(f"--ssim {_down(best.ssim, 2)}")
     return f"accept {' '.join(flags)} ({best.name}), or do not use these methods"
+
+
+def _down(value: float, digits: int) -> str:
+    rounded = math.floor(10**digits * value) / 10**digits if math.isfinite(value) else value
+    return f"{rounded:.{digits}f}"
 
 
 def _short(choice: Choice) -> str:
