@@ -104,6 +104,13 @@ def test_metadata_in_split_folders_and_both_formats(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_label_column_without_a_table_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, ["cat/1.png"])
+    assert open_source(tmp_path).layout == "class-folders"
+    with pytest.raises(DataError, match="column 'species'"):
+        open_source(tmp_path, labels="species")
+
+
 def test_metadata_without_label_column_uses_class_folders(tmp_path: Path) -> None:
     tree(tmp_path, ["cat/x.png"])
     (tmp_path / "metadata.csv").write_text("file_name,text\ncat/x.png,hello\n")

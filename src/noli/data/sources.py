@@ -83,4 +83,7 @@ def _open_folder(place: Place, labels: str | None) -> FolderSource | TableSource
         return ParquetSource(place, parquet, labels)
     if not images:
         raise DataError("The folder holds no images.", where=place.uri, fix=_ACCEPTED)
+    if labels:
+        fix = "leave it out: folders give the classes; or add a metadata.csv with this column"
+        raise DataError(f"No table here has a column {labels!r}.", where=place.uri, fix=fix)
     return FolderSource(place, "class-folders" if classes else "flat")
