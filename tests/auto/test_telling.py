@@ -96,6 +96,15 @@ def test_unmeasured_rows_are_named_and_a_part_is_no_proof(key: Key) -> None:
     assert late.candidates[1].standing == "unfinished"
 
 
+def test_what_was_not_tried_for_want_of_time_comes_before_a_lower_floor(key: Key) -> None:
+    bench = table(x=0.1, y=0.1)
+    bench.looks["x"] = quality(10, 0.1)
+    error = refusal(choice(bench, key, budget=0.0), anyway=True)
+    assert error is not None
+    assert error.what == "No candidate that was tried meets the floor."
+    assert str(error.fix).startswith("give more --time (y); or accept")
+
+
 def test_more_time_is_the_advice_when_it_ran_out(key: Key) -> None:
     found = choice(table(x=0.7, y=0.7), key, budget=2.5)
     error = refusal(found, anyway=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from noli.ops.leak import exposure_free_psnr, leak_attack
+from noli.ops.leak import exposure_free_psnr, leak_attack, rows_of_groups
 from noli.ops.residual import restoration_gains, subtract_residual
 from noli.train.recipe import Recipe
 from noli.train.restoring import Corrupted, Towards, learn_restorer, restored
@@ -78,10 +78,10 @@ def test_gains_are_those_of_pictures_that_were_not_leaked() -> None:
     clean = smooth(30, 6)
     protected = np.clip(clean.astype(int) + np.random.default_rng(0).integers(-9, 10, clean.shape), 0, 255)
     protected = protected.astype(np.uint8)
-    better = protected.copy()
-    better[4:24] = clean[4:24]
-    gain = restoration_gains(clean, protected, np.zeros(30, np.int64), 4, {"better": better})["better"]
-    rows = slice(4, 24)
+    better, groups = protected.copy(), np.zeros(30, np.int64)
+    rows = rows_of_groups(groups)[0][4:24]
+    better[rows] = clean[rows]
+    gain = restoration_gains(clean, protected, groups, 4, {"better": better})["better"]
     expected = exposure_free_psnr(clean[rows], clean[rows]) - exposure_free_psnr(clean[rows], protected[rows])
     assert gain == pytest.approx(expected.mean())
     assert restored(clean[:0], learn_restorer(clean, Corrupted(), Recipe(epochs=1, device="cpu"))).shape == (

@@ -82,11 +82,12 @@ def refusal(choice: Choice, *, anyway: bool) -> NoChoice | None:
     """
     if choice.picked is None:
         low = [tried for tried in choice.candidates if tried.standing == "below the floor"]
-        late = [tried for tried in choice.candidates if tried.reason == LATE]
-        what = "No candidate that was tried meets the floor." if low else "No candidate could be tried."
+        late = [one.name for one in choice.candidates if one.reason == LATE]
+        tried = " that was tried" if late else ""
+        what = f"No candidate{tried} meets the floor." if low else "No candidate could be tried."
         fix = _relaxed(low, choice.floor) if low else _more(choice)
         if low and late:
-            fix = f"give more --time ({', '.join(tried.name for tried in late)}); or {fix}"
+            fix = f"give more --time ({', '.join(late)}); or {fix}"
         error = NoChoice(what, why=choice.reason, fix=fix)
     elif choice.holds or anyway:
         return None
