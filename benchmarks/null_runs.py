@@ -1,6 +1,8 @@
 """How often verify is wrong where the truth is planted: unprotected data, and data that cannot teach.
 
     python benchmarks/null_runs.py --runs 20
+    python benchmarks/null_runs.py --kinds none --runs 20    only unprotected data
+    python benchmarks/null_runs.py --runs 0                  only summarise the finished cells
 
 Every run draws other photographs of the embedded set (900 for training, 450 held out), protects them with a
 method whose effect is known, and asks the quick battery at the routine level. ``none``: pictures with noise
@@ -45,27 +47,22 @@ def changed(kind: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     args = parser.parse_args()
     cells = Cells("null_runs")
     with tempfile.TemporaryDirectory() as folder:
         photos = photo_crops(f"{folder}/photos")
         full = load(photos, photos, Config(max_items=10_000))
-    seen: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    for kind in KINDS:
+    for kind in args.kinds:
         for number in range(args.runs):
-            cell = cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(full, k, n))
-            seen[kind].update(f"{level}: {cell[level]}" for level in LEVELS)
+            cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(full, k, n))
     rates: dict[str, Any] = {}
     for kind in KINDS:
-        hits = seen[kind]["routine: supported"]
-        low, high = wilson(hits, args.runs)
-        rates[kind] = {
-            "supported": hits,
-            "runs": args.runs,
-            "low": low,
-            "high": high,
-            "all": dict(seen[kind]),
-        }
+        done = [cell for name, cell in cells.done.items() if name.startswith(f"{kind}/")]
+        seen = Counter(f"{level}: {cell[level]}" for cell in done for level in LEVELS)
+        hits = seen["routine: supported"]
+        low, high = wilson(hits, len(done))
+        rates[kind] = {"supported": hits, "runs": len(done), "low": low, "high": high, "all": dict(seen)}
     save("null_runs", {"kinds": rates, "claim": "routine", "training_images": TRAIN, "test_images": TEST})
 
 

@@ -84,6 +84,14 @@ def test_the_frontier_in_words(readme: str) -> None:
     assert f"filtering alone costs {np.min(alone):.0f} to {np.max(alone):.0f} points" in readme
 
 
+def test_how_often_verify_was_wrong() -> None:
+    page = " ".join((ROOT / "docs/threat-model.md").read_text().split())
+    none = result("null_runs")["kinds"]["none"]
+    assert f'it said "supported" in {none["supported"]} of {none["runs"]} runs, at every level' in page
+    assert not any("not supported" not in verdict for verdict in none["all"])
+    assert f"may be as high as {100 * none['high']:.0f} %" in page
+
+
 def test_what_the_controls_cost_in_the_other_rows(readme: str) -> None:
     table = result("effect_subset")["variants"]
     clean = table["clean"]["rows"]
