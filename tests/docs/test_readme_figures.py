@@ -84,6 +84,18 @@ def test_the_frontier_in_words(readme: str) -> None:
     assert f"filtering alone costs {np.min(alone):.0f} to {np.max(alone):.0f} points" in readme
 
 
+def test_the_weave_beside_cuda(readme: str) -> None:
+    settings = result("leaderboard")["settings"]
+    weave, cuda = settings["weave, no variation"], settings["cuda paper"]
+    worst, beside = (100 * found["rows"][found["worst"]]["value"] for found in (weave, cuda))
+    assert (weave["worst"], cuda["worst"]) == ("adversarial", "leak-1-pair")
+    assert f"in all {len(weave['rows'])} rows that were measured, at {weave['psnr']:.1f} dB" in readme
+    assert f"{worst:.1f} % at most (adversarial training) where published CUDA left {beside:.1f} %" in readme
+    clean = settings["clean"]["rows"]["crop+flip"]["low"]
+    assert weave["rows"]["adversarial"]["high"] < 0.1 + 0.5 * (clean - 0.1)
+    assert all(len(row["values"]) == 1 for row in weave["rows"].values())  # "with one key"
+
+
 def test_how_often_verify_was_wrong() -> None:
     page = " ".join((ROOT / "docs/threat-model.md").read_text().split())
     none = result("null_runs")["kinds"]["none"]
