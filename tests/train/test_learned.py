@@ -155,6 +155,13 @@ def test_a_budget_that_allows_no_step_is_an_error_and_not_a_protection(tmp_path)
         prepared(sem, SEM.model_copy(update={"time": 1e-9}), some_study(tmp_path, 20))
 
 
+def test_a_budget_is_read_as_people_write_it():
+    found = [sem.Config(time=text).time for text in ("90", "1.5m", "2h", None)]
+    assert found == [90, 90, 7200, None]
+    with pytest.raises(ValueError, match="90s, 10m, 2h"):
+        sem.Config(time="abc")
+
+
 def test_the_budget_looks_at_the_clock():
     now = [0.0]
     budget = TimeBudget(10.0, lambda: now[0])

@@ -90,5 +90,5 @@ def _find(name: str) -> Candidate:
         fix = "name a method that protects; see `noli list protect`"
         raise UsageError("This method does not protect.", where=name, fix=fix)
     # A method's own trial is for tests of its contract; the table's is for judging it.
-    plain = (known_one for known_one in TABLE if known_one.method == name and not known_one.options)
+    plain = (one for one in TABLE if one.method == name and not one.options)
     return next(plain, Candidate(name, name, {}, spec.trial))
