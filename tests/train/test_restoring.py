@@ -1,7 +1,8 @@
 """What a restorer learns. The thresholds were fixed before anything was trained, and not met at first.
 
-Loss and learning rate were then chosen on these very pictures, the trainings are twice as long as in the first
-version, and the bridge's first task (inverting, which leaves no trace of where) was replaced by a solvable one.
+Loss and learning rate were then chosen on these very pictures, the trainings are twice as long as in the
+first version, and the bridge's first task (inverting, which leaves no trace of where) was replaced by a
+solvable one.
 """
 
 import numpy as np
