@@ -323,7 +323,7 @@ def test_an_option_that_is_newer_than_the_run_stands_at_its_default(
         run_data(ask(strength=fake.Config().strength + 1))
 
 
-def test_stopped_while_learning_it_says_that_learning_begins_anew(
+def test_stopped_while_learning_it_says_that_learning_goes_on(
     data: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: object) -> None:
@@ -333,7 +333,7 @@ def test_stopped_while_learning_it_says_that_learning_begins_anew(
         patched.setattr(runner, "prepare", stopped)
         with pytest.raises(Interrupted) as caught:
             run_data(ask())
-    assert "begins anew" in str(caught.value.fix)
+    assert "goes on" in str(caught.value.fix)
     assert run_data(ask()).manifest.status == "done"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.core.errors import DataError, OutputExists, UsageError
+from noli.core.files import TEMP_SUFFIX
 from noli.core.images import Stored, to_float, to_uint8, to_uint16
 from noli.engine.progress import Progress, stage
 from noli.engine.request import KeyLike, open_key
@@ -33,6 +34,8 @@ def train(
 ) -> dict[str, float]:
     """Train a generator on captioned pictures, which may be anybody's, and write it to one file.
 
+    After a kill the same call goes on from the last finished epoch, kept in a hidden folder beside the file.
+
     Args:
         data: Folder with ``metadata.csv`` (columns ``file_name`` and ``caption``), CSV, or Parquet.
         output: The safetensors file to make.
@@ -50,18 +53,21 @@ def train(
         RunError: The time budget ended before the first pass over the pictures.
         MissingPrerequisite: An encoder is not installed.
     """
+    from noli.train.checkpoint import Checkpoint
     from noli.train.options import GeneratorConfig
     from noli.train.t2ue import learn_generator
 
     cfg = configure(GeneratorConfig, "t2ue train", {**(config or {}), **options})
     _refuse_existing(output)
     bar = progress or Progress()
+    checkpoint = Checkpoint(Path(output).with_name(f".{Path(output).name}{TEMP_SUFFIX}"))
     x, captions = _captioned(data, cfg.side, bar)
     try:
-        generator, reached = learn_generator(x, captions, cfg, stage(bar, "train"))
+        generator, reached = learn_generator(x, captions, cfg, stage(bar, "train"), checkpoint)
     finally:
         bar.finish()
     generator.save(output)
+    checkpoint.clear()
     return reached
 
 

@@ -170,7 +170,7 @@ class _Session:
         try:
             return prepare(request, self.source, totals, rows, self.folder, before)
         except KeyboardInterrupt as exc:
-            fix = "run the same command again: learning begins anew, what was finished before it is kept"
+            fix = "run the same command again: a training goes on from what it keeps once a minute"
             raise Interrupted("Stopped while the method was learning.", fix=fix) from exc
 
     def _create(self, state: dict[str, Any], entered: Generation) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from noli.core.method import DataSummary, State, Study
 from noli.core.model import Model, evaluating
 from noli.ops import assignments, noisestore
 from noli.ops.clusters import k_means, nearest
+from noli.train.checkpoint import Checkpoint, Tensors
 from noli.train.contrastive import learn_encoder
 from noli.train.fit import Callback, fit
 from noli.train.hardware import pick_device
@@ -50,13 +52,17 @@ def prepare_clusters(summary: DataSummary, key: Key, cfg: ClusteredConfig, previ
     if previous:
         return _extended(study, key, cfg, previous)
     x = study.images(side_of(cfg, summary))
-    encoder, name = _chosen(study, x, key, cfg)
+    checkpoint = Checkpoint(study.folder)
+    checkpoint.depends_on(PURPOSE, cfg.model_dump_json(), key.commit(), x)
+    encoder, name = _chosen(study, x, key, cfg, checkpoint)
     features = features_of(encoder, x, study)
     centres = k_means(features, cfg.clusters, key.stream(PURPOSE, "start"))
     groups = nearest(features, centres)
-    reached = _learn(_Task(study, x, groups, centres, encoder, key, cfg))
+    checkpoint.depends_on(encoder.weight_hash())
+    reached = _learn(_Task(study, x, groups, centres, encoder, key, cfg), checkpoint)
     np.save(study.folder / CENTRES, centres)
     assignments.write(study.folder, "assigned-0", _patterns(study, range(len(x)), groups, key, cfg))
+    checkpoint.clear()
     return {
         "encoder": name,
         "weights": encoder.weight_hash(),
@@ -107,7 +113,9 @@ def features_of(encoder: Model, x: Images, study: Study | None = None) -> npt.ND
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 
-def _chosen(study: Study, x: Images, key: Key, cfg: ClusteredConfig) -> tuple[Model, str]:
+def _chosen(
+    study: Study, x: Images, key: Key, cfg: ClusteredConfig, checkpoint: Checkpoint
+) -> tuple[Model, str]:
     """Return the encoder of a new run and how to find it again."""
     name = cfg.encoder
     if name == "auto":
@@ -124,7 +132,7 @@ def _chosen(study: Study, x: Images, key: Key, cfg: ClusteredConfig) -> tuple[Mo
     seed = int(key.stream(PURPOSE, "encoder").integers(1, 2**62)[0])
     recipe = Recipe(epochs=cfg.encoder_epochs, batch=256, device=cfg.device, seed=seed, lr=0.05)
     told = Told(study.tell, recipe.steps_for(len(x)), "encoder")
-    model = learn_encoder(x, cfg.network, recipe, [told], seed=seed)
+    model = learn_encoder(x, cfg.network, recipe, [told], seed=seed, checkpoint=checkpoint)
     model.save(study.folder / OWN_ENCODER)
     return model, OWN
 
@@ -158,24 +166,33 @@ class _Task:
     cfg: ClusteredConfig
 
 
-def _learn(task: _Task) -> dict[str, float]:
+def _learn(task: _Task, checkpoint: Checkpoint) -> dict[str, float]:
     """Learn and store the noise of every cluster; return the share of pictures that reach their target."""
     cfg, count = task.cfg, task.cfg.clusters
     order = task.key.stream(PURPOSE, "targets").permutation(count)
     target = np.empty(count, np.int64)
     target[order] = np.roll(order, -1)
-    learned, names, moved = [], [], 0
-    for cluster in range(count):
+    done = checkpoint.load("clusters") or {
+        "noise": torch.zeros(0, dtype=torch.int8),
+        "moved": torch.tensor(0),
+    }
+    learned, moved = list(done["noise"].numpy()), int(done["moved"])
+    for cluster in range(len(learned), count):
         noise = _cluster_noise(task, cluster, target[cluster])
         stored = noisestore.quantised(noise.transpose(0, 2, 3, 1), cfg.eps)
         learned.append(stored)
-        names += [f"{cluster}/{pattern}" for pattern in range(cfg.patterns)]
         rows = np.flatnonzero(task.groups == cluster)
         added = stored[np.arange(len(rows)) % cfg.patterns] * np.float32(cfg.eps * 255 / noisestore.LEVELS)
         noisy = np.clip(task.x[rows] + added + np.float32(0.5), 0, 255).astype(np.uint8)
         moved += int((nearest(features_of(task.encoder, noisy), task.centres) == target[cluster]).sum())
+        checkpoint.save("clusters", partial(_kept, learned, moved))
+    names = [f"{cluster}/{pattern}" for cluster in range(count) for pattern in range(cfg.patterns)]
     noisestore.write(task.study.folder, NOISE, names, np.concatenate(learned))
     return {"moved": moved / max(len(task.x), 1), "smallest": float(np.bincount(task.groups).min())}
+
+
+def _kept(learned: list[noisestore.Noise], moved: int) -> Tensors:
+    return {"noise": torch.from_numpy(np.stack(learned)), "moved": torch.tensor(moved)}
 
 
 def _cluster_noise(task: _Task, cluster: int, target: int) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from noli import zoo
 from noli.core.model import Model
 from noli.ops.views import random_view
+from noli.train.checkpoint import Checkpoint
 from noli.train.fit import Callback, fit
 from noli.train.recipe import Recipe
 
@@ -73,6 +74,7 @@ def learn_encoder(
     callbacks: Sequence[Callback] = (),
     *,
     seed: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> Model:
     """Train a network of the zoo without labels; its head is the projection and may be thrown away.
 
@@ -82,10 +84,12 @@ def learn_encoder(
         recipe: How to train.
         callbacks: Called before the views are made.
         seed: Seed of the initial weights.
+        checkpoint: Where the training is kept against a kill.
 
     Returns:
         The model; use its ``features``.
     """
     model = zoo.network(network, PROJECTION, x.shape[3], size=x.shape[1], seed=seed)
-    fit(model, x, np.zeros(len(x), np.int64), recipe, [*callbacks, TwoViews()], nt_xent)
+    nobody = np.zeros(len(x), np.int64)
+    fit(model, x, nobody, recipe, [*callbacks, TwoViews()], nt_xent, checkpoint)
     return model

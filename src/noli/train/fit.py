@@ -17,8 +17,10 @@ from torch import Tensor
 
 from noli.core.errors import DataError, RunError
 from noli.core.model import Model, keeping_modes
+from noli.train.checkpoint import Checkpoint, Tensors
 from noli.train.hardware import fast_bf16, pick_device
 from noli.train.recipe import Recipe
+from noli.train.resume import Kept
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -54,6 +56,13 @@ class Callback:
     def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
         """Look at the model after an epoch (0-based) with its mean loss."""
 
+    def state(self) -> Tensors:
+        """Return what a resumed training must know of this callback."""
+        return {}
+
+    def restore(self, state: Tensors) -> None:
+        """Take back what :meth:`state` gave before the interruption."""
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -83,6 +92,7 @@ def fit(
     recipe: Recipe | None = None,
     callbacks: Sequence[Callback] = (),
     loss: Loss = F.cross_entropy,
+    checkpoint: Checkpoint | None = None,
 ) -> FitResult:
     """Train a model in place; weights that need no gradient stay as they are.
 
@@ -96,6 +106,8 @@ def fit(
         recipe: How to train; None for the default.
         callbacks: Called in order.
         loss: ``(outputs of the model in float32, labels) -> scalar``.
+        checkpoint: Where finished epochs are kept; a training found there is gone on with, and one that had
+            ended there is not made again.
 
     Raises:
         DataError: Arrays of the wrong type or shape, fewer than two images.
@@ -111,36 +123,40 @@ def fit(
     images, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64))
     optimiser = _optimiser(model, recipe)
     epochs, total = recipe.epochs_for(len(x)), recipe.steps_for(len(x))
-    losses: list[float] = []
-    step, started = 0, time.perf_counter()
-    seen = 0
+    kept = Kept(checkpoint, model, optimiser, generator, callbacks)
+    at = kept.restore()
+    started = time.perf_counter() - at.seconds
     with keeping_modes(model), torch.enable_grad(), suppress(StopTraining):
-        for epoch in range(epochs):
+        for epoch in range(len(at.losses), 0 if at.ended else epochs):
             model.train()
             summed = torch.zeros((), device=device)
-            parts = list(islice(_batches(len(x), recipe, generator), total - step))
+            parts = list(islice(_batches(len(x), recipe, generator), total - at.step))
             for index in parts:
                 # Indexing the stored layout and transposing afterwards yields channels-last for free.
                 batch = images[index].to(device).permute(0, 3, 1, 2).float().div_(255)
                 target = labels[index].to(device)
-                lr, momentum = recipe.rates(step, total)
+                lr, momentum = recipe.rates(at.step, total)
                 optimiser.param_groups[0].update(lr=lr, momentum=momentum)
                 value = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16, loss)
                 summed += value * len(index)
-                step += 1
-                seen += len(index)
-            losses.append(summed.item() / sum(map(len, parts)))
-            if not np.isfinite(losses[-1]):
+                at.step += 1
+                at.seen += len(index)
+            at.losses.append(summed.item() / sum(map(len, parts)))
+            if not np.isfinite(at.losses[-1]):
                 fix = f"lower the learning rate (now {recipe.lr}) or set grad_clip"
                 raise RunError(
                     "Training diverged: the loss is not finite.", where=f"epoch {epoch + 1}", fix=fix
                 )
             for callback in callbacks:
-                callback.on_epoch_end(model, epoch, losses[-1])
-            if step == total:
+                callback.on_epoch_end(model, epoch, at.losses[-1])
+            at.seconds = time.perf_counter() - started
+            kept.save(at)
+            if at.step == total:
                 break
-    seconds = time.perf_counter() - started
-    return FitResult(tuple(losses), step, seconds, seen / seconds, bf16, device.type)
+    at.seconds, at.ended = time.perf_counter() - started, True
+    kept.save(at, now=True)
+    speed = at.seen / at.seconds
+    return FitResult(tuple(at.losses), at.step, at.seconds, speed, bf16, device.type)
 
 
 def _optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:

@@ -20,6 +20,7 @@ from noli.core.key import Key
 from noli.core.method import DataSummary, State
 from noli.core.model import Model
 from noli.ops.noisestore import Noise, read, write
+from noli.train.checkpoint import Checkpoint
 from noli.train.hardware import pick_device
 from noli.train.lesson import Lesson
 from noli.train.options import LearnedConfig
@@ -76,13 +77,17 @@ def prepare_noise(
     surrogate = old.get("surrogate") if trained else None
     model = _surrogate(study.folder, surrogate, cfg, classes, x.shape, seed)
     generator = torch.Generator().manual_seed(seed)
-    lesson = Lesson(model, x, y, noise, rows, is_open, trained, cfg, generator, study.tell, items)
+    checkpoint = Checkpoint(study.folder)
+    named = [purpose, cfg.model_dump_json(), str(seed), model.weight_hash(), *classes, *fresh]
+    checkpoint.depends_on(*named, x, y, rows, noise, is_open)
+    lesson = Lesson(model, x, y, noise, rows, is_open, trained, cfg, generator, study.tell, items, checkpoint)
     reached = learn(lesson)
     file = f"noise-{len(files)}"
     write(study.folder, file, fresh, noise[is_open])
     if not trained:
         surrogate = f"surrogate-{len(files)}.safetensors"
         model.save(study.folder / surrogate)
+    checkpoint.clear()
     return {
         "classes": classes,
         "side": side,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,12 @@ from noli.core.dataset import Item
 from noli.core.model import Model
 from noli.data.regions import read as read_regions
 from noli.ops.noisestore import LEVELS, Noise, quantised
+from noli.train.checkpoint import Checkpoint, Tensors
 from noli.train.fit import Callback, StopTraining
 from noli.train.hardware import fast_bf16
 from noli.train.recipe import Recipe
+
+_MODEL = "model."
 
 
 @dataclass
@@ -36,6 +39,8 @@ class Lesson:
         generator: Seeded by the key.
         tell: Progress, ``(done, total, what)``.
         items: What the images are.
+        checkpoint: Where the work is kept against a kill; None keeps nothing.
+        memory: What else a resumed method must know; it is kept with the rest.
     """
 
     model: Model
@@ -49,10 +54,39 @@ class Lesson:
     generator: torch.Generator
     tell: Callable[[int, int, str], None]
     items: Sequence[Item] = ()
+    checkpoint: Checkpoint | None = None
+    memory: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def resume(self, stage: str) -> int:
+        """Return how much of a stage was done before a kill, with everything as it was then; or 0."""
+        found = None if self.checkpoint is None else self.checkpoint.load(stage)
+        if found is None:
+            return 0
+        done = int(found.pop("done"))
+        self.generator.set_state(found.pop("generator"))
+        self.noise[...] = found.pop("noise").numpy()
+        weights = {name: found.pop(name) for name in list(found) if name.startswith(_MODEL)}
+        self.model.load_state_dict({name.removeprefix(_MODEL): value for name, value in weights.items()})
+        self.memory.update({name: value.numpy() for name, value in found.items()})
+        return done
+
+    def save(self, stage: str, done: int) -> None:
+        """Keep the work against a kill, if it is time."""
+        if self.checkpoint is not None:
+            self.checkpoint.save(stage, lambda: self._tensors(done))
+
+    def _tensors(self, done: int) -> Tensors:
+        named = {_MODEL + name: value for name, value in self.model.state_dict().items()}
+        named |= {name: torch.from_numpy(value) for name, value in self.memory.items()}
+        noise, generator = torch.from_numpy(self.noise), self.generator.get_state()
+        return named | {"noise": noise, "generator": generator, "done": torch.tensor(done)}
 
     def regions(self, folder: str) -> npt.NDArray[np.bool_]:
         """Read the owner's regions of interest, ``bool [N, S, S]``; see :func:`noli.data.regions.read`."""
-        return read_regions(folder, self.items, self.x.shape[1])
+        found = read_regions(folder, self.items, self.x.shape[1])
+        if self.checkpoint is not None:
+            self.checkpoint.depends_on(found)
+        return found
 
     def images(self, part: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return working images and labels of some items, on the surrogate's device."""
@@ -112,6 +146,17 @@ class TimeBudget(Callback):
         self.clock, self.over = clock, False
         self.end = None if seconds is None else clock() + seconds
 
+    def state(self) -> Tensors:
+        """Return what is left of the budget."""
+        left = torch.inf if self.end is None else self.end - self.clock()
+        return {"left": torch.tensor(left, dtype=torch.float64), "over": torch.tensor(self.over)}
+
+    def restore(self, state: Tensors) -> None:
+        """Go on with what was left."""
+        if self.end is not None:
+            self.end = self.clock() + state["left"].item()
+        self.over = bool(state["over"])
+
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Look at the clock before every step."""
         if self.end is not None and self.clock() >= self.end:
@@ -132,6 +177,14 @@ class Told(Callback):
 
     def __init__(self, tell: Callable[[int, int, str], None], total: int, what: str, done: int = 0) -> None:
         self.tell, self.total, self.what, self.done = tell, total, what, done
+
+    def state(self) -> Tensors:
+        """Return the steps made."""
+        return {"done": torch.tensor(self.done)}
+
+    def restore(self, state: Tensors) -> None:
+        """Go on counting."""
+        self.done = int(state["done"])
 
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Count the step."""

@@ -35,14 +35,12 @@ class Masks:
     ) -> None:
         self.kind, self.ratio, self.smooth, self.refresh = kind, ratio, smooth, refresh
         self.allowed = allowed
-        self._kept: npt.NDArray[np.bool_] | None = None
-        self._made: npt.NDArray[np.bool_] = np.zeros(0, bool)
 
     def __call__(self, lesson: Lesson, part: npt.NDArray[np.int64], number: int) -> Tensor:
         """Return the masks ``float32 [n, 1, S, S]`` of some items in round `number` (from 0)."""
         n, side = len(lesson.x), lesson.x.shape[1]
-        if self._kept is None:
-            self._kept, self._made = np.zeros((n, side, side), bool), np.zeros(n, bool)
+        kept = lesson.memory.setdefault("masks", np.zeros((n, side, side), bool))
+        made = lesson.memory.setdefault("masked", np.zeros(n, bool))
         x, y = lesson.images(part)
         if number == 0 or (self.refresh and number % self.refresh == 0):
             allowed = None if self.allowed is None else torch.from_numpy(self.allowed[part]).to(x.device)
@@ -51,10 +49,11 @@ class Masks:
             if empty.any():  # a flat picture, or a region on black: what counts there is the gradient
                 spare = saliency(lesson.model, x[empty], y[empty], "gradient", self.smooth) + _LEAST
                 marked[empty] = top_share(spare, self.ratio, None if allowed is None else allowed[empty])
-            self._kept[part], self._made[part] = marked[:, 0].bool().cpu().numpy(), True
-        return torch.from_numpy(self._kept[part]).to(x.device)[:, None].float()
+            kept[part], made[part] = marked[:, 0].bool().cpu().numpy(), True
+        return torch.from_numpy(kept[part]).to(x.device)[:, None].float()
 
-    @property
-    def touched(self) -> float:
-        """Share of pixels that may be touched, over the items that got a mask."""
-        return 0.0 if self._kept is None else float(self._kept[self._made].mean())
+
+def touched(lesson: Lesson) -> float:
+    """Return the share of pixels that may be touched, over the items that got a mask."""
+    made = lesson.memory.get("masked")
+    return 0.0 if made is None else float(lesson.memory["masks"][made].mean())

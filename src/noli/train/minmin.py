@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noli.core.errors import UsageError
 from noli.core.model import Model, evaluating
+from noli.train.checkpoint import Tensors
 from noli.train.fit import Callback, StopTraining, fit
 from noli.train.lesson import Lesson, TimeBudget, Told
 from noli.train.options import RobustConfig
@@ -40,17 +41,20 @@ def alternate(
     Returns:
         Rounds made and the training error reached.
     """
-    done, error = 0, 1.0
-    while done < rounds and error > stop:
+    done = lesson.resume("rounds")
+    error, stuck = lesson.memory.get("error", np.array([1.0, 0.0]))
+    while done < rounds and error > stop and not stuck:
         if not lesson.trained:
             recipe = lesson.recipe(epochs=train_steps, max_steps=train_steps, schedule="constant")
             fit(lesson.model, lesson.noisy(), lesson.y, recipe)
         sweep(lesson, how, mask=mask, number=done)
         before, done, error = error, done + 1, lesson.error()
+        # A surrogate that stays as it is: further sweeps would only repeat this one.
+        stuck = lesson.trained and error >= before
+        lesson.memory["error"] = np.array([error, stuck], float)
+        lesson.save("rounds", done)
         lesson.tell(done, rounds, "noise")
-        if lesson.trained and error >= before:
-            break  # the surrogate stays as it is: further sweeps would only repeat this one
-    return {"rounds": float(done), "error": error}
+    return {"rounds": float(done), "error": float(error)}
 
 
 def sweep(
@@ -65,10 +69,12 @@ def sweep(
         mask: Where noise may be.
         number: Round, for the mask.
     """
-    items, done = np.flatnonzero(lesson.open[lesson.rows]), 0
+    items = np.flatnonzero(lesson.open[lesson.rows])
+    parts, done = lesson.parts(items), lesson.resume("sweep") if fresh else 0
+    finished = sum(map(len, parts[:done]))
     shared = len(np.unique(lesson.rows)) < len(lesson.rows)
     with lesson.autocast():
-        for part in lesson.parts(items):
+        for part in parts[done:]:
             x, y = lesson.images(part)
             start = None if fresh else lesson.noise_of(part)
             where = None if mask is None else mask(lesson, part, number)
@@ -80,9 +86,10 @@ def sweep(
                     [noise[torch.from_numpy(place == row)].mean(0) for row in range(len(rows))]
                 )
             lesson.keep(rows, noise)
-            done += len(part)
+            done, finished = done + 1, finished + len(part)
             if fresh:  # else the rounds are what takes long
-                lesson.tell(done, len(items), "noise")
+                lesson.save("sweep", done)
+                lesson.tell(finished, len(items), "noise")
 
 
 def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
@@ -123,7 +130,7 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
         if cfg.stop:
             callbacks.append(GoodEnough(lesson, how))
         callbacks.append(Told(lesson.tell, cfg.steps, "surrogate"))
-        made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks).steps
+        made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks, checkpoint=lesson.checkpoint).steps
         if not made:
             raise UsageError(
                 "The time was over before anything was learned.",
@@ -151,6 +158,14 @@ class GoodEnough(Callback):
         self.lesson, self.how = lesson, how
         seed = int(torch.randint(0, 2**62, (1,), generator=lesson.generator))
         self.generator = torch.Generator().manual_seed(seed)
+
+    def state(self) -> Tensors:
+        """Return the generator's state."""
+        return {"generator": self.generator.get_state()}
+
+    def restore(self, state: Tensors) -> None:
+        """Draw on from there."""
+        self.generator.set_state(state["generator"])
 
     def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
         """Try another batch after every epoch."""

@@ -16,6 +16,7 @@ from noli.core.errors import RunError
 from noli.core.model import Model
 from noli.ops.augment import crop_flip
 from noli.train.callbacks import CropFlip
+from noli.train.checkpoint import Checkpoint
 from noli.train.contrastive import info_nce
 from noli.train.fit import Callback, fit
 from noli.train.hardware import pick_device
@@ -94,6 +95,7 @@ def learn_generator(
     captions: Sequence[str],
     cfg: GeneratorConfig,
     tell: Callable[[int, int, str], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Model, dict[str, float]]:
     """Train a generator whose noise makes pictures match their captions, for a frozen image-text model.
 
@@ -102,6 +104,7 @@ def learn_generator(
         captions: N captions.
         cfg: How to train; its time budget begins after the surrogate is ready.
         tell: Progress, ``(done, all, what)``.
+        checkpoint: Where the generator's training is kept against a kill.
 
     Returns:
         The generator, and what it reached: ``loss``, ``steps``, ``seconds``, ``pictures``, ``captions``.
@@ -129,7 +132,9 @@ def learn_generator(
     shift = cfg.side // 16 if cfg.eot else 0
     judge = Captioning(joint.to(device), texts.to(device), generator.arch_args["z"], cfg.eps, shift)
     told = [] if tell is None else [Told(tell, recipe.steps_for(len(x)), "train")]
-    found = fit(generator, x, y, recipe, [TimeBudget(cfg.time, monotonic), *told, judge], judge)
+    if checkpoint is not None:
+        checkpoint.depends_on("t2ue", cfg.model_dump_json(), *captions, x, texts.cpu().numpy())
+    found = fit(generator, x, y, recipe, [TimeBudget(cfg.time, monotonic), *told, judge], judge, checkpoint)
     if not found.losses:
         fix = "give it more time, or fewer pictures"
         raise RunError("The time budget ended before the first pass.", where=f"time={cfg.time:g}", fix=fix)

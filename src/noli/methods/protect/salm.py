@@ -81,7 +81,7 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     """Learn the noise; see :func:`noli.train.learned.prepare_noise` for state and errors."""
     from noli.train.learned import prepare_noise
     from noli.train.lesson import Lesson
-    from noli.train.masks import Masks
+    from noli.train.masks import Masks, touched
     from noli.train.minmin import alternate
     from noli.train.perturb import Descent
 
@@ -92,7 +92,7 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
         reached = alternate(
             lesson, how, train_steps=cfg.train_steps, rounds=cfg.rounds, stop=cfg.stop, mask=masks
         )
-        return {**reached, "touched": masks.touched}
+        return {**reached, "touched": touched(lesson)}
 
     return prepare_noise(summary, key, cfg, previous, learn, "protect/salm")
 

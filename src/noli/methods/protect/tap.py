@@ -83,7 +83,7 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
         if not lesson.trained:
             recipe = lesson.recipe(epochs=cfg.epochs)
             told = Told(lesson.tell, recipe.steps_for(len(lesson.x)), "surrogate")
-            fit(lesson.model, lesson.x, lesson.y, recipe, [CropFlip(), told])
+            fit(lesson.model, lesson.x, lesson.y, recipe, [CropFlip(), told], checkpoint=lesson.checkpoint)
         clean = float((lesson.model.predict(lesson.x).argmax(1) == lesson.y).mean())
         wanted = (lesson.y + targeted) % len(lesson.model.class_names)
         side = lesson.x.shape[1]
