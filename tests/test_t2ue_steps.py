@@ -101,6 +101,7 @@ noli.protect({source!r}, {output!r}, "t2ue", key={key!r}, store={store!r}, worke
 def test_the_steps_one_after_the_other(captioned: Path, tmp_path: Path) -> None:
     generator, store, key = tmp_path / "g.safetensors", tmp_path / "noise", tmp_path / "owner.key"
     reached = noli.t2ue.train(captioned, generator, **QUICK)
+    assert not list(tmp_path.glob(".*"))  # what was kept against a kill is gone
     assert (reached["pictures"], reached["captions"], reached["steps"]) == (24, 3, 4)
     Key.new(key)
     noise = noli.t2ue.generate([f"a {name} wall" for name in COLOURS], key, generator, store, variants=2)

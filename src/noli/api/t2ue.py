@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.core.errors import DataError, OutputExists, UsageError
-from noli.core.files import TEMP_SUFFIX
 from noli.core.images import Stored, to_float, to_uint8, to_uint16
 from noli.engine.progress import Progress, stage
 from noli.engine.request import KeyLike, open_key
@@ -60,7 +59,7 @@ def train(
     cfg = configure(GeneratorConfig, "t2ue train", {**(config or {}), **options})
     _refuse_existing(output)
     bar = progress or Progress()
-    checkpoint = Checkpoint(Path(output).with_name(f".{Path(output).name}{TEMP_SUFFIX}"))
+    checkpoint = Checkpoint(Path(output).with_name(f".{Path(output).name}.learning"))
     x, captions = _captioned(data, cfg.side, bar)
     try:
         generator, reached = learn_generator(x, captions, cfg, stage(bar, "train"), checkpoint)
