@@ -18,7 +18,8 @@ import numpy.typing as npt
 from noli.core.images import to_float, to_uint8
 from noli.ops.filters import Border, Kernel, invert_batch
 
-KERNEL_SIZES = (3, 5, 9)
+# The larger ones are tried on images of at least four times the side; each contains the sizes below it.
+KERNEL_SIZES = (3, 5, 9, 15, 31)
 DAMPINGS = (1e-3, 1e-2, 3e-2, 1e-1)
 # Images per class on which the thief tunes the damping: an upper bound for one who tunes blindly.
 _TUNING, _TUNING_NATIVE = 20, 3
@@ -33,11 +34,23 @@ Labels = npt.NDArray[np.int64]
 
 
 class ClassFilter(NamedTuple):
-    """A thief's estimate for one class: unit-sum kernel ``[k, k]``, border, information criterion."""
+    """A thief's estimate for one class: unit-sum kernel ``[k, k]``, border, information criterion.
+
+    ``offset`` is what is added after the filter, ``float32 [H, W, C]`` in [0, 1] units; None for nothing.
+    """
 
     kernel: Kernel
     border: Border
     score: float
+    offset: npt.NDArray[np.float32] | None = None
+
+
+Estimate = Callable[[Sequence[Pair]], ClassFilter]
+
+
+def sizes_for(height: int, width: int) -> tuple[int, ...]:
+    """Return the kernel sizes that are tried on images of a size."""
+    return tuple(k for k in KERNEL_SIZES if k <= max(9, min(height, width) // 4))
 
 
 def estimate_filter(pairs: Sequence[Pair]) -> ClassFilter:
@@ -51,7 +64,7 @@ def estimate_filter(pairs: Sequence[Pair]) -> ClassFilter:
     """
     candidates = []
     borders: tuple[Border, ...] = ("zero", "reflect")
-    for k in KERNEL_SIZES:
+    for k in sizes_for(*np.min([x.shape[:2] for x, _ in pairs], axis=0)):
         for border in borders:
             fits = [_least_squares(x, y, k, border) for x, y in pairs]
             kernel = np.mean([kernel for kernel, _ in fits], axis=0).astype(np.float32)
@@ -66,7 +79,7 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
     margins = ((pad, pad), (pad, pad), (0, 0))
     grown = np.pad(x, margins) if border == "zero" else np.pad(x, margins, mode="reflect")
     # A band across the middle of a large image says as much as all of it.
-    rows = min(h, max(1, _FIT_PIXELS // w))
+    rows = min(h, max(1, _FIT_PIXELS * 81 // max(k * k, 81) // w))
     top = (h - rows) // 2
     shifts = [(top + i, j) for i in range(k) for j in range(k)]
     design = np.stack([grown[i : i + rows, j : j + w].ravel() for i, j in shifts], axis=1)
@@ -84,7 +97,7 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
 
 
 def invert(protected: Images8, estimate: ClassFilter, damping: float = 1e-2) -> Images8:
-    """Undo an estimated filter on images ``uint8 [N, H, W, C]``.
+    """Undo an estimated filter, and what was added after it, on images ``uint8 [N, H, W, C]``.
 
     Mean brightness is put back to that of the protected image, since the estimate leaves the exposure open.
     """
@@ -92,6 +105,8 @@ def invert(protected: Images8, estimate: ClassFilter, damping: float = 1e-2) -> 
     for start in range(0, len(out), _BLOCK):
         rows = slice(start, start + _BLOCK)
         batch = to_float(protected[rows])
+        if estimate.offset is not None:
+            batch -= estimate.offset.transpose(2, 0, 1)
         kernels = np.repeat(estimate.kernel[None], len(batch), axis=0)
         found = invert_batch(batch, kernels, estimate.border, damping=damping, steps=25)
         level = batch.mean(axis=(1, 2, 3)) / np.maximum(found.mean(axis=(1, 2, 3)), 1e-3)
@@ -134,7 +149,13 @@ def rows_of_groups(groups: Labels) -> list[Labels]:
     return found if len(found) > 1 else [np.random.default_rng(0).permutation(rows) for rows in found]
 
 
-def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int = 1) -> Leak:
+def leak_attack(
+    clean: Images8,
+    protected: Images8,
+    labels: Labels,
+    pairs: int = 1,
+    estimate: Estimate = estimate_filter,
+) -> Leak:
     """Give the thief the first ``pairs`` pairs of every class and measure what they are worth.
 
     The damping is the one that serves the thief best on up to 20 other images per class.
@@ -144,24 +165,25 @@ def leak_attack(clean: Images8, protected: Images8, labels: Labels, pairs: int =
         protected: The same images protected.
         labels: ``int64 [N]``.
         pairs: Leaked pairs per class.
+        estimate: How the thief reads a class's filter off its pairs.
     """
     groups = rows_of_groups(labels)
-    filters = [estimate_filter([(clean[i], protected[i]) for i in group[:pairs]]) for group in groups]
-    margin = max(len(estimate.kernel) for estimate in filters) // 2 + 1
+    filters = [estimate([(clean[i], protected[i]) for i in group[:pairs]]) for group in groups]
+    margin = max(len(found.kernel) for found in filters) // 2 + 1
     others = [group[pairs : pairs + _TUNING] for group in groups]
 
     def quality(damping: float | None) -> float:
         psnr = []
-        for rows, estimate in zip(others, filters, strict=True):
-            images = protected[rows] if damping is None else invert(protected[rows], estimate, damping)
+        for rows, found in zip(others, filters, strict=True):
+            images = protected[rows] if damping is None else invert(protected[rows], found, damping)
             psnr.append(exposure_free_psnr(clean[rows], images, margin))
         return float(np.concatenate(psnr).mean())
 
     trials = {damping: quality(damping) for damping in DAMPINGS}
     best = max(trials, key=lambda damping: trials[damping])
     restored = np.empty_like(protected)
-    for rows, estimate in zip(groups, filters, strict=True):
-        restored[rows] = invert(protected[rows], estimate, best)
+    for rows, found in zip(groups, filters, strict=True):
+        restored[rows] = invert(protected[rows], found, best)
     return Leak(restored, trials[best] - quality(None))
 
 

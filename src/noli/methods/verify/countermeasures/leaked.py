@@ -8,31 +8,19 @@ import numpy as np
 
 from noli.methods.verify.config import Config
 from noli.methods.verify.measure import Measure, Restored
-from noli.methods.verify.subject import LearnabilityData
+from noli.methods.verify.subject import Labels, LearnabilityData
 
 
 def pairs_per_class(cfg: Config) -> Measure:
-    """Class filters by least squares from the configured number of pairs per class."""
+    """Filters, noise or both from the configured number of pairs per class."""
     pairs = f"{cfg.leak_pairs} leaked clean/protected {'pair' if cfg.leak_pairs == 1 else 'pairs'} per class"
     return Measure(
         f"leak-{cfg.leak_pairs}-pair",
-        f"inverts class filters learned from {pairs}",
+        f"undoes filters, noise or both, learned from {pairs}",
         "adaptive",
         battery="quick",
-        restore=filters_inverted,
+        restore=lambda subject, cfg: undone(subject, subject.protected_y, cfg.leak_pairs),
     )
-
-
-def filters_inverted(subject: LearnabilityData, cfg: Config) -> Restored:
-    """Return the protected images after the filter attack, at native resolution where that was larger."""
-    from noli.ops.leak import leak_attack
-
-    if subject.restored is not None:
-        return subject.restored(subject.protected_y, cfg.leak_pairs), {}
-    attack = leak_attack(subject.clean_x, subject.protected_x, subject.protected_y, cfg.leak_pairs)
-    # A thief whose inversion makes things worse trains on the images as they are.
-    restored = attack.restored if attack.gain > 0 else subject.protected_x
-    return restored, {"leak_gain_db": attack.gain}
 
 
 # Every pair is solved for on its own, which takes time; more pairs per class than these serve the residuals
@@ -41,37 +29,51 @@ _FILTER_PAIRS, _NATIVE_PAIRS = 50, 10
 
 
 def pairs_in_all(cfg: Config) -> tuple[Measure, ...]:
-    """Filters or mean residuals from 10, 100 and 500 pairs in all, whatever works better."""
+    """Filters, noise or both from 10, 100 and 500 pairs in all, whatever works best."""
 
     def row(total: int) -> Measure:
         return Measure(
             f"leak-{total}-in-all",
-            f"undoes filters or noise learned from {total} leaked pairs in all",
+            f"undoes filters, noise or both, learned from {total} leaked pairs in all",
             "adaptive",
-            restore=partial(better_of_two, total=total),
+            restore=lambda subject, _: undone(subject, *leaked_groups(subject, total)),
         )
 
     return row(10), row(100), row(500)
 
 
-def better_of_two(subject: LearnabilityData, cfg: Config, total: int) -> Restored:
-    """Return the protected images after the better of two attacks, judged on images that were not leaked.
+def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
+    """Return the protected images after the best of three attacks, judged on images that were not leaked.
 
-    Filters are inverted at native resolution where that was larger; residuals are means at the training size.
+    Filters are inverted at native resolution where that was larger; noise, alone or after a filter, is
+    taken off at the training size.
+
+    Args:
+        subject: The data.
+        groups: What a thief takes for alike, ``int64 [N]``.
+        pairs: Leaked pairs per group.
     """
     from noli.ops.leak import leak_attack
-    from noli.ops.residual import best_restoration, leaked_rows, subtract_residual
+    from noli.ops.mixture import estimate_mixture
+    from noli.ops.residual import best_restoration, subtract_residual
 
     clean, protected = subject.clean_x, subject.protected_x
-    groups, pairs = leaked_rows(subject.protected_y, total)
     tried = {"residual": subtract_residual(clean, protected, groups, pairs)}
     if subject.restored is not None:
         tried["filter"] = subject.restored(groups, min(pairs, _NATIVE_PAIRS))
     else:
         tried["filter"] = leak_attack(clean, protected, groups, min(pairs, _FILTER_PAIRS)).restored
+    tried["both"] = leak_attack(clean, protected, groups, pairs, estimate_mixture).restored
     best, leak = best_restoration(clean, protected, groups, pairs, tried)
     used = {f"leak_by_{name}": float(name == best) for name in tried}
     return leak.restored, {"leak_gain_db": leak.gain, "leak_pairs_per_group": float(pairs)} | used
+
+
+def leaked_groups(subject: LearnabilityData, total: int) -> tuple[Labels, int]:
+    """Spread pairs over the classes; see :func:`noli.ops.residual.leaked_rows`."""
+    from noli.ops.residual import leaked_rows
+
+    return leaked_rows(subject.protected_y, total)
 
 
 def bridges(cfg: Config) -> tuple[Measure, ...]:
