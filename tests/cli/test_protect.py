@@ -146,7 +146,7 @@ def test_broken_pictures_are_listed_with_exit_code_4(
         "protect", "cuda", photos, "-o", tmp_path / "safe", "--key", owner, "-j", 1, "--on-error", "skip"
     )
     assert skipped.code == 0
-    assert "22 unreadable" in skipped.out
+    assert "22 unusable" in skipped.out
 
 
 def test_undo_diff_and_report(noli: Run, made: tuple[Path, Path], owner: Path, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_a_plan_warns_when_it_resumes_or_does_not_fit(
 @pytest.mark.parametrize(
     ("count", "label", "says"),
     [
-        ("skipped", "left out", "3 unreadable, listed in safe.noli/events.jsonl"),
+        ("skipped", "left out", "3 unusable, listed in safe.noli/events.jsonl"),
         ("removed_from_source", "gone", "3 no longer in the source"),
         ("outputs_changed", "changed", "3 in the output, not as noli wrote it"),
         ("outputs_gone", "lost", "3 gone from the output, and so is the original"),

@@ -1,6 +1,7 @@
 """Every layout is detected and listed in a fixed order with the right labels, splits and captions."""
 
 import json
+import os
 from pathlib import Path
 
 import fsspec
@@ -71,9 +72,17 @@ def test_foreign_and_unnamed_pictures_are_items_not_companions(tmp_path: Path) -
     (tmp_path / "photo").write_bytes(file_bytes(noise(4, 4, 3), "JPEG"))
     (tmp_path / "notes").write_text("plain words")
     (tmp_path / "scan.dat").write_bytes(file_bytes(noise(4, 4, 3), "PNG"))
+    for name in ("drawing.xcf", "volume.nii", "catalog.db", "notes~"):
+        (tmp_path / name).write_bytes(b"whatever\x00an original")
+    (tmp_path / "owner.json").write_text('{\n  "format": "noli-key",\n  "keys": ["secret"]}')
+    (tmp_path / "owner.key").write_text("anything")
+    (tmp_path / "dangling.txt").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
     source = open_source(tmp_path)
     assert [row[0] for row in table_of(source)] == ["a.png", "b.gif", "photo", "scan.dat"]
     assert list(source.companions()) == ["notes"]
+    left = ["catalog.db", "dangling.txt", "drawing.xcf", "notes~", "owner.json", "owner.key", "volume.nii"]
+    assert list(source.left_out()) == left
 
 
 def test_odd_names(tmp_path: Path) -> None:
@@ -288,6 +297,40 @@ def test_parquet_rows_without_bytes_fail_one_by_one(tmp_path: Path) -> None:
     for ref in source.refs():
         with pytest.raises(DataError, match="no embedded image"):
             source.read(ref)
+
+
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"thumb": pa.binary()},
+        {"thumbnail": pa.large_binary()},
+        {"views": pa.list_(_IMAGE)},
+        {"deep": pa.struct([("a", pa.list_(pa.binary()))])},
+        {"raw": pa.binary(3072)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("image", [_IMAGE, pa.binary()], ids=["struct", "binary"])
+def test_a_second_column_that_can_hold_pictures_is_never_published(
+    others: dict, image: pa.DataType, tmp_path: Path
+) -> None:
+    fields = {"image": image, "label": pa.int64(), "md5": pa.binary(16), **others}
+    pq.write_table(pa.schema(list(fields.items())).empty_table(), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="one image column") as caught:
+        open_source(tmp_path / "d.parquet")
+    assert next(iter(others)) in str(caught.value.why)
+
+
+@pytest.mark.parametrize("name", ["originals", "x_hires", "thumbs"])
+def test_a_second_array_that_can_hold_pictures_is_never_published(name: str, tmp_path: Path) -> None:
+    x = np.zeros((2, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "d.npz", x=x, y=[0, 1], ids=[7, 8], boxes=np.zeros((2, 4)), **{name: x})
+    with pytest.raises(DataError, match="further arrays") as caught:
+        open_source(tmp_path / "d.npz")
+    assert name in str(caught.value.why)
 
 
 def test_parquet_that_cannot_be_used(tmp_path: Path) -> None:

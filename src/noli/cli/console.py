@@ -23,11 +23,12 @@ Rows = list[tuple[str, RenderableType]]
 _VERDICTS = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow"}
 # Count in the results of a run -> label and meaning, shown where it is not zero.
 _NOTICES = {
-    "skipped": ("left out", "unreadable, listed in {run}/events.jsonl"),
+    "skipped": ("left out", "unusable, listed in {run}/events.jsonl"),
     "removed_from_source": ("gone", "no longer in the source; copies in the output stay"),
     "outputs_changed": ("changed", "in the output, not as noli wrote it; what you delete is made again"),
     "outputs_gone": ("lost", "gone from the output, and so is the original"),
     "companions_kept": ("kept", "of the other files were changed in the output and stay as they are"),
+    "companions_left_out": ("not copied", "neither pictures nor text, or a key; see {run}/events.jsonl"),
     "protected_missing": ("missing", "gone from the protected data and left out"),
 }
 

@@ -34,6 +34,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from noli.core.errors import KeyFileError, NoliError, OutputExists, UsageError, WrongKey
+from noli.core.files import KEY_FORMAT
 
 SCRYPT_N: Final = 131072  # 2^17
 MAX_LABEL: Final = 200
@@ -146,7 +147,7 @@ class Entry(_Strict):
 
     def _header(self, label: str) -> dict[str, str]:
         public = self.model_dump(include={"key_id", "created", "check_value", "commitment"})
-        return {"format": "noli-key", "version": "1", "label": label, **public}
+        return {"format": KEY_FORMAT, "version": "1", "label": label, **public}
 
 
 class Ring(_Strict):

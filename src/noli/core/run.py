@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from noli.core.environment import Meter, capture_environment
 from noli.core.errors import Interrupted, NoliError, OutputExists, RunError
-from noli.core.files import atomic_write, storage_error
+from noli.core.files import atomic_write, clean_url, storage_error
 from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, Manifest
 
 MANIFEST = "run.json"
@@ -111,7 +111,9 @@ class Run:
 
     def save(self) -> None:
         """Write the manifest (atomic)."""
-        atomic_write(self.path / MANIFEST, self.manifest.model_dump_json(indent=1).encode())
+        # Not pydantic's own JSON: it refuses names that are not UTF-8.
+        public = _without_logins(self.manifest.model_dump(mode="json"))
+        atomic_write(self.path / MANIFEST, json.dumps(public, indent=1).encode())
 
     def update(self, **fields: Any) -> None:
         """Change manifest fields and write the manifest (atomic, all or nothing)."""
@@ -120,6 +122,7 @@ class Run:
 
     def event(self, kind: str, **data: Any) -> None:
         """Append one line to `events.jsonl`; `data` must be JSON and hold no secret."""
+        data = _without_logins(data)
         line = dump_line({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "kind": kind, **data})
         try:
             with (self.path / EVENTS).open("a+b") as handle:
@@ -197,6 +200,15 @@ def describe_error(error: BaseException) -> ErrorInfo:
             items_total=len(error.items),
         )
     return ErrorInfo(type=type(error).__name__, what=str(error) or type(error).__name__)
+
+
+def _without_logins(value: Any) -> Any:
+    """Return JSON data whose texts name no login of a URL."""
+    if isinstance(value, str):
+        return clean_url(value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {name: _without_logins(one) for name, one in value.items()}
+    return [_without_logins(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def dump_line(record: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
+from noli.core.files import KEY_FORMAT
 from noli.data.formats import (
     FOREIGN_SUFFIXES,
     HEAD_BYTES,
@@ -20,6 +21,7 @@ from noli.data.place import Place, inside
 from noli.data.tables import CSV_PATHS, METADATA_PATHS, Row, Table, cell
 
 SPLIT_NAMES = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
+_KEY_BYTES = 256
 # fmt: off
 _READABLE = frozenset([
     *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "BigTIFF", "ZIP", "PDF",
@@ -42,6 +44,21 @@ def is_item(place: Place, name: str) -> bool:
         return magic(place.read(name, HEAD_BYTES)) in _READABLE
     except DataError:
         return False
+
+
+def travels(place: Place, name: str) -> bool:
+    """Tell whether a file that is no picture is copied to the output: text and XMP, and no key of noli.
+
+    What noli cannot look into might hold originals: project files of editors, volumes, databases.
+    """
+    suffix = suffix_of(name)
+    if suffix and suffix not in PLAIN_SUFFIXES and suffix != ".xmp":
+        return False
+    try:
+        head = place.read(name, _KEY_BYTES)
+    except DataError:
+        return False  # gone, or a dangling link
+    return b"\0" not in head and KEY_FORMAT.encode() not in head
 
 
 def split_of(name: str) -> str | None:
@@ -85,7 +102,14 @@ class FolderSource:
         return self.place.stat(ref.path)
 
     def companions(self) -> Iterator[str]:
-        """Yield the other files of the tree, which a writer copies through."""
+        """Yield the other files of the tree that a writer copies through."""
+        yield from (name for name in self._others() if travels(self.place, name))
+
+    def left_out(self) -> Iterator[str]:
+        """Yield the other files that are not copied: see :func:`travels`."""
+        yield from (name for name in self._others() if not travels(self.place, name))
+
+    def _others(self) -> Iterator[str]:
         yield from (name for name in self.place.walk() if not is_item(self.place, name))
 
 
@@ -126,11 +150,11 @@ class TableSource(FolderSource):
             for index, name in enumerate(others, len(seen)):
                 yield Ref(name, label=label_of(name), split=split_of(name), index=index)
 
-    def companions(self) -> Iterator[str]:
-        """Yield the other files, without the tables; a CSV of paths brings no companions."""
+    def _others(self) -> Iterator[str]:
+        # Tables are rewritten, not copied; a CSV of paths brings no other files.
         names = {table.name for table in self.tables}
         if self.layout == "metadata":
-            yield from (name for name in super().companions() if name not in names)
+            yield from (name for name in super()._others() if name not in names)
 
     def path_in(self, table: Table, row: Row) -> str:
         """Return the path inside the tree that a row names; `DataError` if it is empty or lies outside."""

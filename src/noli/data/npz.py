@@ -139,6 +139,19 @@ class NpzSource:
             stem, split = array_split(name)
             if stem in _IMAGES:
                 pairs.append(Pair(name, self._labels_for(split, labels), split))
+        used = {name for pair in pairs for name in (pair.images, pair.labels)}
+        others = [
+            name
+            for name, (shape, _, kind) in self.headers.items()
+            if name not in used and (len(shape) >= 3 or (kind.hasobject and name not in CLASS_NAMES))
+        ]
+        if pairs and others:
+            raise DataError(
+                "The archive has further arrays that may hold pictures.",
+                where=self.uri,
+                why=f"{', '.join(others)} would be published as they are",
+                fix="leave them out of the archive, or name them as a split (x_train, x_test)",
+            )
         if not pairs:
             raise DataError(
                 "The archive has no image array.",

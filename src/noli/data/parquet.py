@@ -14,13 +14,12 @@ import pyarrow.parquet as pq
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
-from noli.data.folders import SPLIT_NAMES
-from noli.data.formats import FOREIGN_SUFFIXES, suffix_of
+from noli.data.folders import SPLIT_NAMES, travels
 from noli.data.place import Place
 from noli.data.tables import LABELS, TEXTS, first_of
 
 BATCH = 128
-_BINARY_NAMES = ("image", "img", "images", "bytes", "content", "jpg", "jpeg", "png", "webp")
+_SHORT = 64  # bytes: a fixed-size column no longer than this holds hashes, not pictures
 _LABEL_NAMES = (*LABELS, "fine_label")
 _DAMAGE = (pa.ArrowException, OSError, StopIteration)
 
@@ -130,11 +129,17 @@ class ParquetSource:
         return self.place.stat(self._locate(ref)[0])
 
     def companions(self) -> Iterator[str]:
-        """Yield the other files of the folder; a single file has none."""
+        """Yield the other files of the folder that are copied; a single file has none."""
+        yield from (name for name in self._others() if travels(self.place, name))
+
+    def left_out(self) -> Iterator[str]:
+        """Yield the other files that are not copied; see :func:`noli.data.folders.travels`."""
+        yield from (name for name in self._others() if not travels(self.place, name))
+
+    def _others(self) -> Iterator[str]:
         if not self.single:
             known = set(self.files)
-            others = (name for name in self.place.walk() if name not in known)
-            yield from (name for name in others if suffix_of(name) not in FOREIGN_SUFFIXES)
+            yield from (name for name in self.place.walk() if name not in known)
 
     def _locate(self, ref: Ref) -> tuple[str, int]:
         file, _, row = ref.path.rpartition("#")
@@ -150,11 +155,8 @@ def _damaged(where: str, error: Exception, fix: str) -> DataError:
 def _describe(schema: pa.Schema, labels: str | None, where: str) -> Columns:
     features = _features(schema)
     kinds = {name: feature.get("_type") for name, feature in features.items()}
-    images = [field.name for field in schema if _is_struct(field.type) or kinds.get(field.name) == "Image"]
-    if not images:
-        binary = [field.name for field in schema if _is_binary(field.type)]
-        images = [name for name in binary if name.lower() in _BINARY_NAMES] or binary
-    if len(images) != 1:
+    images = [field.name for field in schema if _holds_bytes(field.type) or kinds.get(field.name) == "Image"]
+    if len(images) != 1 or not (_is_struct(kind := schema.field(images[0]).type) or _is_binary(kind)):
         raise DataError(
             "A Parquet file must have one image column.",
             where=where,
@@ -181,6 +183,13 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
 
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Tell whether a column can hold pictures, however deep."""
+    if pa.types.is_nested(kind):
+        return any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
+    return _is_binary(kind) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width > _SHORT)
 
 
 def _is_struct(kind: pa.DataType) -> bool:

@@ -96,4 +96,5 @@ def within(inside: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.bool_]:
 def _reach(length: int, side: int) -> npt.NDArray[np.float32]:
     """Return ``[length, side]``: 1 where a pixel of a stretched line takes something of one before."""
     at = np.clip((np.arange(length) + 0.5) * side / length - 0.5, 0, side - 1)
-    return (np.abs(at[:, None] - np.arange(side)) < 1).astype(np.float32)
+    # A little more than 1: the stretching rounds, and gives a neighbour at that distance a trace of weight.
+    return (np.abs(at[:, None] - np.arange(side)) < 1 + 1e-4).astype(np.float32)

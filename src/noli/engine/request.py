@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from noli.core.errors import MissingPrerequisite, UsageError
+from noli.core.files import clean_url
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
 from noli.data.picture import MAX_PIXELS, FormatPolicy, Metadata
-from noli.data.place import clean_url, is_url, local_path
+from noli.data.place import is_url, local_path
 from noli.engine.progress import Progress
 
 ErrorPolicy = Literal["fail", "skip"]

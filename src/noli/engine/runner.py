@@ -28,6 +28,7 @@ from noli.engine.scanstage import SHARD_PIXELS, Noted, Totals, cut_shards, find_
 from noli.engine.shard import ShardWork
 from noli.engine.study import located, prepare
 
+_NAMED = 1000
 _ALWAYS_TOLD = ("removed_from_source", "outputs_changed", "outputs_gone")
 
 
@@ -38,7 +39,8 @@ def run_data(request: RunRequest) -> Run:
     the run is finished, only items that are new in the source are processed. What differs from what the run
     left behind is counted in the manifest's ``results``: ``removed_from_source``, ``outputs_changed`` (kept
     as they are), ``outputs_gone`` (nothing is left to make them from), ``companions_kept`` (changed in the
-    output), and for an undo ``protected_missing``.
+    output), ``companions_left_out`` (files that are neither pictures nor text), and for an undo
+    ``protected_missing``.
 
     Returns:
         The finished run.
@@ -239,6 +241,9 @@ class _Session:
         if kept:
             run.event("companions-kept", items=list(kept))
         told = {"companions_kept": len(kept)} if kept else {}
+        if left := list(getattr(self.source, "left_out", list)()):
+            run.event("companions-left-out", total=len(left), items=left[:_NAMED])
+            told["companions_left_out"] = len(left)
         found = tally(run)
         save_preview(run, self.source, self.writer, found.items)
         layout = self.source.layout

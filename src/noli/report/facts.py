@@ -13,9 +13,9 @@ from noli import registry
 from noli.core.choice import Choice
 from noli.core.errors import NoliError, RunError
 from noli.core.evidence import Evidence
+from noli.core.files import clean_url
 from noli.core.method import Card
 from noli.core.run import Run
-from noli.data.place import clean_url
 from noli.report.pictures import Strip, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noli.core.evidence import Evidence
-from noli.data.place import clean_url
+from noli.core.files import clean_url
 
 NOT_SHOWN = "not shown"
 WITHHELD = "withheld"
