@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from making import exif_block, file_bytes, noise, pil, png_chunk, raw_png, smooth
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from noli.data import exif
 from noli.data.codec import Picture, decode, encode, from_array, inspect
@@ -23,6 +23,24 @@ def rich(gps: bool = True) -> Picture:
         plain, format="PNG", exif=exif_block(6, gps=gps), icc=SRGB, xmp=XMP, dpi=(300.0, 300.0),
         chunks=((b"tEXt", b"Title\0A gradient"), (b"iTXt", b"Author" + bytes(5) + "Zoë ✓".encode())),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_film_scans_that_store_white_as_zero_do_not_become_negatives(bits: int) -> None:
+    stored = noise(6, 5, 1, bits)[..., 0]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[262] = 0
+    made = io.BytesIO()
+    Image.fromarray(stored).save(made, "TIFF", tiffinfo=tags)
+    data = made.getvalue()
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.tag_v2[262] == 0
+        # Pillow writes and reads 8 bits turned round; 16 bits stay as they are.
+        meant = np.asarray(image) if bits == 8 else 65535 - stored
+    found = decode(data, where="x")
+    assert np.array_equal(found.pixels[..., 0], meant)
+    again = decode(encode(found, format="TIFF", metadata="keep"), where="y")
+    assert np.array_equal(again.pixels, found.pixels)
 
 
 @pytest.mark.parametrize("name", KEEPERS)

@@ -85,6 +85,36 @@ def test_foreign_and_unnamed_pictures_are_items_not_companions(tmp_path: Path) -
     assert list(source.left_out()) == left
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["car/1.png", "plane/1.png", "train/1.png"], [("car", None), ("plane", None), ("train", None)]),
+        (["train/1.png", "test/1.png"], [(None, "test"), (None, "train")]),
+        (["train/1.png", "test/1.png", "docs/readme.md"], [(None, "test"), (None, "train")]),
+        (["train/car/1.png", "test/car/1.png"], [("car", "test"), ("car", "train")]),
+        (["extra/1.png", "train/car/1.png"], [("extra", None), ("car", "train")]),
+        (["Train/car/1.png"], [("car", "Train")]),
+    ],
+    ids=str,
+)
+def test_a_folder_named_like_a_split_may_be_a_class(names: list, expected: list, tmp_path: Path) -> None:
+    tree(tmp_path, [name for name in names if name.endswith(".png")])
+    for name in names:
+        if name.endswith(".md"):
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).write_text("words")
+    assert [row[1:] for row in table_of(open_source(tmp_path))] == expected
+
+
+def test_a_column_that_the_first_line_lacks_counts(tmp_path: Path) -> None:
+    tree(tmp_path, ["cat/0.png", "cat/1.png", "dog/2.png"])
+    rows = [{"file_name": "cat/0.png"}, {"file_name": "cat/1.png", "label": "A"}]
+    rows.append({"file_name": "dog/2.png", "label": "B", "text": "a dog"})
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = list(open_source(tmp_path).refs())
+    assert [(ref.label, ref.text) for ref in found] == [(None, None), ("A", None), ("B", "a dog")]
+
+
 def test_odd_names(tmp_path: Path) -> None:
     names = ["ä ö/new\nline.png", "ä ö/a#b%20.png", "日本/ .png"]
     tree(tmp_path, names)

@@ -218,6 +218,14 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_caption_beside_a_picture_keeps_its_name(tmp_path: Path) -> None:
+    source = open_source(tree(tmp_path / "in", ["a/1.jpg", "a/2.png"]))
+    for name in ("1.txt", "1.json", "1.xmp"):
+        (tmp_path / "in/a" / name).write_text("a cat")
+    writer = open_writer(tmp_path / "out", source)
+    assert next(writer.target(ref, "JPEG") for ref in source.refs()) == "a/1.png"
+
+
 def test_new_names_never_collide(tmp_path: Path) -> None:
     names = [
         "a.jpg",

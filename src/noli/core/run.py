@@ -112,7 +112,7 @@ class Run:
     def save(self) -> None:
         """Write the manifest (atomic)."""
         # Not pydantic's own JSON: it refuses names that are not UTF-8.
-        public = _without_logins(self.manifest.model_dump(mode="json"))
+        public = _without_logins(self.manifest.model_dump())
         atomic_write(self.path / MANIFEST, json.dumps(public, indent=1).encode())
 
     def update(self, **fields: Any) -> None:

@@ -15,7 +15,7 @@ from noli.core.dataset import Content, Ref
 from noli.core.errors import DataError
 from noli.data.batch import write_files
 from noli.data.folders import FolderSource, TableSource
-from noli.data.formats import SUFFIXES, output_format, suffix_of
+from noli.data.formats import PLAIN_SUFFIXES, SUFFIXES, output_format, suffix_of
 from noli.data.picture import FormatPolicy
 from noli.data.place import Place, inside
 from noli.data.tables import Row, Table, cell
@@ -51,8 +51,8 @@ class FolderWriter:
         return {**self.__dict__, "_stems": {}}
 
     def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Remember, in 16 bytes each, the renamed out-paths of an earlier run and whose they are."""
-        taken = sorted((hash(out.casefold()), hash(path)) for path, out in pairs if path != out)
+        """Remember, in 16 bytes each, the out-paths of an earlier run and whose they are."""
+        taken = sorted((hash(out.casefold()), hash(path)) for path, out in pairs)
         self._taken = np.array(taken, np.int64).reshape(-1, 2)
 
     def target(self, ref: Ref, source_format: str, *, channels: int = 3) -> str:
@@ -136,12 +136,13 @@ class FolderWriter:
         return True
 
     def _count(self, folder: str, stem: str) -> int:
-        """Count the names in a source folder that have this stem, whatever their case."""
+        """Count the folders and pictures in a source folder that have this stem, whatever their case."""
         if folder not in self._stems:
             if not isinstance(self.source, TableSource):  # a walk finishes one folder before the next
                 self._stems.clear()
             folders, files = self.source.place.listing(folder)
-            self._stems[folder] = Counter(_stem(name).casefold() for name in folders + files)
+            rivals = [name for name in files if suffix_of(name) not in (*PLAIN_SUFFIXES, ".xmp")]
+            self._stems[folder] = Counter(_stem(name).casefold() for name in folders + rivals)
         return self._stems[folder][stem.casefold()]
 
     def _is_taken(self, out: str, path: str) -> bool:

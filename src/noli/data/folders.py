@@ -61,15 +61,31 @@ def travels(place: Place, name: str) -> bool:
     return b"\0" not in head and KEY_FORMAT.encode() not in head
 
 
-def split_of(name: str) -> str | None:
+def splits_of(place: Place) -> frozenset[str]:
+    """Return the first folders that are splits: those named so, unless they stand for classes.
+
+    A folder ``train`` of pictures beside ``car`` and ``plane`` shows trains.
+    """
+    folders, _ = place.listing()
+    named = {folder for folder in folders if folder.lower() in SPLIT_NAMES}
+
+    def holds(folder: str) -> bool:
+        return any(is_item(place, name) for name in place.walk(folder))
+
+    if named and any(holds(folder) for folder in folders if folder not in named):
+        named = {folder for folder in named if place.listing(folder)[0]}
+    return frozenset(named)
+
+
+def split_of(name: str, splits: frozenset[str]) -> str | None:
     """Return the split that the first folder of a path names, or None."""
     first, slash, _ = name.partition("/")
-    return first if slash and first.lower() in SPLIT_NAMES else None
+    return first if slash and first in splits else None
 
 
-def label_of(name: str) -> str | None:
+def label_of(name: str, splits: frozenset[str]) -> str | None:
     """Return the class folder of a path: its first folder, after the split's."""
-    folders = PurePosixPath(name).parts[1 if split_of(name) else 0 : -1]
+    folders = PurePosixPath(name).parts[1 if split_of(name, splits) else 0 : -1]
     return folders[0] if folders else None
 
 
@@ -85,13 +101,14 @@ class FolderSource:
         self.place = place
         self.uri = place.uri
         self.layout = layout
+        self.splits = splits_of(place)
 
     def refs(self) -> Iterator[Ref]:
         """Yield all pictures: a folder's files by name, then its subfolders by name."""
         names = (name for name in self.place.walk() if is_item(self.place, name))
         for index, name in enumerate(names):
-            label = None if self.layout == "flat" else label_of(name)
-            yield Ref(name, label=label, split=split_of(name), index=index)
+            label = None if self.layout == "flat" else label_of(name, self.splits)
+            yield Ref(name, label=label, split=split_of(name, self.splits), index=index)
 
     def read(self, ref: Ref) -> bytes:
         """Return the bytes of one picture."""
@@ -148,7 +165,8 @@ class TableSource(FolderSource):
         if self.layout == "metadata":
             others = (name for name in self.place.walk() if name not in seen and is_item(self.place, name))
             for index, name in enumerate(others, len(seen)):
-                yield Ref(name, label=label_of(name), split=split_of(name), index=index)
+                label = label_of(name, self.splits)
+                yield Ref(name, label=label, split=split_of(name, self.splits), index=index)
 
     def _others(self) -> Iterator[str]:
         # Tables are rewritten, not copied; a CSV of paths brings no other files.
@@ -177,6 +195,6 @@ class TableSource(FolderSource):
         name = self.path_in(table, row)
         label = cell(row, table.label)
         if table.label is None and self.layout == "metadata":
-            label = label_of(name)
-        split = cell(row, table.split) or split_of(name)
+            label = label_of(name, self.splits)
+        split = cell(row, table.split) or split_of(name, self.splits)
         return Ref(name, label=label, split=split, text=cell(row, table.text), index=index)

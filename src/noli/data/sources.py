@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noli.core.errors import DataError
-from noli.data.folders import FolderSource, TableSource, is_item, label_of
+from noli.data.folders import FolderSource, TableSource, is_item, label_of, splits_of
 from noli.data.place import Place
 
 if TYPE_CHECKING:
@@ -65,13 +65,14 @@ def _open_folder(place: Place, labels: str | None) -> FolderSource | TableSource
     tables: list[str] = []
     parquet: list[str] = []
     images = classes = False
+    splits = splits_of(place)
     for name in place.walk():
         if name.rpartition("/")[2] in _TABLES and name.count("/") <= 1:
             tables.append(name)
         elif name.lower().endswith(".parquet"):
             parquet.append(name)
         elif not (images and classes) and is_item(place, name):
-            images, classes = True, classes or label_of(name) is not None
+            images, classes = True, classes or label_of(name, splits) is not None
     if tables:
         return TableSource(place, "metadata", tables, labels)
     if parquet and images:

@@ -90,7 +90,7 @@ class Table:
 
     def _names(self) -> list[str]:
         if self.jsonl:
-            return list(next(self.rows(), {}))
+            return list(dict.fromkeys(name for row in self.rows() for name in row))
         with self._lines() as lines:
             return next(csv.reader(lines, delimiter=self.delimiter), [])
 

@@ -16,6 +16,7 @@ from noli.data.picture import Picture, Pixels
 from noli.data.reading import animated, check_size, damaged, quiet, unsupported
 
 _ICC, _XMP, _ORIENTATION = 34675, 700, 274
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _POINTERS = frozenset([34665, 34853])  # to the EXIF and GPS directories
 # Tags that describe how pixels are stored; the writer sets its own.
 # fmt: off
@@ -49,6 +50,8 @@ def decode(data: bytes, max_pixels: int) -> Picture:
             pixels, alpha = to_planes(image, notes)
         else:
             raise unsupported(f"{bits}-bit TIFF of mode {image.mode}")
+    if bits == 16 and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns 8 bits round, not 16
+        pixels = 65535 - pixels
     if told:
         notes.append("unreadable TIFF tags were dropped")
     if alpha is None and samples > len(image.getbands()):

@@ -20,6 +20,7 @@ from noli.engine.catalog import Catalog
 from noli.engine.request import RunRequest
 
 SHARD_PIXELS = 1 << 24
+_LONGEST_NAME = 255  # of most file systems
 _SHAPES = 64
 _COUNTED_SHAPES = 4096
 _LISTED = 1000
@@ -179,12 +180,22 @@ def _new_rows(
         elif found is None or found.failed:  # new, or broken last time and repaired since
             line = make_row(row)
             line["out"] = writer.target(row.ref, row.format, channels=line["shape"][2])
+            if len(line["out"].rpartition("/")[2].encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+                yield _unnameable(request, row, line["out"])
+                continue
             if request.undo_of is not None and (record := catalog.made(row.ref.path, item.sha256)):
                 kept = ("path", "id", "label", "split", "index", "sha256_in", "sha256_out", "extra")
                 line["made"] = {name: record[name] for name in kept if name in record}
             yield line
         elif (found.sha256, found.label) != (item.sha256, item.label):
             noted.add("changed", row.ref.path)
+
+
+def _unnameable(request: RunRequest, row: ScanRow, out: str) -> Record:
+    what, why = "The name in the output would be too long.", f"{out} has more than {_LONGEST_NAME} bytes"
+    if request.on_error == "fail":
+        raise DataError(what, where=row.ref.path, why=why, fix="rename the item", items=[row.ref.path])
+    return make_row(_refused(row, why, what))
 
 
 def make_row(row: ScanRow) -> Record:

@@ -85,8 +85,13 @@ class ShardWork:
             if self.stop is not None and self.stop():
                 raise StoppedError
             for one, pixels, extra in self._transformed(group, done):
-                content, done[one.row["path"]] = self.finish(one, pixels, extra)
-                outputs.append((row_ref(one.row), one.row["out"], content))
+                try:
+                    content, record = self.finish(one, pixels, extra)
+                except DataError as exc:  # what its format cannot hold
+                    record = self._give_up(one.row, exc)
+                else:
+                    outputs.append((row_ref(one.row), one.row["out"], content))
+                done[one.row["path"]] = record
         if self.writer is None:
             raise RunError("This job has no output.", fix="open a writer first")
         try:

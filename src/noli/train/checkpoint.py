@@ -18,6 +18,8 @@ from torch import Tensor
 from noli.core.files import atomic_write, remove_quietly
 
 EVERY = 60.0
+# A save of much noise takes seconds: saving never takes more than a twentieth of the time.
+_SHARE = 20
 _PREFIX = "learning-"
 Tensors = dict[str, Tensor]
 
@@ -57,7 +59,7 @@ class Checkpoint:
             return None
 
     def save(self, stage: str, make: Callable[[], Tensors], *, now: bool = False) -> None:
-        """Save a stage if the last time is long enough ago, or in any case.
+        """Save a stage if the last time is a minute ago (longer where saving is slow), or in any case.
 
         Args:
             stage: Its name; what was saved under it is replaced.
@@ -66,10 +68,12 @@ class Checkpoint:
         """
         if not now and self.clock() < self._next:
             return
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in make().items()}
+        begun = self.clock()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         data = safe_torch.save(tensors, metadata={"job": self._digest.hexdigest()})
         atomic_write(self._file(stage), data)
-        self._next = self.clock() + EVERY
+        ended = self.clock()
+        self._next = ended + max(EVERY, _SHARE * (ended - begun))
 
     def clear(self) -> None:
         """Remove all stages, and the folder if nothing else is in it: the job is done."""

@@ -106,7 +106,7 @@ def fit(
         recipe: How to train; None for the default.
         callbacks: Called in order.
         loss: ``(outputs of the model in float32, labels) -> scalar``.
-        checkpoint: Where finished epochs are kept; a training found there is gone on with, and one that had
+        checkpoint: Where finished steps are kept; a training found there is gone on with, and one that had
             ended there is not made again.
 
     Raises:
@@ -129,19 +129,27 @@ def fit(
     with keeping_modes(model), torch.enable_grad(), suppress(StopTraining):
         for epoch in range(len(at.losses), 0 if at.ended else epochs):
             model.train()
-            summed = torch.zeros((), device=device)
-            parts = list(islice(_batches(len(x), recipe, generator), total - at.step))
-            for index in parts:
+            order = generator
+            if at.within:  # resumed in the middle: the same order once more
+                order = torch.Generator()
+                order.set_state(at.opened)
+            else:
+                at.opened, at.summed = generator.get_state(), torch.zeros(())
+            at.summed = at.summed.to(device)
+            parts = list(islice(_batches(len(x), recipe, order), total - at.step + at.within))
+            for index in parts[at.within :]:
                 # Indexing the stored layout and transposing afterwards yields channels-last for free.
                 batch = images[index].to(device).permute(0, 3, 1, 2).float().div_(255)
                 target = labels[index].to(device)
                 lr, momentum = recipe.rates(at.step, total)
                 optimiser.param_groups[0].update(lr=lr, momentum=momentum)
                 value = _step(model, optimiser, batch, target, recipe, callbacks, generator, bf16, loss)
-                summed += value * len(index)
-                at.step += 1
-                at.seen += len(index)
-            at.losses.append(summed.item() / sum(map(len, parts)))
+                at.summed += value * len(index)
+                at.step, at.within, at.seen = at.step + 1, at.within + 1, at.seen + len(index)
+                at.seconds = time.perf_counter() - started
+                kept.save(at)
+            at.losses.append(at.summed.item() / sum(map(len, parts)))
+            at.within = 0
             if not np.isfinite(at.losses[-1]):
                 fix = f"lower the learning rate (now {recipe.lr}) or set grad_clip"
                 raise RunError(
@@ -149,7 +157,6 @@ def fit(
                 )
             for callback in callbacks:
                 callback.on_epoch_end(model, epoch, at.losses[-1])
-            at.seconds = time.perf_counter() - started
             kept.save(at)
             if at.step == total:
                 break

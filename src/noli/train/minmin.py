@@ -44,14 +44,14 @@ def alternate(
     done = lesson.resume("rounds")
     error, stuck = lesson.memory.get("error", np.array([1.0, 0.0]))
     while done < rounds and error > stop and not stuck:
-        if not lesson.trained:
+        if not lesson.trained and not lesson.memory.get("part"):
             recipe = lesson.recipe(epochs=train_steps, max_steps=train_steps, schedule="constant")
             fit(lesson.model, lesson.noisy(), lesson.y, recipe)
         sweep(lesson, how, mask=mask, number=done)
         before, done, error = error, done + 1, lesson.error()
         # A surrogate that stays as it is: further sweeps would only repeat this one.
         stuck = lesson.trained and error >= before
-        lesson.memory["error"] = np.array([error, stuck], float)
+        lesson.memory |= {"error": np.array([error, stuck], float), "part": np.zeros((), np.int64)}
         lesson.save("rounds", done)
         lesson.tell(done, rounds, "noise")
     return {"rounds": float(done), "error": float(error)}
@@ -70,7 +70,7 @@ def sweep(
         number: Round, for the mask.
     """
     items = np.flatnonzero(lesson.open[lesson.rows])
-    parts, done = lesson.parts(items), lesson.resume("sweep") if fresh else 0
+    parts, done = lesson.parts(items), lesson.resume("sweep") if fresh else int(lesson.memory.get("part", 0))
     finished = sum(map(len, parts[:done]))
     shared = len(np.unique(lesson.rows)) < len(lesson.rows)
     with lesson.autocast():
@@ -87,9 +87,12 @@ def sweep(
                 )
             lesson.keep(rows, noise)
             done, finished = done + 1, finished + len(part)
-            if fresh:  # else the rounds are what takes long
+            if fresh:
                 lesson.save("sweep", done)
                 lesson.tell(finished, len(items), "noise")
+            else:  # one of many rounds, which are told
+                lesson.memory["part"] = np.array(done)
+                lesson.save("rounds", number)
 
 
 def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:

@@ -34,6 +34,9 @@ class Progress:
         seconds: Wall time spent before this process.
         losses: Mean loss of every finished epoch.
         ended: Nothing is left to do.
+        within: Steps made of the present epoch.
+        summed: Sum of its losses so far.
+        opened: State of the generator when it began, from which its order was drawn.
     """
 
     step: int = 0
@@ -41,11 +44,14 @@ class Progress:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     ended: bool = False
+    within: int = 0
+    summed: Tensor = field(default_factory=lambda: torch.zeros(()))
+    opened: Tensor = field(default_factory=lambda: torch.Generator().get_state())
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Everything that decides how a training goes on after an epoch.
+    """Everything that decides how a training goes on after a step.
 
     Attributes:
         checkpoint: Where it is kept; None keeps nothing.
@@ -75,8 +81,9 @@ class Kept:
                 self.optimiser.state[weight][name] = like
         for row, callback in enumerate(self.callbacks):
             callback.restore(_under(f"callback.{row}.", found))
-        step, seen, ended = found["counts"].tolist()
-        return Progress(step, seen, found["seconds"].item(), found["losses"].tolist(), bool(ended))
+        step, seen, ended, within = found["counts"].tolist()
+        seconds, losses = found["seconds"].item(), found["losses"].tolist()
+        return Progress(step, seen, seconds, losses, bool(ended), within, found["summed"], found["opened"])
 
     def save(self, progress: Progress, *, now: bool = False) -> None:
         """Keep it, if it is time or in any case."""
@@ -93,7 +100,9 @@ class Kept:
         }
         return named | {
             "generator": self.generator.get_state(),
-            "counts": torch.tensor([progress.step, progress.seen, progress.ended]),
+            "opened": progress.opened,
+            "summed": progress.summed,
+            "counts": torch.tensor([progress.step, progress.seen, progress.ended, progress.within]),
             "seconds": torch.tensor(progress.seconds, dtype=torch.float64),
             "losses": torch.tensor(progress.losses, dtype=torch.float64),
         }
