@@ -3,7 +3,8 @@
     python benchmarks/signs.py
 
 Reads results/leaderboard.json. A protection "holds" in a row if it leaves at most half of what clean data
-teaches beyond chance under the same countermeasure, as in `noli verify`; otherwise it "falls". Expectations
+teaches beyond chance under the same countermeasure; otherwise it "falls". Unlike the verdict of `noli verify`
+this compares point values, without intervals, and every row with its own clean training. Expectations
 were written down before our cells (but those of CUDA) were measured, from the papers named (CIFAR-10,
 ResNet-18): the figures differ here, where a small network learns from 10,000 images for minutes; the signs
 may not.

@@ -39,8 +39,9 @@ until it is as large as SALM's there. L2 is in [0, 1] units, the largest change 
 SIGNS = """
 ## Published signs
 
-A protection holds in a row if at most half of what clean data teaches beyond chance is left (the number in
-brackets is what is left; below 0.5 it holds). {agree} of {measured} measured signs agree, {all} are expected
+A protection holds in a row if at most half of what clean data teaches beyond chance in that row is left (the
+number in brackets is what is left; below 0.5 it holds). These are point values without intervals, unlike
+verdicts. {agree} of {measured} measured signs agree, {all} are expected
 (`benchmarks/signs.py`); those that differ are bold.
 
 """

@@ -32,7 +32,8 @@ def attack(
 ) -> Evidence:
     """Train under one countermeasure alone, on protected and on clean data, and say what it learns.
 
-    Trainings are kept in the run folder and shared with :func:`verify` on the same data.
+    Trainings are kept in the run folder, so that the same call goes on after an interruption. At most 5,000
+    pictures are trained on unless ``max_items`` says otherwise.
 
     Args:
         name: The countermeasure; :func:`noli.api.countermeasures` lists them.

@@ -39,7 +39,8 @@ def verify(
     """Train fresh models on protected and on clean data, and say whether the protection holds.
 
     Trainings are kept in the run folder: the same call after an interruption goes on where it stopped, and
-    a larger battery reuses what a smaller one did. The report of the protecting run is refreshed.
+    a larger battery reuses what a smaller one did where both take the same pictures (up to 5,000, or the same
+    ``max_items``). The report of the protecting run is refreshed.
 
     Args:
         protected: The protected data as stored, or the run folder of its protection.

@@ -43,7 +43,7 @@ class LevelVerdict(_Frozen):
 
     Attributes:
         level, verdict: The attacker level, and whether protection holds there.
-        worst: Name of the row with the highest accuracy.
+        worst: Name of the row that decides: with the highest upper end, or lower end where it is refuted.
         value, low, high: That row's accuracy and interval.
         bound: Highest accuracy at which the claim would be supported.
     """

@@ -149,6 +149,11 @@ def rows_of_groups(groups: Labels) -> list[Labels]:
     return found if len(found) > 1 else [np.random.default_rng(0).permutation(rows) for rows in found]
 
 
+def leaked_of(rows: Labels, pairs: int) -> Labels:
+    """Return the first `pairs` rows of a group, at most half of it, but one."""
+    return rows[: max(1, min(pairs, len(rows) // 2))]
+
+
 def leak_attack(
     clean: Images8,
     protected: Images8,
@@ -164,13 +169,14 @@ def leak_attack(
         clean: ``uint8 [N, H, W, C]``, used for the pairs and to measure.
         protected: The same images protected.
         labels: ``int64 [N]``.
-        pairs: Leaked pairs per class.
+        pairs: Leaked pairs per class, at most half of it.
         estimate: How the thief reads a class's filter off its pairs.
     """
     groups = rows_of_groups(labels)
-    filters = [estimate([(clean[i], protected[i]) for i in group[:pairs]]) for group in groups]
+    leaked = [leaked_of(group, pairs) for group in groups]
+    filters = [estimate([(clean[i], protected[i]) for i in rows]) for rows in leaked]
     margin = max(len(found.kernel) for found in filters) // 2 + 1
-    others = [group[pairs : pairs + _TUNING] for group in groups]
+    others = [group[len(rows) :][:_TUNING] for group, rows in zip(groups, leaked, strict=True)]
 
     def quality(damping: float | None) -> float:
         psnr = []
@@ -204,7 +210,7 @@ def restore_native(
         clean: Reads the clean image of a row at native size, ``uint8 [H, W, C]``.
         protected: The same for the protected image; sizes may differ between rows.
         labels: ``int64 [N]``, label of every protected item.
-        pairs: Leaked pairs per class.
+        pairs: Leaked pairs per class, at most half of it.
         finish: Brings a restored image ``[H, W, C]`` to its final size ``[S, S, C]``.
 
     Returns:
@@ -216,9 +222,11 @@ def restore_native(
         # A filter can only be read off images that were not resized.
         return [(x, y) for x, y in ((clean(r), protected(r)) for r in rows) if x.shape == y.shape]
 
-    for rows in (group.tolist() for group in rows_of_groups(labels)):
-        undo = _inversion(both(rows[:pairs]), both(rows[pairs : pairs + _TUNING_NATIVE]))
-        out |= {row: finish(undo(protected(row))) for row in rows}
+    for rows in rows_of_groups(labels):
+        leaked = leaked_of(rows, pairs)
+        tuning = rows[len(leaked) :][:_TUNING_NATIVE]
+        undo = _inversion(both(leaked.tolist()), both(tuning.tolist()))
+        out |= {row: finish(undo(protected(row))) for row in rows.tolist()}
     return np.stack([out[row] for row in range(len(labels))])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from noli.ops.leak import Leak, exposure_free_psnr, rows_of_groups
+from noli.ops.leak import Leak, exposure_free_psnr, leaked_of, rows_of_groups
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -25,14 +25,12 @@ def leaked_rows(labels: Labels, total: int) -> tuple[Labels, int]:
 
     Returns:
         Groups ``int64 [N]`` and how many items of every group are leaked, in the order of
-        :func:`~noli.ops.leak.rows_of_groups`: the classes with equally many pairs each, at most half of the
-        smallest class; one group for all where there are fewer pairs than classes, because then a thief must
-        pool what he has.
+        :func:`~noli.ops.leak.rows_of_groups`: the classes with equally many pairs each (a class of fewer than
+        twice as many items leaks half of them); one group for all where there are fewer pairs than classes,
+        because then a thief must pool what he has.
     """
-    found, counts = np.unique(labels, return_counts=True)
-    if total < len(found):
-        return np.zeros_like(labels), max(1, min(total, len(labels) // 2))
-    return labels, max(1, min(total // len(found), int(counts.min()) // 2))
+    found = np.unique(labels)
+    return (np.zeros_like(labels), total) if total < len(found) else (labels, total // len(found))
 
 
 def subtract_residual(clean: Images, protected: Images, groups: Labels, pairs: int) -> Images:
@@ -49,7 +47,7 @@ def subtract_residual(clean: Images, protected: Images, groups: Labels, pairs: i
     """
     out = np.empty_like(protected)
     for rows in rows_of_groups(groups):
-        leaked = rows[:pairs]
+        leaked = leaked_of(rows, pairs)
         change = (protected[leaked].astype(np.float32) - clean[leaked]).mean(0)
         for start in range(0, len(rows), _BLOCK):
             part = rows[start : start + _BLOCK]
@@ -73,7 +71,9 @@ def restoration_gains(
     Returns:
         Name -> gain of PSNR in dB; empty where every image was leaked.
     """
-    rows = np.concatenate([group[pairs : pairs + tuning] for group in rows_of_groups(groups)])
+    rows = np.concatenate(
+        [group[len(leaked_of(group, pairs)) :][:tuning] for group in rows_of_groups(groups)]
+    )
     if not len(rows):
         return {}
     before = float(exposure_free_psnr(clean[rows], protected[rows]).mean())

@@ -11,8 +11,9 @@ in the first measurements (one key) they gave away most of what the combination 
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pictures get the filters only.
 
 Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN or greyscale. It does not stop a
-thief with clean originals beside protected ones, who learns the class colours by averaging, nor
-countermeasures that remove both codes at once. How far it holds: benchmarks/leaderboard.py measures it.
+thief with clean originals beside protected ones: one pair per class gives filter and colours away together
+(noli.ops.mixture restores the pictures to 44 dB, and training then learns all: benchmarks/leaderboard.py).
+With variation a pair is worth 2 dB, but RSK+FF and COIN come through. No setting we tried holds against both.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ SPEC = Spec(
             "Sharpening, displacement or greyscale alone: each removes one of the two codes.",
         ),
         does_not_stop=(
-            "A thief who obtains clean originals beside their protected versions: class colours average out.",
+            "A thief with one clean original per class beside its protected version: he learns filter and "
+            "colours from it, restores all pictures of the class, and trains as on clean ones.",
             "Countermeasures that remove colour and filters together.",
             "Training with other labels than yours, or on any unprotected copies of the same images.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",

@@ -37,7 +37,7 @@ LIMITS = (
     "longer training, other pre-trained weights or a countermeasure outside the battery may learn more.",
     "Countermeasures act on the images at the training size, not on larger originals.",
     "With one seed the intervals cover the choice of held-out images only, not the luck of a training; with "
-    "several seeds they cover both, roughly.",
+    "several seeds they cover both.",
     "Only classification with the given labels is judged; other tasks and other labels are not.",
     "Held-out images come from the same collection; near-duplicates across the split raise all accuracies.",
     "The key is judged as it was drawn; another key of the same method can do better or worse.",
@@ -104,9 +104,10 @@ def judge(
     if found.clean is None or found.reason:
         return evidence(found, verdict="inconclusive", reason=found.reason)
     levels = judge_levels(found.rows, found.clean, found.base, cfg.bound)
+    for measure in needed:
+        levels = withheld(levels, measure.level)
     reason = explain(levels, cfg.claim, found.clean, found.base)
     for measure, fix in needed.items():
-        levels = withheld(levels, measure.level)
         reason += f" Not measured: {measure.name} ({fix}); no level that includes it is supported."
     at = next(level for level in levels if level.level == cfg.claim)
     numbers = at.model_dump(include={"value", "low", "high", "bound"})

@@ -61,8 +61,9 @@ def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> 
     verdicts = []
     for i, level in enumerate(LEVELS):
         included = [row for row in rows if row.level in LEVELS[: i + 1]]
-        worst = max(included, key=lambda row: row.value)
         verdict = verdict_of(included, allowed, refuted)
+        # The row that decides: intervals differ in width, and it need not be the one with the largest value.
+        worst = max(included, key=lambda row: row.low if verdict == "not supported" else row.high)
         numbers = worst.model_dump(include={"value", "low", "high"})
         verdicts.append(
             LevelVerdict(level=level, verdict=verdict, worst=worst.name, bound=allowed, **numbers)
@@ -93,11 +94,11 @@ def explain(levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: floa
     """Say in plain words what came out, at the claimed level first, and where it stops holding."""
     at = next(level for level in levels if level.level == claim)
     text = (
-        f"Up to the {claim} level the most successful training is {at.worst}: {percent(at.value)} "
+        f"Up to the {claim} level the training that decides is {at.worst}: {percent(at.value)} "
         f"({percent(at.low)} to {percent(at.high)}) on held-out clean images. The claim allows at most "
         f"{percent(at.bound)}; clean data teaches {percent(clean.value)}, chance is {percent(base)}."
     )
-    if at.verdict == "inconclusive":
+    if at.verdict == "inconclusive" and at.high > at.bound:
         text += (
             " With the uncertainty of both figures that is not clearly on one side of the bound: use more "
             "held-out images or more seeds."

@@ -100,13 +100,13 @@ def bridged(subject: LearnabilityData, cfg: Config, total: int) -> Restored:
     They are used whatever their quality: rows without restoration exist already, and a network that costs
     detail may still remove what misleads.
     """
-    from noli.ops.leak import rows_of_groups
+    from noli.ops.leak import leaked_of, rows_of_groups
     from noli.ops.residual import leaked_rows, restoration_gains
     from noli.train.restoring import Towards, learn_restorer, restored
 
     clean, protected = subject.clean_x, subject.protected_x
     groups, pairs = leaked_rows(subject.protected_y, total)
-    leaked = np.concatenate([rows[:pairs] for rows in rows_of_groups(groups)])
+    leaked = np.concatenate([leaked_of(rows, pairs) for rows in rows_of_groups(groups)])
     model = learn_restorer(protected[leaked], Towards(clean[leaked]), cfg.recipe(0))
     images = restored(protected, model)
     gains = restoration_gains(clean, protected, groups, pairs, {"leak_gain_db": images})
