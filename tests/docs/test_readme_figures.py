@@ -65,6 +65,18 @@ def test_the_battery(readme: str) -> None:
     assert f"crop and flip | (noise: {noise}) | {' | '.join(single)} |" in readme
 
 
+def test_all_images(readme: str) -> None:
+    body = result("effect_full")
+    names = ("clean", "paper CUDA", "keyed CUDA")
+    rows = [
+        [body["variants"][name]["rows"][row]["value"] for name in names] for row in ("crop+flip", "jpeg-10")
+    ]
+    crop = [f"{100 * share:.1f} %" for share in rows[0]]
+    assert "clean data teaches {}, published CUDA {} and keyed CUDA {};".format(*crop) in readme
+    assert f"it is {percent(*rows[1])}, where {percent(body['bound'])} are allowed" in readme
+    assert body["training_images"] == 50_000
+
+
 def test_the_frontier_in_words(readme: str) -> None:
     rows = result("leak_frontier")["rows"]
     default, bare = rows["keyed, zero border, jitter 1"], rows["keyed, zero border, jitter 0"]

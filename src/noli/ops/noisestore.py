@@ -7,6 +7,7 @@ stretching cannot exceed the bound, because bilinear values lie between their ne
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,6 +54,8 @@ def write(folder: Path, name: str, names: Sequence[str], noise: Noise) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as handle:
             np.save(handle, noise, allow_pickle=False)
+            handle.flush()
+            os.fsync(handle.fileno())
         temporary.replace(file)
     except OSError as exc:
         temporary.unlink(missing_ok=True)
