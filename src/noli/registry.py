@@ -19,60 +19,22 @@ from noli.core.plugins import plugins as find_plugins
 GROUP = "noli.methods"
 
 
-TABLE: dict[str, Entry] = {
-    "protect/ar": Entry(
-        "noli.methods.protect.ar",
-        "Class-wise autoregressive noise that a network learns instead of the pictures (AR)",
-    ),
-    "protect/cuda": Entry(
-        "noli.methods.protect.cuda",
-        "Class-wise convolutions that a network learns instead of the pictures (CUDA)",
-    ),
-    "protect/em": Entry(
-        "noli.methods.protect.em",
-        "Noise that leaves a network nothing to learn (EM)",
-    ),
-    "protect/ops": Entry(
-        "noli.methods.protect.ops",
-        "One pixel per class that a network learns instead of the pictures (OPS)",
-    ),
-    "protect/rem": Entry(
-        "noli.methods.protect.rem",
-        "Noise like EM's against adversarial training (REM); slow, the reference for SEM",
-    ),
-    "protect/sem": Entry(
-        "noli.methods.protect.sem",
-        "Noise that leaves even adversarial training little to learn (SEM)",
-    ),
-    "protect/salm": Entry(
-        "noli.methods.protect.salm",
-        "Noise like EM's only where it matters, for medical images (SALM, reconstruction)",
-    ),
-    "protect/t2ue": Entry(
-        "noli.methods.protect.t2ue",
-        "Noise from captions alone: whoever makes it never sees the pictures (T2UE)",
-    ),
-    "protect/tap": Entry(
-        "noli.methods.protect.tap",
-        "Pictures that a network takes for the next class (TAP)",
-    ),
-    "protect/uc": Entry(
-        "noli.methods.protect.uc",
-        "Noise per cluster of pictures, without any labels (UC)",
-    ),
-    "protect/weave": Entry(
-        "noli.methods.protect.weave",
-        "Class filters and class colours together: two codes that fail to different attacks (ours)",
-    ),
-    "protect/lsp": Entry(
-        "noli.methods.protect.lsp",
-        "Patches of linearly separable noise, a fast baseline that is easy to remove (LSP)",
-    ),
-    "verify/learnability": Entry(
-        "noli.methods.verify.learnability",
-        "Train fresh models on clean and protected data and compare what they learn",
-    ),
+_SUMMARIES = {
+    "protect/ar": "Class-wise autoregressive noise that a network learns instead of the pictures (AR)",
+    "protect/cuda": "Class-wise convolutions that a network learns instead of the pictures (CUDA)",
+    "protect/em": "Noise that leaves a network nothing to learn (EM)",
+    "protect/ops": "One pixel per class that a network learns instead of the pictures (OPS)",
+    "protect/rem": "Noise like EM's against adversarial training (REM); slow, the reference for SEM",
+    "protect/sem": "Noise that leaves even adversarial training little to learn (SEM)",
+    "protect/salm": "Noise like EM's only where it matters, for medical images (SALM, reconstruction)",
+    "protect/t2ue": "Noise from captions alone: whoever makes it never sees the pictures (T2UE)",
+    "protect/tap": "Pictures that a network takes for the next class (TAP)",
+    "protect/uc": "Noise per cluster of pictures, without any labels (UC)",
+    "protect/weave": "Class filters and class colours together, which fail to different attacks (ours)",
+    "protect/lsp": "Patches of linearly separable noise, a fast baseline that is easy to remove (LSP)",
+    "verify/learnability": "Train fresh models on clean and protected data and compare what they learn",
 }
+TABLE = {name: Entry(f"noli.methods.{name.replace('/', '.')}", text) for name, text in _SUMMARIES.items()}
 
 
 def names(family: str | None = None) -> tuple[str, ...]:

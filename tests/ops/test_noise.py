@@ -5,7 +5,7 @@ import pytest
 
 from noli.core.dataset import Item
 from noli.core.key import Key
-from noli.ops.noise import add, keyed_normals, resize, scale_l2, scale_linf
+from noli.ops.noise import add, keyed_normals, scale_l2, scale_linf
 
 SHAPES = [(3, 3, 8, 9), (2, 1, 1, 1), (0, 3, 4, 4), (4, 3, 1, 7)]
 
@@ -49,41 +49,6 @@ def test_add_clips_and_leaves_its_input_alone() -> None:
     assert out.dtype == np.float32
     np.testing.assert_allclose(out[0, :, 0, 0], [0, 0.95, 1], rtol=1e-6)
     assert (batch == np.float32(0.9)).all()
-
-
-def slow_resize(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear with aligned pixel centres and repeated borders, pixel by pixel."""
-    h, w = plane.shape
-    out = np.empty((height, width))
-    for i in range(height):
-        for j in range(width):
-            y = min(max((i + 0.5) * h / height - 0.5, 0), h - 1)
-            x = min(max((j + 0.5) * w / width - 0.5, 0), w - 1)
-            top, left = min(int(y), max(h - 2, 0)), min(int(x), max(w - 2, 0))
-            below, right = min(top + 1, h - 1), min(left + 1, w - 1)
-            dy, dx = y - top, x - left
-            upper = plane[top, left] * (1 - dx) + plane[top, right] * dx
-            lower = plane[below, left] * (1 - dx) + plane[below, right] * dx
-            out[i, j] = upper * (1 - dy) + lower * dy
-    return out
-
-
-@pytest.mark.parametrize(
-    ("shape", "size"), [((2, 3, 4, 5), (9, 7)), ((1, 1, 1, 1), (3, 2)), ((1, 3, 8, 8), (3, 5))]
-)
-def test_resize_equals_its_oracle(shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    noise = drawn(shape)
-    fast = resize(noise, *size)
-    assert fast.shape == (*shape[:2], *size)
-    for image, made in zip(noise, fast, strict=True):
-        for plane, result in zip(image, made, strict=True):
-            np.testing.assert_allclose(result, slow_resize(plane, *size), atol=1e-5)
-
-
-def test_resize_to_the_same_size_and_of_nothing() -> None:
-    noise = drawn((2, 3, 6, 5))
-    np.testing.assert_allclose(resize(noise, 6, 5), noise, rtol=1e-6)
-    assert resize(noise[:0], 3, 4).shape == (0, 3, 3, 4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -11,9 +12,6 @@ from noli.cli import console
 from noli.cli.shared import Config, Json, Labels, Quiet, RunDir, Settings
 from noli.cli.verify import summary
 from noli.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from noli.api import Countermeasure
 
 
 def attack(
@@ -64,16 +62,6 @@ def show_list(out: console.Output) -> None:
 
     found = countermeasures()
     lines = [(c.name, c.level or "-", c.battery or "-", c.about) for c in found]
-    document: dict[str, Any] = {"countermeasures": [_document(line) for line in found]}
+    document: dict[str, Any] = {"countermeasures": [asdict(line) for line in found]}
     out.result(document, console.table("", ["name", "level", "from battery", "what the trainer does"], lines))
     out.hint("Run one of them: noli attack NAME SAFE --clean PHOTOS")
-
-
-def _document(line: Countermeasure) -> dict[str, str]:
-    return {
-        "name": line.name,
-        "level": line.level,
-        "battery": line.battery,
-        "about": line.about,
-        "package": line.package,
-    }

@@ -65,9 +65,10 @@ class AssembledWriter(ABC):
         self._rows: dict[str, Rows] = {}
         self._part: tuple[int, zipfile.ZipFile] | None = None  # the one that was read last
         self._done: tuple[str, Source] | None = None
+        self._held: dict[str, Ranges] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": {}, "_part": None, "_done": None}
+        return {**self.__dict__, "_rows": {}, "_part": None, "_done": None, "_held": {}}
 
     def reserve(self, pairs: Iterable[tuple[str, str]]) -> None:  # noqa: B027
         """Do nothing: rows keep their names."""
@@ -185,10 +186,11 @@ class AssembledWriter(ABC):
 
     def _ranges(self, table: str) -> Ranges:
         """Return the source rows that the output, as it lies there, holds."""
-        file = self._file(table)
-        if not self.place.exists(file):
-            return []
-        return self._ledger().get(table, {}).get(str(self.place.stat(file)[0]), [])
+        if table not in self._held:
+            file = self._file(table)
+            size = str(self.place.stat(file)[0]) if self.place.exists(file) else ""
+            self._held[table] = self._ledger().get(table, {}).get(size, [])
+        return self._held[table]
 
     def _ledger(self) -> dict[str, dict[str, Ranges]]:
         found: dict[str, dict[str, Ranges]] = {}
@@ -216,7 +218,7 @@ class AssembledWriter(ABC):
 
     def _forget(self) -> None:
         """Look again at the next question, because files changed."""
-        self._rows, self._part, self._done = {}, None, None
+        self._rows, self._part, self._done, self._held = {}, None, None, {}
 
 
 def _part_name(shard: int) -> str:

@@ -1,4 +1,4 @@
-"""Additive noise on batches of images: draw it, scale it to a budget, resize it, add it.
+"""Additive noise on batches of images: draw it, scale it to a budget, add it.
 
 Noise is an array ``[N, C, H, W]`` in the units of working images, so 1/255 is one 8-bit level. Scaling and
 adding treat every image by itself: results do not depend on the batch.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -48,22 +47,6 @@ def add(batch: Working, noise: Noise) -> Working:
     """Add noise to working images and clip to [0, 1]; returns a new ``float32 [N, C, H, W]``."""
     out = np.add(batch, noise, dtype=np.float32)
     return np.clip(out, 0.0, 1.0, out=out)
-
-
-def resize(noise: Noise, height: int, width: int) -> Working:
-    """Resize noise bilinearly, pixel centres aligned as OpenCV and torch do; its norm changes.
-
-    Args:
-        noise: ``[N, C, h, w]``, both sides at least 1.
-        height: New height, at least 1.
-        width: New width, at least 1.
-    """
-    n, c = noise.shape[:2]
-    out = np.empty((n, c, height, width), np.float32)
-    planes = np.ascontiguousarray(noise, np.float32).reshape(n * c, *noise.shape[2:])
-    for plane, target in zip(planes, out.reshape(n * c, height, width), strict=True):
-        target[:] = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-    return out
 
 
 def _rows(noise: Noise) -> Noise:

@@ -191,10 +191,3 @@ def invert(
     """
     check_images(batch)
     return add(batch, -noise(state, items, key, cfg, *batch.shape[1:])) if len(batch) else batch
-
-
-def extras(
-    state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config
-) -> list[dict[str, float]]:
-    """Nothing: :func:`invert` needs only the key, the state and the ids."""
-    return [{} for _ in items]

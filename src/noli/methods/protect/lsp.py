@@ -165,10 +165,3 @@ def invert(
     """
     check_images(batch)
     return add(batch, -noise(items, key, cfg, *batch.shape[1:])) if len(batch) else batch
-
-
-def extras(
-    state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config
-) -> list[dict[str, float]]:
-    """Nothing: :func:`invert` needs only the key and the ids."""
-    return [{} for _ in items]
