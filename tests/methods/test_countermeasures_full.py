@@ -122,7 +122,7 @@ def test_leaks_in_all_restore_class_wise_noise_and_say_how():
     error = np.mean((restored.astype(float) - data.clean_x) ** 2)
     assert error < 0.3 * np.mean((data.protected_x.astype(float) - data.clean_x) ** 2)
     assert found["leak_gain_db"] > 5
-    assert (found["leak_by_filter"], found["leak_pairs_per_group"]) == (0, 2)
+    assert (found["leak_by_filter"], found["leaked_pairs"]) == (0, 8)
     assert found["leak_by_residual"] + found["leak_by_both"] == 1
 
 

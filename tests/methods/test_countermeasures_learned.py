@@ -79,7 +79,7 @@ def test_the_purifier_is_learned_from_own_images_alone():
 def test_a_bridge_sees_the_leaked_pairs_only():
     data = subject(frame, train=160, test=20)
     images, found = find("leak-100-bridge", SHORT).restore(data, SHORT)
-    assert found["leak_pairs_per_group"] == 20  # half of the 40 images of a class: 25 were asked for
+    assert found["leaked_pairs"] == 80  # half of the 40 images of a class: 25 were asked for
     assert np.isfinite(found["leak_gain_db"])
     other = data.clean_x.copy()
     other[80:] = 0  # classes in turn: the first 20 of each class are the first 80 images

@@ -92,7 +92,8 @@ def row_details(detail: Mapping[str, float]) -> str:
     """Return what a reader of the page understands of a row's numbers; ``report.json`` has all of them."""
     found = []
     if "leak_gain_db" in detail:
-        found.append(f"what leaked brings pictures {detail['leak_gain_db']:.1f}{_GAP}dB closer")
+        pairs = f" ({detail['leaked_pairs']:.0f} pairs)" if "leaked_pairs" in detail else ""
+        found.append(f"what leaked{pairs} brings pictures {detail['leak_gain_db']:.1f}{_GAP}dB closer")
     if "chance" in detail:
         found.append(f"guessing reaches {percent(detail['chance'])}")
     if "clean_part_only" in detail:

@@ -53,7 +53,7 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
         groups: What a thief takes for alike, ``int64 [N]``.
         pairs: Leaked pairs per group.
     """
-    from noli.ops.leak import leak_attack
+    from noli.ops.leak import leak_attack, leaked_of, rows_of_groups
     from noli.ops.mixture import estimate_mixture
     from noli.ops.residual import best_restoration, subtract_residual
 
@@ -66,7 +66,8 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
     tried["both"] = leak_attack(clean, protected, groups, pairs, estimate_mixture).restored
     best, leak = best_restoration(clean, protected, groups, pairs, tried)
     used = {f"leak_by_{name}": float(name == best) for name in tried}
-    return leak.restored, {"leak_gain_db": leak.gain, "leak_pairs_per_group": float(pairs)} | used
+    leaked = sum(len(leaked_of(rows, pairs)) for rows in rows_of_groups(groups))
+    return leak.restored, {"leak_gain_db": leak.gain, "leaked_pairs": float(leaked)} | used
 
 
 def leaked_groups(subject: LearnabilityData, total: int) -> tuple[Labels, int]:
@@ -110,4 +111,4 @@ def bridged(subject: LearnabilityData, cfg: Config, total: int) -> Restored:
     model = learn_restorer(protected[leaked], Towards(clean[leaked]), cfg.recipe(0))
     images = restored(protected, model)
     gains = restoration_gains(clean, protected, groups, pairs, {"leak_gain_db": images})
-    return images, {"leak_pairs_per_group": float(pairs)} | gains
+    return images, {"leaked_pairs": float(len(leaked))} | gains
