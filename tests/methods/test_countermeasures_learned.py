@@ -129,6 +129,8 @@ def test_a_row_that_cannot_be_measured_is_named_and_withholds_support(level, mon
     assert len(evidence.rows) == len(rows) - 1
     assert "Not measured: absent" in evidence.reason
     assert "pip install it" in evidence.reason
+    assert ("At the naive level: supported" in evidence.reason) == (level == "routine")
+    assert "At the adaptive level: supported" not in evidence.reason
     assert evidence.verdict == ("inconclusive" if level == "routine" else "supported")
     assert [at.verdict for at in evidence.levels][-1] == "inconclusive"
 

@@ -5,7 +5,7 @@ import pytest
 
 from noli.core.images import to_float, to_uint8
 from noli.ops.filters import filter_batch, rescale_to_max
-from noli.ops.leak import estimate_filter, exposure_free_psnr, leak_attack
+from noli.ops.leak import estimate_filter, exposure_free_psnr, leak_attack, sizes_for
 
 
 def smooth_images(n: int, size: int, seed: int) -> np.ndarray:
@@ -53,6 +53,19 @@ def test_attack_restores_other_images_of_plain_class_filters(kernels: np.ndarray
     assert leak.gain > 8
     assert leak.restored.shape == clean.shape
     assert leak.restored.dtype == np.uint8
+
+
+def test_large_filters_leak_too() -> None:
+    rng = np.random.default_rng(5)
+    large = rng.uniform(0, 0.06, (2, 11, 11)).astype(np.float32)
+    large[:, 5, 5] = 1
+    clean, labels = smooth_images(12, 64, seed=3), np.arange(12) % 2
+    protected = class_filtered(clean, labels, large, "zero")
+    found = estimate_filter([(clean[0], protected[0])])
+    assert found.kernel.shape == (15, 15)
+    np.testing.assert_allclose(found.kernel, np.pad(large[0] / large[0].sum(), 2), atol=0.02)
+    assert sizes_for(32, 500) == (3, 5, 9)
+    assert sizes_for(124, 130) == (3, 5, 9, 15, 31)
 
 
 def test_attack_gains_nothing_on_unprotected_images() -> None:
