@@ -65,6 +65,20 @@ def test_the_battery(readme: str) -> None:
     assert f"crop and flip | (noise: {noise}) | {' | '.join(single)} |" in readme
 
 
+def test_where_the_upper_ends_hold(readme: str) -> None:
+    body = result("effect_subset")
+
+    def held(name: str) -> set[str]:
+        rows = body["variants"][name]["rows"].items()
+        return {row for row, found in rows if found["high"] <= body["bound"]}
+
+    assert held("keyed CUDA") == {"plain", "crop+flip", "cutout+mixup", "grayscale"}
+    assert held("paper CUDA") == {"plain"}
+    words = "keyed CUDA holds here in plain training, crop and flip, cutout and mixup and greyscale;"
+    assert words in readme
+    assert "so is all of published CUDA but plain training" in readme
+
+
 def test_all_images(readme: str) -> None:
     body = result("effect_full")
     names = ("clean", "paper CUDA", "keyed CUDA")
