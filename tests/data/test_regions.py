@@ -11,6 +11,8 @@ from noli.core.errors import DataError
 from noli.data.regions import read, within
 from noli.ops.noisestore import stretched
 
+SHAPE = (24, 16, 3)
+
 
 def mask(folder, name, inside, size=(24, 16)):
     pixels = np.zeros(size, np.uint8)
@@ -23,14 +25,14 @@ def test_masks_follow_the_tree_and_keep_away_from_the_edge(tmp_path):
     mask(tmp_path, "cat/1.png", np.s_[:12, :8])
     mask(tmp_path, "dog/2.png", np.s_[18:, 12:])
     items = [Item("a", "cat/1.jpg", "cat"), Item("b", "dog/2.dcm", "dog")]
-    found = read(str(tmp_path), items, 8)
+    found = read(str(tmp_path), items, [SHAPE] * 2, 8)
     assert found.shape == (2, 8, 8)
     # Stretched, the fourth row and column would reach over the edge.
     assert np.array_equal(found[0], np.pad(np.ones((3, 3), bool), ((0, 5), (0, 5))))
     assert np.argwhere(found[1]).tolist() == [[7, 7]]
     mask(tmp_path, "dog/2.png", np.s_[23:, 15:])
     with pytest.raises(DataError, match="too narrow") as caught:
-        read(str(tmp_path), items, 8)
+        read(str(tmp_path), items, [SHAPE] * 2, 8)
     assert caught.value.items == ("dog/2.png",)
 
 
@@ -55,7 +57,7 @@ def test_missing_broken_and_empty_masks_are_named_together(tmp_path):
     (tmp_path / "3.png").write_bytes(b"no picture")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)).save(tmp_path / "5.png")
     with pytest.raises(DataError, match="4 region") as caught:
-        read(str(tmp_path), [Item(str(i), f"{i}.png") for i in range(1, 6)], 8)
+        read(str(tmp_path), [Item(str(i), f"{i}.png") for i in range(1, 6)], [SHAPE] * 5, 8)
     assert caught.value.items == ("2.png", "3.png", "4.png", "5.png")
 
 
@@ -64,8 +66,20 @@ def test_masks_that_mask_nothing_and_a_wrong_folder_are_said(tmp_path):
         mask(tmp_path, name, np.s_[:])
     items = [Item("a", "1.png"), Item("b", "2.png")]
     with pytest.raises(DataError, match="leave nothing out"):
-        read(str(tmp_path), items, 8)
+        read(str(tmp_path), items, [SHAPE] * 2, 8)
     mask(tmp_path, "2.png", np.s_[:12])
-    assert read(str(tmp_path), items, 8)[0].all()
+    assert read(str(tmp_path), items, [SHAPE] * 2, 8)[0].all()
     with pytest.raises(DataError, match="no such folder"):
-        read(str(tmp_path / "none"), items, 8)
+        read(str(tmp_path / "none"), items, [SHAPE] * 2, 8)
+
+
+def test_masks_of_another_size_are_named(tmp_path):
+    mask(tmp_path, "1.png", np.s_[:12, :8])
+    mask(tmp_path, "2.png", np.s_[:12, :8], size=(16, 24))
+    mask(tmp_path, "3.png", np.s_[:12, :8], size=(12, 8))
+    with pytest.raises(DataError, match="2 region-of-interest masks are not of the size") as caught:
+        read(str(tmp_path), [Item(str(i), f"{i}.jpg") for i in (1, 2, 3)], [SHAPE] * 3, 8)
+    assert caught.value.items == (
+        "2.png (24 x 16, its picture is 16 x 24)",
+        "3.png (8 x 12, its picture is 16 x 24)",
+    )

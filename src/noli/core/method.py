@@ -133,6 +133,10 @@ class Study(Protocol):
         """All usable items; those of an earlier run that is being extended come first."""
 
     @property
+    def shapes(self) -> Sequence[tuple[int, int, int]]:
+        """Height, width and channels of every item's picture as it is stored."""
+
+    @property
     def folder(self) -> Path:
         """Where `prepare` keeps its files; they stay with the run, and nothing else lies there."""
 

@@ -14,32 +14,40 @@ from noli.data.codec import decode
 from noli.data.place import Place, is_url, local_path
 
 
-def read(folder: str, items: Sequence[Item], side: int) -> npt.NDArray[np.bool_]:
+def read(
+    folder: str, items: Sequence[Item], shapes: Sequence[tuple[int, ...]], side: int
+) -> npt.NDArray[np.bool_]:
     """Read the mask of every item: ``folder/<path of the picture>`` with the suffix ``.png``.
 
     Args:
         folder: Folder or URL; its tree is that of the pictures.
         items: The pictures.
+        shapes: Height and width (and what follows) of every picture as it is stored.
         side: Noise is learned on squares of so many pixels and stretched over the picture.
 
     Returns:
         ``bool [N, side, side]``: where noise reaches, stretched, no pixel outside the mask.
 
     Raises:
-        DataError: No such folder; masks that are missing, coloured or empty, or narrower than the noise's
-            pixels (all are listed); masks that leave nothing out.
+        DataError: No such folder; masks that are missing, coloured, empty, not of the picture's size, or
+            narrower than the noise's pixels (all are listed); masks that leave nothing out.
     """
     if not is_url(folder) and not local_path(folder).is_dir():
         raise DataError("There is no such folder of region-of-interest masks.", where=folder, fix="check roi")
     place, out = Place(folder), np.zeros((len(items), side, side), bool)
     wrong: list[str] = []
+    sizes: list[str] = []
     narrow: list[str] = []
     whole = bool(items)
-    for row, item in enumerate(items):
+    for row, (item, (height, width, *_)) in enumerate(zip(items, shapes, strict=True)):
         name = str(PurePosixPath(item.path.replace("#", "-")).with_suffix(".png"))
         inside = _mask(place, name)
         if inside is None:
             wrong.append(name)
+            continue
+        if inside.shape != (height, width):
+            got = " x ".join(map(str, inside.shape[::-1]))
+            sizes.append(f"{name} ({got}, its picture is {width} x {height})")
             continue
         whole = whole and bool(inside.all())
         out[row] = within(inside, side)
@@ -51,6 +59,14 @@ def read(folder: str, items: Sequence[Item], side: int) -> npt.NDArray[np.bool_]
             where=folder,
             fix="give every picture a mask of the same name with the suffix .png, grey, some pixels not zero",
             items=wrong,
+        )
+    if sizes:
+        raise DataError(
+            f"{len(sizes)} region-of-interest masks are not of the size of their pictures.",
+            where=folder,
+            why="a region that is stretched to fit would protect the wrong place",
+            fix="draw masks on the stored pixels (a photograph that EXIF turns is stored unturned)",
+            items=sizes,
         )
     if narrow:
         raise DataError(

@@ -41,6 +41,11 @@ class ArrayStudy:
     folder: Path
     told: Callable[[int, int, str], None] = _silent
 
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Shape of every image."""
+        return [(*image.shape[:2], image.shape[2]) for image in self.pixels or ()]
+
     def images(self, side: int) -> npt.NDArray[np.uint8]:
         """Return all images as squares ``uint8 [N, side, side, C]``."""
         if self.pixels is None:

@@ -72,6 +72,7 @@ class StoredStudy:
         self.work = work
         self.rows = [row for row in rows if "error" not in row]
         self.items: list[Item] = [row_item(row) for row in self.rows]
+        self.shapes: list[tuple[int, int, int]] = [tuple(row["shape"]) for row in self.rows]
         self.folder = folder
         self._scratch: list[Path] = []
         self._stage = ""

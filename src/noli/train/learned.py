@@ -69,10 +69,11 @@ def prepare_noise(
     rows = y if classwise else np.array([place[item.id] for item in study.items], np.int64)
     is_open = np.array([name not in known for name in names])
     trained = bool(old) and (old["classes"], old["channels"]) == (classes, x.shape[3])
-    items = list(study.items)
+    items, shapes = list(study.items), list(study.shapes)
     if trained:
         used = np.flatnonzero(is_open[rows])
-        x, y, rows, items = x[used], y[used], rows[used], [items[row] for row in used]
+        x, y, rows = x[used], y[used], rows[used]
+        items, shapes = [items[row] for row in used], [shapes[row] for row in used]
     seed = int(key.stream(purpose, str(len(files))).integers(1, 2**63)[0])
     surrogate = old.get("surrogate") if trained else None
     model = _surrogate(study.folder, surrogate, cfg, classes, x.shape, seed)
@@ -80,7 +81,8 @@ def prepare_noise(
     checkpoint = Checkpoint(study.folder)
     named = [purpose, cfg.model_dump_json(), str(seed), model.weight_hash(), *classes, *fresh]
     checkpoint.depends_on(*named, x, y, rows, noise, is_open)
-    lesson = Lesson(model, x, y, noise, rows, is_open, trained, cfg, generator, study.tell, items, checkpoint)
+    how = (cfg, generator, study.tell, items, shapes, checkpoint)
+    lesson = Lesson(model, x, y, noise, rows, is_open, trained, *how)
     reached = learn(lesson)
     file = f"noise-{len(files)}"
     write(study.folder, file, fresh, noise[is_open])

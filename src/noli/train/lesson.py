@@ -39,6 +39,7 @@ class Lesson:
         generator: Seeded by the key.
         tell: Progress, ``(done, total, what)``.
         items: What the images are.
+        shapes: Height, width and channels of every image before it was squeezed.
         checkpoint: Where the work is kept against a kill; None keeps nothing.
         memory: What else a resumed method must know; it is kept with the rest.
     """
@@ -54,6 +55,7 @@ class Lesson:
     generator: torch.Generator
     tell: Callable[[int, int, str], None]
     items: Sequence[Item] = ()
+    shapes: Sequence[tuple[int, int, int]] = ()
     checkpoint: Checkpoint | None = None
     memory: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
@@ -83,7 +85,7 @@ class Lesson:
 
     def regions(self, folder: str) -> npt.NDArray[np.bool_]:
         """Read the owner's regions of interest, ``bool [N, S, S]``; see :func:`noli.data.regions.read`."""
-        found = read_regions(folder, self.items, self.x.shape[1])
+        found = read_regions(folder, self.items, self.shapes, self.x.shape[1])
         if self.checkpoint is not None:
             self.checkpoint.depends_on(found)
         return found

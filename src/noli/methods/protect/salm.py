@@ -40,7 +40,8 @@ class Config(LearnedConfig):
     smooth: int = Field(1, ge=0, le=16, description="radius in pixels over which saliency is averaged")
     refresh: int = Field(1, ge=0, description="rounds after which masks are made anew; 0: never")
     roi: str | None = Field(
-        None, description="folder with a mask per picture (same name, .png): only non-zero pixels may change"
+        None,
+        description="folder with a mask per picture (its name and size, .png): only non-zero pixels change",
     )
     steps: int = Field(20, ge=1, description="descent steps per sweep")
     train_steps: int = Field(10, ge=1, description="surrogate steps per round")
