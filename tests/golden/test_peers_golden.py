@@ -66,7 +66,7 @@ def test_noise_and_protected_pixels(name: str, row: list[float], pixels: list[li
         noise = ar.noise(state, ITEMS, KEY, ar.Config(), 3, 8, 9)
         out = ar.apply(state, to_float(PIXELS), ITEMS, KEY, ar.Config())
     else:
-        noise = lsp.noise(ITEMS, KEY, lsp.Config(), 3, 8, 9)
+        noise = lsp.noise({}, ITEMS, KEY, lsp.Config(), 3, 8, 9)
         out = lsp.apply({}, to_float(PIXELS), ITEMS, KEY, lsp.Config())
     np.testing.assert_allclose(noise[0, 0, 3, :3], row, rtol=1e-6)
     stored = to_uint8(out).astype(int)

@@ -60,7 +60,7 @@ def test_apply_equals_its_oracle(h: int, w: int, c: int, patches: int, seed: int
 
 
 def test_a_patch_is_eight_pixels_at_thirty_two() -> None:
-    made = lsp.noise(items(2), KEY, lsp.Config(), 3, 32, 32)
+    made = lsp.noise({}, items(2), KEY, lsp.Config(), 3, 32, 32)
     blocks = made.reshape(2, 3, 4, 8, 4, 8)
     assert (blocks == blocks[:, :, :, :1, :, :1]).all()
     assert len(np.unique(made[0])) == 48
@@ -74,7 +74,7 @@ def test_the_budget_holds_after_rounding(c: int, h: int, w: int) -> None:
     change = np.sqrt(((out.astype(float) - stored) ** 2).reshape(6, -1).sum(axis=1)) / 255
     values = c * h * w
     assert (change <= (6 / 255 + 0.5 / 255) * np.sqrt(values) + 1e-6).all()
-    raw = lsp.noise(items(6), KEY, lsp.Config(), c, h, w).astype(float)
+    raw = lsp.noise({}, items(6), KEY, lsp.Config(), c, h, w).astype(float)
     norms = np.sqrt((raw**2).reshape(6, -1).sum(axis=1))
     np.testing.assert_allclose(norms, 6 / 255 * np.sqrt(values), rtol=1e-5)
 
@@ -83,7 +83,7 @@ def test_the_budget_holds_after_rounding(c: int, h: int, w: int) -> None:
 def test_a_linear_classifier_tells_the_classes_apart(channels: int, side: int) -> None:
     refs = items(1500)
     labels = np.arange(1500) % 10
-    made = lsp.noise(refs, KEY, lsp.Config(), channels, side, side)
+    made = lsp.noise({}, refs, KEY, lsp.Config(), channels, side, side)
     middles = (np.arange(4) * side + side // 2) // 4  # one pixel of each patch says all
     values = made[:, :, middles][..., middles].reshape(1500, -1)
     columns = np.concatenate([values, np.ones((1500, 1))], axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,6 +18,9 @@ from noli.core.key import Key
 Family = Literal["protect", "mark", "lock", "attack", "unlearn", "harden", "generate", "evaluate", "verify"]
 Arrow = Literal["data->data", "model->model", "judge"]
 State = dict[str, Any]
+Extra = dict[str, float]
+Apply = Callable[[State, Working, Sequence[Item], Key, Any], Working]
+Invert = Callable[[State, Working, Sequence[Item], Key, Any, Sequence[Extra]], Working]
 # Under this name the state that `apply` gets says where the files of `prepare` lie (never in the manifest).
 FOLDER = "folder"
 
@@ -115,13 +118,11 @@ class DataMethod(Protocol):
         items: Sequence[Item],
         key: Key,
         cfg: Any,
-        extras: Sequence[dict[str, float]],
+        extras: Sequence[Extra],
     ) -> Working:
         """Undo :meth:`apply` as far as possible (only when ``SPEC.reversible``)."""
 
-    def extras(
-        self, state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any
-    ) -> list[dict[str, float]]:
+    def extras(self, state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> list[Extra]:
         """Per-item numbers that ``invert`` needs and that are not secret (may be empty dicts)."""
 
 

@@ -6,16 +6,17 @@ adding treat every image by itself: results do not depend on the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from noli.core.dataset import Item
-from noli.core.images import Working
+from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.keystream import Floats, box_muller
+from noli.core.method import Apply, Extra, Invert, State
 
 Noise = npt.NDArray[Any]
 
@@ -47,6 +48,32 @@ def add(batch: Working, noise: Noise) -> Working:
     """Add noise to working images and clip to [0, 1]; returns a new ``float32 [N, C, H, W]``."""
     out = np.add(batch, noise, dtype=np.float32)
     return np.clip(out, 0.0, 1.0, out=out)
+
+
+def additive(noise: Callable[..., Noise]) -> tuple[Apply, Invert]:
+    """Make `apply` and `invert` of a method that adds noise.
+
+    Args:
+        noise: Called with state, items, key, config, channels, height and width; returns ``[N, C, H, W]``.
+    """
+
+    def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> Working:
+        """Add the noise; working images ``float32 [N, C, H, W]`` in [0, 1] in and out.
+
+        Raises:
+            DataError: Bad images, or an item whose class is unknown.
+        """
+        check_images(batch)
+        return add(batch, noise(state, items, key, cfg, *batch.shape[1:])) if len(batch) else batch
+
+    def invert(
+        state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any, extras: Sequence[Extra]
+    ) -> Working:
+        """Subtract the noise of the *original* ids; values that were clipped stay changed."""
+        check_images(batch)
+        return add(batch, -noise(state, items, key, cfg, *batch.shape[1:])) if len(batch) else batch
+
+    return apply, invert
 
 
 def _rows(noise: Noise) -> Noise:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,10 +23,11 @@ from noli.core.errors import DataError, RunError
 from noli.core.files import TEMP_SUFFIX, atomic_write, storage_error
 from noli.core.images import Working, check_images
 from noli.core.key import Key
-from noli.core.method import FOLDER, State
+from noli.core.method import FOLDER, Apply, Extra, Invert, State
 
 LEVELS = 127
 Noise = npt.NDArray[np.int8]
+Rows = Callable[[State, Sequence[Item], Key, Any], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -160,21 +161,28 @@ def apply(
     return np.clip(out, 0.0, 1.0, out=out)
 
 
-def apply_per_item(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> Working:
-    """Add every item's learned noise, at most ``cfg.eps``; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-    return apply(state, batch, [item.id for item in items], items, cfg.eps)
+def _own(state: State, items: Sequence[Item], key: Key, cfg: Any) -> list[str]:
+    return [item.id for item in items]
 
 
-def invert_per_item(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Any,
-    extras: Sequence[dict[str, float]],
-) -> Working:
-    """Take the noise off again; pixels that were clipped come back within ``cfg.eps``."""
-    return apply(state, batch, [item.id for item in items], items, cfg.eps, -1.0)
+def hooks(rows: Rows = _own) -> tuple[Apply, Invert]:
+    """Make `apply` and `invert` of a method whose config has an ``eps`` and whose noise was stored.
+
+    Args:
+        rows: Names the row of every item; by default it is the item's own.
+    """
+
+    def apply_noise(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> Working:
+        """Add the learned noise, at most ``cfg.eps``; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+        return apply(state, batch, rows(state, items, key, cfg), items, cfg.eps)
+
+    def invert_noise(
+        state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any, extras: Sequence[Extra]
+    ) -> Working:
+        """Take the noise off again; pixels that were clipped come back within ``cfg.eps``."""
+        return apply(state, batch, rows(state, items, key, cfg), items, cfg.eps, -1.0)
+
+    return apply_noise, invert_noise
 
 
 def quantised(noise: npt.NDArray[np.float32], eps: float) -> Noise:

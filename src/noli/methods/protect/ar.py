@@ -37,12 +37,12 @@ import numpy as np
 from pydantic import Field
 
 from noli.core.dataset import Item, check_labels
-from noli.core.images import Working, check_images
+from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.keystream import Floats
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 from noli.ops.autoregress import COPIES, edge_size, lay_tiles, sweep, tiles, try_out
-from noli.ops.noise import add, keyed_normals, scale_l2, scale_linf
+from noli.ops.noise import additive, keyed_normals, scale_l2, scale_linf
 
 LARGEST = 48  # side of a tile, pixels
 _WARM = 4  # rows and columns of the start that are cut off, as in the authors' description
@@ -160,34 +160,4 @@ def noise(
     return scale_l2(whole, cfg.l2 * math.sqrt(channels * height * width / _PAPER_VALUES))
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Protect working images ``float32 [N, C, H, W]`` in [0, 1]; returns the same kind.
-
-    Args:
-        state: Result of :func:`prepare`.
-        batch: Working images.
-        items: The N items; ``label`` and ``id`` are used.
-        key: Owner's key.
-        cfg: Options.
-
-    Raises:
-        DataError: Bad images, or an item whose class is unknown.
-    """
-    check_images(batch)
-    return add(batch, noise(state, items, key, cfg, *batch.shape[1:])) if len(batch) else batch
-
-
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, float]],
-) -> Working:
-    """Undo :func:`apply` with the key by subtracting the noise; values that were clipped stay changed.
-
-    Args are those of :func:`apply`, with protected images and the ids of the *original* ones.
-    """
-    check_images(batch)
-    return add(batch, -noise(state, items, key, cfg, *batch.shape[1:])) if len(batch) else batch
+apply, invert = additive(noise)

@@ -19,12 +19,11 @@ from the saved surrogate (the original would start again).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from noli.core.dataset import Item
-from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, Spec, State
 from noli.ops import noisestore
@@ -90,22 +89,8 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return prepare_noise(summary, key, cfg, previous, learn, "protect/em", classwise=classwise)
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Add the learned noise; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-    return noisestore.apply(state, batch, _rows(items, cfg), items, cfg.eps)
-
-
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, Any]],
-) -> Working:
-    """Take the noise off again; pixels that were clipped come back within ``eps``."""
-    return noisestore.apply(state, batch, _rows(items, cfg), items, cfg.eps, -1.0)
-
-
-def _rows(items: Sequence[Item], cfg: Config) -> list[str]:
+def _rows(state: State, items: Sequence[Item], key: Key, cfg: Config) -> list[str]:
     return [str(item.label) if cfg.noise == "class" else item.id for item in items]
+
+
+apply, invert = noisestore.hooks(_rows)

@@ -34,11 +34,11 @@ import numpy as np
 from pydantic import Field
 
 from noli.core.dataset import Item, check_labels
-from noli.core.images import Working, check_images
+from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.keystream import Floats
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
-from noli.ops.noise import add, keyed_normals, scale_l2
+from noli.ops.noise import additive, keyed_normals, scale_l2
 
 
 class Config(MethodConfig):
@@ -108,7 +108,9 @@ def cluster(key: Key, label: str, features: int) -> tuple[Floats, Floats]:
     return centre, spread
 
 
-def noise(items: Sequence[Item], key: Key, cfg: Config, channels: int, height: int, width: int) -> Working:
+def noise(
+    state: State, items: Sequence[Item], key: Key, cfg: Config, channels: int, height: int, width: int
+) -> Working:
     """Noise of N images of one size, ``float32 [N, C, H, W]``.
 
     Raises:
@@ -134,34 +136,4 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return {}
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Protect working images ``float32 [N, C, H, W]`` in [0, 1]; returns the same kind.
-
-    Args:
-        state: Result of :func:`prepare`.
-        batch: Working images.
-        items: The N items; ``label`` and ``id`` are used.
-        key: Owner's key.
-        cfg: Options.
-
-    Raises:
-        DataError: Bad images, or an item without a class.
-    """
-    check_images(batch)
-    return add(batch, noise(items, key, cfg, *batch.shape[1:])) if len(batch) else batch
-
-
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, float]],
-) -> Working:
-    """Undo :func:`apply` with the key by subtracting the noise; values that were clipped stay changed.
-
-    Args are those of :func:`apply`, with protected images and the ids of the *original* ones.
-    """
-    check_images(batch)
-    return add(batch, -noise(items, key, cfg, *batch.shape[1:])) if len(batch) else batch
+apply, invert = additive(noise)

@@ -33,7 +33,6 @@ from pydantic import Field
 from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError, WrongKey
 from noli.core.files import atomic_write
-from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 from noli.ops import noisestore
@@ -154,25 +153,6 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return {"noise": [*files, file], "generator": about["generator"], "variants": about["variants"]}
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Add the noise of every item's prompt; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-    rows = _rows(items, key, cfg, state["variants"])
-    return noisestore.apply(state, batch, rows, items, cfg.eps)
-
-
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, Any]],
-) -> Working:
-    """Take the noise off again; pixels that were clipped come back within ``eps``."""
-    rows = _rows(items, key, cfg, state["variants"])
-    return noisestore.apply(state, batch, rows, items, cfg.eps, -1.0)
-
-
 def _rows(items: Sequence[Item], key: Key, cfg: Config, variants: int) -> list[str]:
     """Name the noise of every item: its own, or one of those that its prompt has."""
     if cfg.noise == "sample" and cfg.store is None:
@@ -181,6 +161,13 @@ def _rows(items: Sequence[Item], key: Key, cfg: Config, variants: int) -> list[s
     if cfg.noise == "sample":
         picks = [key.stream(f"{_PURPOSE}/pick", item.id).choice(variants) for item in items]
     return [f"{k}:{prompt}" for k, prompt in zip(picks, _prompts(items, cfg), strict=True)]
+
+
+def _applied(state: State, items: Sequence[Item], key: Key, cfg: Config) -> list[str]:
+    return _rows(items, key, cfg, state["variants"])
+
+
+apply, invert = noisestore.hooks(_applied)
 
 
 def _prompts(items: Sequence[Item], cfg: Config) -> list[str]:

@@ -95,5 +95,4 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return prepare_noise(summary, key, cfg, previous, learn, "protect/tap")
 
 
-apply = noisestore.apply_per_item
-invert = noisestore.invert_per_item
+apply, invert = noisestore.hooks()

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noli.core.dataset import Item
-from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import FOLDER, Card, DataSummary, Spec, State
 from noli.ops import assignments, noisestore
@@ -78,20 +77,8 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return prepare_clusters(summary, key, cfg, previous)
 
 
-def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Add the noise of every item's cluster; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-    rows = assignments.rows_of(state[FOLDER], state["assigned"], items)
-    return noisestore.apply(state, batch, rows, items, cfg.eps)
+def _rows(state: State, items: Sequence[Item], key: Key, cfg: Config) -> list[str]:
+    return assignments.rows_of(state[FOLDER], state["assigned"], items)
 
 
-def invert(
-    state: State,
-    batch: Working,
-    items: Sequence[Item],
-    key: Key,
-    cfg: Config,
-    extras: Sequence[dict[str, float]],
-) -> Working:
-    """Take the noise off again; pixels that were clipped come back within ``eps``."""
-    rows = assignments.rows_of(state[FOLDER], state["assigned"], items)
-    return noisestore.apply(state, batch, rows, items, cfg.eps, -1.0)
+apply, invert = noisestore.hooks(_rows)
