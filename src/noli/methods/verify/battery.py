@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from noli.methods.verify import countermeasures
 from noli.methods.verify.config import Config
-from noli.methods.verify.countermeasures.plain import REFERENCE as _REFERENCE
 from noli.methods.verify.countermeasures.stopping import cross_fitted
+from noli.methods.verify.countermeasures.training import REFERENCE as _REFERENCE
 from noli.methods.verify.measure import Measure as Measure
 from noli.methods.verify.measure import Own, Squeeze, View
 from noli.methods.verify.subject import Images as Images

@@ -11,7 +11,7 @@ from noli.core.errors import DataError
 from noli.core.evidence import Row
 from noli.methods.verify.battery import Trainer
 from noli.methods.verify.config import Config
-from noli.methods.verify.countermeasures.plain import REFERENCE as PLAIN_REFERENCE
+from noli.methods.verify.countermeasures.training import REFERENCE as PLAIN_REFERENCE
 from noli.methods.verify.pairing import likeness
 from noli.methods.verify.rows import Cache, Progress, Runner, Training, cache_scope
 from noli.methods.verify.subject import LearnabilityData

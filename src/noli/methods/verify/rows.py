@@ -13,7 +13,7 @@ from noli.core.dataset import content_id
 from noli.core.evidence import Row
 from noli.methods.verify.battery import REFERENCE, Measure, Part, Trainer, unpack
 from noli.methods.verify.config import Config
-from noli.methods.verify.countermeasures.plain import REFERENCE as PLAIN_REFERENCE
+from noli.methods.verify.countermeasures.training import REFERENCE as PLAIN_REFERENCE
 from noli.ops.stats import accuracy_interval
 
 Progress = Callable[[int, int, str], None]

@@ -1,0 +1,55 @@
+"""Rows that only change how a network is trained, by callbacks: from no change to adversarial training.
+
+Adversarial training is that of Madry et al. 2018 (arXiv 1706.06083).
+"""
+
+from __future__ import annotations
+
+from noli.methods.verify.config import Config
+from noli.methods.verify.measure import Battery, Measure, trained_with
+
+PLAIN = Measure(
+    "plain", "trains on the images as they are", "naive", battery="quick", callbacks=lambda classes, cfg: []
+)
+REFERENCE = Measure("crop+flip", "random shifts and mirroring", "naive", battery="quick")
+
+CUTOUT_MIXUP = Measure(
+    "cutout+mixup",
+    "blends images, blanks squares",
+    "routine",
+    battery="quick",
+    callbacks=trained_with(lambda known, classes, cfg: known.CutoutMixup(classes)),
+)
+CUTMIX = Measure(
+    "cutmix",
+    "pastes boxes of other images",
+    "routine",
+    callbacks=trained_with(lambda known, classes, cfg: known.CutMix(classes)),
+)
+RAND_AUGMENT = Measure(
+    "randaugment",
+    "two random changes of geometry, tone or detail per image",
+    "routine",
+    callbacks=trained_with(lambda known, classes, cfg: known.RandAugment()),
+)
+
+
+def adversarial(cfg: Config) -> tuple[Measure, ...]:
+    """Balls of the configured radius, of 8/255 as in most published tables, and L2 balls.
+
+    The L2 radii are those for 32 x 32 colour images, scaled to other sizes.
+    """
+    steps = cfg.adversarial_steps
+
+    def row(name: str, ball: str, attack: str, eps: float, battery: Battery = "full") -> Measure:
+        about = f"adversarial training (PGD-{steps}, {ball})"
+        callbacks = trained_with(lambda known, classes, cfg: getattr(known, attack)(eps, steps))
+        return Measure(name, about, "routine", battery=battery, callbacks=callbacks)
+
+    own = f"{cfg.adversarial_eps * 255:.3g}/255"
+    return (
+        row("adversarial", own, "Adversarial", cfg.adversarial_eps, "quick"),
+        row("adversarial-8", "8/255", "Adversarial", 8 / 255),
+        row("adversarial-l2-0.5", "L2 0.5", "AdversarialL2", 0.5),
+        row("adversarial-l2-1.0", "L2 1.0", "AdversarialL2", 1.0),
+    )
