@@ -5,8 +5,9 @@ import torch
 from noli.core.model import Model
 from noli.train.fit import fit
 from noli.train.recipe import Recipe
-from noli.train.universal import AddNoise, Carrier, Noise, frozen_encoder, towards
+from noli.train.universal import AddNoise, Carrier, Noise, towards
 from noli.zoo import network
+from noli.zoo.base import Features, Frozen
 
 EPS = 0.1
 
@@ -68,7 +69,7 @@ def test_training_moves_pictures_to_the_centre_and_leaves_the_encoder(maker):
             return float(towards(centre)(encoder.eval().features(seen), None))
 
     first = distance()
-    carrier = Model(Carrier(noise, frozen_encoder(encoder)), mean=(0.0,), std=(1.0,))
+    carrier = Model(Carrier(noise, Frozen(Features(encoder))), mean=(0.0,), std=(1.0,))
     lr = 0.1 if maker == "direct" else 1e-3
     recipe = Recipe(epochs=30, batch=16, optimiser="adam", lr=lr, schedule="constant", device="cpu")
     fit(carrier, x, np.zeros(32, np.int64), recipe, [AddNoise(noise)], towards(centre))
@@ -78,6 +79,6 @@ def test_training_moves_pictures_to_the_centre_and_leaves_the_encoder(maker):
 
 def test_the_carrier_shows_what_the_encoder_sees():
     encoder = network("tiny", 4, size=8, seed=5).eval()
-    carrier = Carrier(Noise(start(1, 3, 8), EPS, "direct"), frozen_encoder(encoder))
+    carrier = Carrier(Noise(start(1, 3, 8), EPS, "direct"), Frozen(Features(encoder)))
     x = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(carrier.train()(x), encoder.features(x))

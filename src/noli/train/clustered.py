@@ -25,7 +25,8 @@ from noli.train.learned import side_of
 from noli.train.lesson import Told
 from noli.train.options import ClusteredConfig
 from noli.train.recipe import Recipe
-from noli.train.universal import AddNoise, Carrier, Noise, frozen_encoder, towards
+from noli.train.universal import AddNoise, Carrier, Noise, towards
+from noli.zoo.base import Features, Frozen
 from noli.zoo.encoders import PACKAGED, load_encoder, packaged
 
 Images = npt.NDArray[np.uint8]
@@ -221,7 +222,7 @@ def _cluster_noise(task: _Task, cluster: int, target: int) -> npt.NDArray[np.flo
         Told(task.study.tell, cfg.steps * cfg.clusters, "noise", cfg.steps * cluster),
         AddNoise(noise, side // 8 if cfg.shifted else 0),
     ]
-    carrier = Model(Carrier(noise, frozen_encoder(task.encoder)), mean=(0.0,), std=(1.0,))
+    carrier = Model(Carrier(noise, Frozen(Features(task.encoder))), mean=(0.0,), std=(1.0,))
     centre = torch.from_numpy(task.centres[target]).float()
     fit(carrier, x, np.zeros(len(x), np.int64), recipe, callbacks, towards(centre))
     with torch.no_grad():

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from noli.train.checkpoint import Checkpoint, Tensors
 
+if TYPE_CHECKING:
+    from noli.train.fit import Callback
+
 _STAGE = "training"
-
-
-class Stateful(Protocol):
-    """A callback that may hold something a resumed training needs."""
-
-    def state(self) -> Tensors:
-        """Return it."""
-
-    def restore(self, state: Tensors) -> None:
-        """Take it back."""
 
 
 @dataclass
@@ -65,7 +58,7 @@ class Kept:
     model: nn.Module
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
-    callbacks: Sequence[Stateful]
+    callbacks: Sequence[Callback]
 
     def restore(self) -> Progress:
         """Bring everything to where the checkpoint has it; without one it stays as it is."""

@@ -104,17 +104,3 @@ def towards(centre: Tensor) -> Loss:
         return F.kl_div(logs, wanted.to(logs).expand_as(logs), reduction="batchmean")
 
     return loss
-
-
-def frozen_encoder(encoder: Model) -> Frozen:
-    """Return the encoder's features as a frozen network."""
-    return Frozen(_Features(encoder))
-
-
-class _Features(nn.Module):
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.features(x)

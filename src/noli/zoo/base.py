@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """A convolutional body, global average pooling, one linear head.
+    """A body, global average pooling where it leaves maps, one linear head.
 
     Args:
-        body: Maps ``[N, C, H, W]`` to ``[N, width, h, w]``.
-        width: Channels that leave the body.
+        body: Maps ``[N, C, H, W]`` to ``[N, width, h, w]`` or ``[N, width]``.
+        width: Channels or features that leave the body.
         classes: Number of classes K.
     """
 
@@ -27,13 +27,30 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features ``[N, width]``."""
-        maps: Tensor = self.body(x)
-        return maps.mean((2, 3))
+        found: Tensor = self.body(x)
+        return found.mean((2, 3)) if found.ndim == 4 else found
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``[N, K]``."""
         logits: Tensor = self.head(self.features(x))
         return logits
+
+
+class Features(nn.Module):
+    """The features of a network as its output.
+
+    Args:
+        net: A network or model with ``features``.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features ``[N, width]``."""
+        features: Tensor = self.net.features(x)  # type: ignore[operator]
+        return features
 
 
 class Frozen(nn.Module):

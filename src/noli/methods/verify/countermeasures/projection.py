@@ -23,11 +23,17 @@ EPOCHS, BATCH, STEPS = 20, 1024, 200
 
 def learned(x: Images, y: Labels, cfg: Config) -> Squeeze:
     """Learn what is linearly readable in ``uint8 [N, S, S, C]`` and return the change that removes it."""
+    from torch import nn
+
+    from noli.core.model import Model
     from noli.train.fit import fit
     from noli.train.recipe import Recipe
-    from noli.zoo.linear import linear
 
-    model = linear(int(np.prod(x.shape[1:])), max(2, int(y.max()) + 1), CENTRE)
+    shape = (int(np.prod(x.shape[1:])), max(2, int(y.max()) + 1))
+    # Made without values, so that no generator is touched.
+    layer = nn.Linear(*shape, bias=False, device="meta").to_empty(device="cpu")
+    nn.init.zeros_(layer.weight)
+    model = Model(nn.Sequential(nn.Flatten(), layer), mean=(CENTRE,), std=(1.0,))
     recipe = Recipe(
         epochs=EPOCHS, min_steps=STEPS, batch=BATCH, lr=0.1, weight_decay=0, bf16="off", device=cfg.device
     )
