@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import Spread, stored_names
 from noli.engine.sheet import Pair, contact_sheet
+from noli.methods.verify.pairing import match
 from noli.ops import metrics
 
 FIGURES = 8
@@ -93,8 +94,8 @@ def diff(
 ) -> Diff:
     """Compare data set `b` with `a` (the original), picture by picture, as they are stored.
 
-    Items are paired by the records of the run that made `b` when there is one, otherwise by name, where
-    ``x.jpg`` also finds ``x.png`` and ``x.jpg.png``. Names are held in memory, pictures are not.
+    Items are paired by the records of the run that made `b` when there is one, otherwise by name within a
+    split, where ``x.jpg`` also finds ``x.png`` and ``x.jpg.png``. Names are held in memory, pictures are not.
 
     Args:
         a: The first data set, usually the originals.
@@ -164,32 +165,16 @@ def _pixels(source: Source, ref: Ref) -> Stored:
 
 
 def _pair(first: Source, second: Source, found: Diff) -> list[tuple[Ref, Ref]]:
-    known = _recorded(found.a, found.b)
-    others = {ref.path: ref for ref in second.refs()}
-    by_stem: dict[str, list[str]] = {}
-    for path in others:
-        by_stem.setdefault(_stem(path), []).append(path)
-    pairs, used = [], set()
-    for ref in first.refs():
-        # Full name plus a suffix comes before the bare stem: x.jpg has x.jpg.png where x.png exists too.
-        exact = [known.get(ref.path, ""), ref.path, *by_stem.get(ref.path, ())]
-        partner = next((name for name in exact if name in others and name not in used), None)
-        if partner is None:
-            free = [name for name in by_stem.get(_stem(ref.path), ()) if name not in used]
-            partner = free[0] if len(free) == 1 else None
-        if partner is None:
-            found._leave_out("a", ref.path)
-            continue
-        used.add(partner)
-        pairs.append((ref, others[partner]))
-    for path in others:
-        if path not in used:
-            found._leave_out("b", path)
-    return pairs
+    matched = match(list(first.refs()), list(second.refs()), _recorded(found.a, found.b))
+    for ref in matched.clean_only:
+        found._leave_out("a", ref.path)
+    for ref in matched.protected_only:
+        found._leave_out("b", ref.path)
+    return matched.pairs
 
 
 def _recorded(a: str, b: str) -> dict[str, str]:
-    """Return the out-path of each item, if `b` was made from `a` and its run folder lies beside it."""
+    """Return what each stored item was made of, if `b` was made from `a` and its run lies beside it."""
     folder = run_folder(b)
     if not Run.exists(folder):
         return {}
@@ -197,8 +182,4 @@ def _recorded(a: str, b: str) -> dict[str, str]:
     if run.manifest.args_resolved.get("source") != absolute(a):
         return {}
     names = stored_names(run)
-    return {r["path"]: names[r["out"]] for r in run.iter_records() if "error" not in r}
-
-
-def _stem(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix("")) if PurePosixPath(path).name else path
+    return {names[r["out"]]: r["path"] for r in run.iter_records() if "error" not in r}
