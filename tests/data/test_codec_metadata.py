@@ -1,16 +1,20 @@
 """EXIF, ICC, XMP, text, resolution and orientation: kept, stripped, and never with a hidden thumbnail."""
 
+import base64
 import io
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from making import exif_block, file_bytes, noise, pil, png_chunk, raw_png, smooth
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
+from noli.core.errors import DataError
 from noli.data import exif
 from noli.data.codec import Picture, decode, encode, from_array, inspect
+from noli.data.embedded import without_pictures
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF/></x:xmpmeta>"
@@ -162,8 +166,7 @@ def test_thumbnails_never_travel() -> None:
         assert thumbnail not in written
         assert thumbnail[20:60] not in written
         assert exif.orientation(decode(written, where="y").exif) == 6
-    assert b"GImg:image" not in exif.without_xmp_thumbnails(b"<a><xmpGImg:image>AAAA</xmpGImg:image></a>")
-    assert exif.without_xmp_thumbnails(XMP) == XMP
+    assert without_pictures(XMP) == XMP
 
 
 def test_previews_in_maker_notes_are_wiped() -> None:
@@ -176,6 +179,86 @@ def test_previews_in_maker_notes_are_wiped() -> None:
     assert b"NOTE" in cleaned
     assert b"END!" in cleaned
     assert len(cleaned) == len(block)
+
+
+def test_a_preview_inside_a_preview_goes_with_it() -> None:
+    inner = file_bytes(smooth(8, 8), "JPEG")
+    outer = file_bytes(smooth(32, 32), "JPEG", exif=b"Exif\0\0" + exif_block(6, thumbnail=inner))
+    tags = Image.Exif()
+    tags[0x8769] = {0x927C: b"NOTE" + outer + b"MIDDLE" + inner + b"END!"}
+    block = tags.tobytes().removeprefix(b"Exif\0\0")
+    at = block.index(outer)
+    cleaned = exif.without_thumbnails(block)
+    assert not any(cleaned[at : at + len(outer)])
+    assert cleaned[at + len(outer) :].startswith(b"MIDDLE" + bytes(len(inner)) + b"END!")
+    # Cut off anywhere, nothing of it stays.
+    for end in range(at + 3, at + len(outer), 97):
+        assert not any(exif.without_thumbnails(block[:end])[at:])
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<r xmlns:x='http://ns.adobe.com/xap/1.0/g/img/'><x:image>%s</x:image></r>",
+        b"<r xmpGImg:image='%s'/>",
+        b'<r GImage:Data="%s"/>',
+    ],
+)
+@pytest.mark.parametrize("wrap", [b"", b"\n", b"&#xA;", b"\r\n  "])
+def test_previews_in_xmp_are_cut_whatever_they_are_called(packet: bytes, wrap: bytes) -> None:
+    coded = base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG"))
+    lines = [coded[i : i + 76] for i in range(0, len(coded), 76)] if wrap else [coded]
+    got = decode(file_bytes(smooth(8, 8), "WEBP", xmp=packet % wrap.join(lines)), where="x")
+    assert coded[:60] not in got.xmp
+    assert got.xmp.startswith(packet[:12])
+    assert got.xmp.endswith(packet[-2:])
+    assert any("thumbnail" in note for note in got.notes)
+
+
+def imagemagick(kind: bytes, body: bytes) -> bytes:
+    text = b"\n%s\n%8d\n%s\n" % (kind, len(body), body.hex().encode())
+    return png_chunk(b"zTXt", b"Raw profile type " + kind + b"\0\0" + zlib.compress(text))
+
+
+def test_profiles_in_png_text_are_read_or_dropped() -> None:
+    thumbnail = file_bytes(noise(16, 16, 3), "JPEG")
+    packet = b"<x exif:GPSLatitude='48,1N' xmpGImg:image='" + base64.b64encode(thumbnail) + b"'/>"
+    chunks = [imagemagick(b"8bim", b"8BIM\x04\x0c" + thumbnail), imagemagick(b"xmp", packet)]
+    chunks.append(png_chunk(b"tEXt", b"Comment\0data:image/png;base64,AAAA"))
+    chunks.append(png_chunk(b"tEXt", b"Title\0harmless"))
+    got = decode(raw_png(smooth(4, 4), 2, 8, *chunks), where="x")
+    assert got.chunks == ((b"tEXt", b"Title\0harmless"),)
+    assert got.xmp == b"<x exif:GPSLatitude='48,1N' xmpGImg:image=''/>"
+    assert got.has_gps
+    assert "text that can hold a picture was dropped" in got.notes
+
+
+def deep_tiff(samples: int, extra: int | None, planar: int = 1) -> tuple[bytes, np.ndarray]:
+    stored = np.random.default_rng(0).integers(1, 65536, (6, 5, samples)).astype(np.uint16)
+    options = {"photometric": "rgb", "planarconfig": planar}
+    made = io.BytesIO()
+    pixels = stored if planar == 1 else stored.transpose(2, 0, 1)
+    tifffile.imwrite(made, pixels, extrasamples=None if extra is None else [extra], **options)
+    return made.getvalue(), stored
+
+
+def test_16_bit_colour_planes_apart_are_refused() -> None:
+    data, _ = deep_tiff(3, None, planar=2)
+    with pytest.raises(DataError, match="separate colour planes"):
+        decode(data, where="x")
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_a_fourth_16_bit_channel_is_alpha_only_if_it_says_so(extra: int) -> None:
+    data, stored = deep_tiff(4, extra)
+    got = decode(data, where="x")
+    if extra == 0:
+        assert got.alpha is None
+        assert any("extra channel" in note for note in got.notes)
+    else:
+        assert np.array_equal(got.alpha, stored[..., 3])
+    divided = np.minimum(np.rint(stored[..., :3] * (65535 / stored[..., 3:])), 65535)
+    assert np.array_equal(got.pixels, divided if extra == 1 else stored[..., :3])
 
 
 def test_png_colour_chunks_pass_through() -> None:
@@ -207,7 +290,8 @@ def test_a_text_bomb_is_never_inflated() -> None:
     chunks.append(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb))
     chunks.append(png_chunk(b"iCCP", b"name\0\0" + bomb))
     got = decode(raw_png(smooth(4, 4), 2, 8, *chunks), where="x")
-    assert got.chunks == ((b"zTXt", b"Comment\0\0" + bomb),)
+    assert got.chunks == ()  # nobody looked into it
+    assert "text that can hold a picture was dropped" in got.notes
     assert (got.exif, got.xmp, got.icc) == (None, None, None)
 
 

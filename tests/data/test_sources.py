@@ -1,5 +1,6 @@
 """Every layout is detected and listed in a fixed order with the right labels, splits and captions."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -340,6 +341,8 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         {"views": pa.list_(_IMAGE)},
         {"deep": pa.struct([("a", pa.list_(pa.binary()))])},
         {"raw": pa.binary(3072)},
+        {"pixels": pa.list_(pa.uint8())},
+        {"rows": pa.list_(pa.list_(pa.int16()))},
     ],
     ids=str,
 )
@@ -347,7 +350,13 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 def test_a_second_column_that_can_hold_pictures_is_never_published(
     others: dict, image: pa.DataType, tmp_path: Path
 ) -> None:
-    fields = {"image": image, "label": pa.int64(), "md5": pa.binary(16), **others}
+    fields = {
+        "image": image,
+        "label": pa.int64(),
+        "md5": pa.binary(16),
+        "box": pa.list_(pa.int64()),
+        **others,
+    }
     pq.write_table(pa.schema(list(fields.items())).empty_table(), tmp_path / "d.parquet")
     with pytest.raises(DataError, match="one image column") as caught:
         open_source(tmp_path / "d.parquet")
@@ -361,6 +370,41 @@ def test_a_second_array_that_can_hold_pictures_is_never_published(name: str, tmp
     with pytest.raises(DataError, match="further arrays") as caught:
         open_source(tmp_path / "d.npz")
     assert name in str(caught.value.why)
+
+
+@pytest.mark.parametrize(
+    "flat", [np.zeros((2, 784), np.float32), np.array([b"x" * 900] * 2)], ids=["rows", "bytes"]
+)
+def test_long_rows_and_texts_of_an_archive_can_hold_pictures(flat: np.ndarray, tmp_path: Path) -> None:
+    x = np.zeros((2, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "d.npz", x=x, y=[0, 1], features=np.zeros((2, 512), np.float32), flat=flat)
+    with pytest.raises(DataError, match="further arrays") as caught:
+        open_source(tmp_path / "d.npz")
+    assert str(caught.value.why).startswith("flat would")
+
+
+def coded_picture() -> str:
+    return base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG")).decode()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+def test_pictures_as_text_in_parquet_are_refused(kind: pa.DataType, tmp_path: Path) -> None:
+    columns = {"image": pa.array([b"x"], pa.binary()), "caption": ["a long story, " * 99]}
+    columns["view"] = pa.array([coded_picture()], kind)
+    pq.write_table(pa.table(columns), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="text column") as caught:
+        list(open_source(tmp_path / "d.parquet").refs())
+    assert "'view'" in str(caught.value.why)
+    pq.write_table(pa.table(columns).drop_columns("view"), tmp_path / "d.parquet")
+    assert len(list(open_source(tmp_path / "d.parquet").refs())) == 1
+
+
+def test_pictures_in_a_table_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(file_bytes(noise(4, 4, 3), "PNG"))
+    (tmp_path / "metadata.csv").write_text(f"file_name,label,view\n1.png,a,{coded_picture()}\n")
+    with pytest.raises(DataError, match="cannot be used") as caught:
+        open_source(tmp_path / "metadata.csv")
+    assert "base64" in str(caught.value.why)
 
 
 def test_parquet_that_cannot_be_used(tmp_path: Path) -> None:

@@ -137,3 +137,10 @@ def test_long_tables_are_rewritten_in_pieces(tmp_path: Path) -> None:
     pieces = list(got.rewritten(lambda row: row["file_name"]))
     assert len(pieces) > 1
     assert b"".join(pieces) == b"file_name,label\n" + body.encode()
+
+
+def test_rewriting_keeps_columns_of_one_name_and_cells_beyond_the_last(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text('file_name,note,note\n1.jpg,a,b\n2.jpg,c,d,"e, f"\n3.jpg\n')
+    table = Table(Place(tmp_path), "metadata.csv", METADATA_PATHS)
+    made = b"".join(table.rewritten(lambda row: row["file_name"].replace("jpg", "png"))).decode()
+    assert made == 'file_name,note,note\n1.png,a,b\n2.png,c,d,"e, f"\n3.png\n'

@@ -1,6 +1,8 @@
 """Every layout is read, written and read back equal; names, tables, companions and refusals."""
 
+import base64
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -363,6 +365,39 @@ def test_thumbnail_caches_never_travel_and_xmp_files_only_under_keep(tmp_path: P
     run(source, open_writer(tmp_path / "strip", source, metadata="strip"))
     assert sorted(snapshot(tmp_path / "keep")) == ["a.png", "a.xmp"]
     assert sorted(snapshot(tmp_path / "strip")) == ["a.png"]
+
+
+def test_companions_with_pictures_inside_never_travel(tmp_path: Path) -> None:
+    tree(tmp_path / "in", ["a.png"])
+    coded = base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG"))
+    digests = b"\n".join(hashlib.sha256(bytes([i])).hexdigest().encode() for i in range(99))
+    files = {
+        "labelme.json": b'{"shapes": [], "imageData": "' + coded + b'"}',
+        "view.html": b'<img src="data:image/png;base64,AAAA">',
+        "a.xmp": b"<xmpGImg:image>" + b"&#xA;".join(coded[i : i + 76] for i in range(0, len(coded), 76)),
+        "big.txt": b"word " * 300_000 + coded,
+        "scan.md": b"P6\n# made by hand\n4 4\n255\n" + b"pixels" * 8,
+        "scan": b"P3 2 2 255\n1 2 3 4 5 6 7 8 9 10 11 12",
+        "notes.txt": b"-" * 900 + b"\nP2 is a bus\n" + digests,
+        "shapes.json": json.dumps({"boxes": list(range(2000)), "file": "a/" * 40}).encode(),
+    }
+    for name, content in files.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    source = open_source(tmp_path / "in")
+    assert sorted(source.companions()) == ["notes.txt", "shapes.json"]
+    assert sorted(source.left_out()) == ["a.xmp", "big.txt", "labelme.json", "scan.md", "view.html"]
+    assert [ref.path for ref in source.refs()] == ["a.png", "scan"]  # a picture noli cannot read is said
+
+
+def test_positions_beside_the_pictures_travel_only_under_keep(tmp_path: Path) -> None:
+    tree(tmp_path / "in", ["a.png"])
+    (tmp_path / "in" / "a.png.json").write_text('{"geoData": {"latitude": 48.1}}')
+    (tmp_path / "in" / "b.json").write_text('{"late": 1}')
+    source = open_source(tmp_path / "in")
+    assert list(source.companions()) == ["a.png.json", "b.json"]
+    assert list(source.left_out(strip=True)) == ["a.png.json"]
+    run(source, open_writer(tmp_path / "strip", source, metadata="strip"))
+    assert sorted(snapshot(tmp_path / "strip")) == ["a.png", "b.json"]
 
 
 def test_parquet_keeps_schema_metadata_and_renames_paths(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from noli.core.errors import DataError, UsageError
 from noli.data import dicom, exif, png, tiff
+from noli.data.embedded import without_pictures
 from noli.data.formats import HEAD_BYTES, SUFFIXES, magic, output_format
 from noli.data.modes import opencv, to_planes
 from noli.data.picture import MAX_PIXELS, Metadata, Picture, Pixels, from_array
@@ -99,7 +100,7 @@ def decode(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
         return picture
     gps = exif.has_gps(picture.exif, picture.xmp)
     block = exif.without_thumbnails(picture.exif) if picture.exif else None
-    xmp = exif.without_xmp_thumbnails(picture.xmp) if picture.xmp else None
+    xmp = without_pictures(picture.xmp) if picture.xmp else None
     cut = ("embedded thumbnail (a small unprotected copy) removed",)
     notes = picture.notes + (cut if (block, xmp) != (picture.exif, picture.xmp) else ())
     return replace(picture, exif=block, xmp=xmp, has_gps=gps, notes=notes)
@@ -161,7 +162,7 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Picture:
 
 def _text(comment: bytes) -> str:
     """Return a JPEG comment as text that a PNG can hold: no NUL inside."""
-    raw = comment.rstrip(b"\0").replace(b"\0", b" ")
+    raw = without_pictures(comment).rstrip(b"\0").replace(b"\0", b" ")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

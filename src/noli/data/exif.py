@@ -15,10 +15,10 @@ from noli.data.reading import quiet
 
 # (offset, length): JPEG thumbnails and uncompressed ones.
 _THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))
-_JPEG = re.compile(rb"\xff\xd8\xff.*?(?:\xff\xd9|\Z)", re.DOTALL)
-_XMP_THUMB = re.compile(
-    rb"<((?:xmp|xap)GImg):image>.*?</\1:image>|(?:xmp|xap)GImg:image=\"[^\"]*\"", re.DOTALL
-)
+_JPEG = b"\xff\xd8\xff"
+# In compressed data every FF is followed by 00 or a restart marker.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_END, _SCAN, _BARE = 0xD9, 0xDA, (0x01, *range(0xD0, 0xD9))
 
 
 def _directory(block: bytes | None, number: int | None = None) -> dict[int, Any]:
@@ -58,7 +58,31 @@ def without_thumbnails(block: bytes) -> bytes:
         if struct.unpack_from("I", block, link)[0]:  # to a second directory, which describes a thumbnail
             struct.pack_into("I", patched, link, 0)
             _blank(patched, _directory(block, ExifTags.IFD.IFD1))
-    return _JPEG.sub(lambda found: bytes(len(found[0])), bytes(patched))  # previews inside maker notes
+    at = patched.find(_JPEG)
+    while at >= 0:  # previews inside maker notes
+        end = _jpeg_end(patched, at)
+        patched[at:end] = bytes(end - at)
+        at = patched.find(_JPEG, end)
+    return bytes(patched)
+
+
+def _jpeg_end(block: bytearray, start: int) -> int:
+    """Return where a JPEG ends, other JPEGs in its segments included; a broken one ends with the block."""
+    at = start + 2
+    while at + 2 <= len(block) and block[at] == 0xFF:
+        kind = block[at + 1]
+        if kind == _END:
+            return at + 2
+        if kind in _BARE:
+            at += 2
+        elif kind == 0xFF:
+            at += 1
+        else:
+            at += 2 + int.from_bytes(block[at + 2 : at + 4])
+        if kind == _SCAN:
+            marker = _NEXT_MARKER.search(block, at)
+            at = marker.start() if marker else len(block)
+    return len(block)
 
 
 def _blank(block: bytearray, directory: dict[int, Any]) -> None:
@@ -66,11 +90,6 @@ def _blank(block: bytearray, directory: dict[int, Any]) -> None:
         with suppress(LookupError, TypeError, ValueError):
             for start, size in np.transpose([np.ravel(directory[starts]), np.ravel(directory[sizes])]):
                 block[start : start + size] = bytes(len(block[start : start + size]))
-
-
-def without_xmp_thumbnails(packet: bytes) -> bytes:
-    """Remove base64 previews from an XMP packet."""
-    return _XMP_THUMB.sub(b"", packet)
 
 
 def upright(array: Pixels, value: int) -> Pixels:

@@ -31,7 +31,7 @@ class FolderWriter:
         source: What is written.
         work: Private folder; remembers the tables that were written.
         policy: ``png``, ``webp`` or ``same``.
-        strip: Leave out XMP files beside the pictures.
+        strip: Leave out XMP files and positions beside the pictures.
     """
 
     separate = True  # every item is a file, so single items can be made again
@@ -110,8 +110,7 @@ class FolderWriter:
         Returns the companions and tables left alone because the output has other versions of them.
         """
         source = self.source
-        names = (name for name in source.companions() if not (self.strip and suffix_of(name) == ".xmp"))
-        kept = self.place.copy_missing(source.place, names)
+        kept = self.place.copy_missing(source.place, source.companions(strip=self.strip))
         if isinstance(source, TableSource):
             renamed = dict(done)
             kept += [table.name for table in source.tables if not self._put(source, table, renamed)]

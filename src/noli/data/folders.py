@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
 from noli.core.files import KEY_FORMAT
+from noli.data.embedded import file_holds
 from noli.data.formats import (
     FOREIGN_SUFFIXES,
     HEAD_BYTES,
@@ -22,10 +23,11 @@ from noli.data.tables import CSV_PATHS, METADATA_PATHS, Row, Table, cell
 
 SPLIT_NAMES = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
 _KEY_BYTES = 256
+_TEXT = "HTML, SVG or XML text"
 # fmt: off
 _READABLE = frozenset([
     *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "BigTIFF", "ZIP", "PDF",
-    "HEIC, AVIF or video",
+    "HEIC, AVIF or video", "PNM",
 ])
 # fmt: on
 
@@ -46,19 +48,25 @@ def is_item(place: Place, name: str) -> bool:
         return False
 
 
-def travels(place: Place, name: str) -> bool:
-    """Tell whether a file that is no picture is copied to the output: text and XMP, and no key of noli.
+def travels(place: Place, name: str, *, strip: bool = False) -> bool:
+    """Tell whether a file that is no picture is copied to the output: text and XMP without pictures inside.
 
-    What noli cannot look into might hold originals: project files of editors, volumes, databases.
+    What noli cannot look into might hold originals: project files of editors, volumes, databases. Keys of
+    noli never travel; under `strip`, neither does XMP nor text that mentions a latitude.
     """
     suffix = suffix_of(name)
     if suffix and suffix not in PLAIN_SUFFIXES and suffix != ".xmp":
         return False
     try:
         head = place.read(name, _KEY_BYTES)
-    except DataError:
+        if b"\0" in head or KEY_FORMAT.encode() in head or (magic(head) or _TEXT) != _TEXT:
+            return False
+        if strip and suffix == ".xmp":
+            return False
+        with place.open(name) as handle:
+            return not file_holds(handle, position=strip)
+    except (DataError, OSError):
         return False  # gone, or a dangling link
-    return b"\0" not in head and KEY_FORMAT.encode() not in head
 
 
 def splits_of(place: Place) -> frozenset[str]:
@@ -89,7 +97,28 @@ def label_of(name: str, splits: frozenset[str]) -> str | None:
     return folders[0] if folders else None
 
 
-class FolderSource:
+class Companions:
+    """The files of a tree that are no pictures.
+
+    Attributes:
+        place: The root.
+    """
+
+    place: Place
+
+    def _others(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def companions(self, *, strip: bool = False) -> Iterator[str]:
+        """Yield the other files of the tree that a writer copies through: see :func:`travels`."""
+        yield from (name for name in self._others() if travels(self.place, name, strip=strip))
+
+    def left_out(self, *, strip: bool = False) -> Iterator[str]:
+        """Yield the other files that are not copied."""
+        yield from (name for name in self._others() if not travels(self.place, name, strip=strip))
+
+
+class FolderSource(Companions):
     """Images in a folder tree. Files that are missing or unreadable are `DataError`.
 
     Args:
@@ -117,14 +146,6 @@ class FolderSource:
     def stat(self, ref: Ref) -> tuple[int, int]:
         """Return ``(size, modification time in ns)``."""
         return self.place.stat(ref.path)
-
-    def companions(self) -> Iterator[str]:
-        """Yield the other files of the tree that a writer copies through."""
-        yield from (name for name in self._others() if travels(self.place, name))
-
-    def left_out(self) -> Iterator[str]:
-        """Yield the other files that are not copied: see :func:`travels`."""
-        yield from (name for name in self._others() if not travels(self.place, name))
 
     def _others(self) -> Iterator[str]:
         yield from (name for name in self.place.walk() if not is_item(self.place, name))

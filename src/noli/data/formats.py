@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 from noli.core.errors import UsageError
@@ -56,6 +57,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"<", "HTML, SVG or XML text"),
 )
 HEAD_BYTES = 132
+_PNM = re.compile(rb"P[1-7]\s+(?:#[^\n]*\n\s*)*(?:\d+\s|WIDTH )")
 
 
 def magic(head: bytes) -> str | None:
@@ -63,7 +65,7 @@ def magic(head: bytes) -> str | None:
     for offset, mark, name in _MAGIC:
         if head[offset : offset + len(mark)] == mark:
             return name
-    return None
+    return "PNM" if _PNM.match(head) else None
 
 
 def suffix_of(path: str) -> str:

@@ -22,6 +22,7 @@ from noli.data.place import Place, write_errors
 CLASS_NAMES = ("class_names", "classes", "label_names")
 _IMAGES = ("x", "images", "image", "data", "pixels", "imgs")
 _LABELS = ("y", "labels", "label", "targets", "target")
+_ROW = 784  # values or bytes for each item: 28 x 28 pixels
 _SPLITS = ("train", "test", "val", "valid", "validation", "dev", "eval")
 
 
@@ -39,6 +40,13 @@ class Pair(NamedTuple):
     images: str
     labels: str | None
     split: str | None
+
+
+def _may_hold(name: str, header: Header) -> bool:
+    """Tell whether an array may hold pictures: three axes, long rows or texts, objects."""
+    shape, _, kind = header
+    row = int(np.prod(shape[1:])) * (kind.itemsize if kind.kind in "SUV" else 1)
+    return len(shape) >= 3 or row >= _ROW or (kind.hasobject and name not in CLASS_NAMES)
 
 
 class NpzSource:
@@ -141,9 +149,7 @@ class NpzSource:
                 pairs.append(Pair(name, self._labels_for(split, labels), split))
         used = {name for pair in pairs for name in (pair.images, pair.labels)}
         others = [
-            name
-            for name, (shape, _, kind) in self.headers.items()
-            if name not in used and (len(shape) >= 3 or (kind.hasobject and name not in CLASS_NAMES))
+            name for name, header in self.headers.items() if name not in used and _may_hold(name, header)
         ]
         if pairs and others:
             raise DataError(

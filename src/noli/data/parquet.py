@@ -10,16 +10,18 @@ from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
-from noli.data.folders import SPLIT_NAMES, travels
+from noli.data.folders import SPLIT_NAMES, Companions
 from noli.data.place import Place
 from noli.data.tables import LABELS, TEXTS, first_of
 
 BATCH = 128
 _SHORT = 64  # bytes: a fixed-size column no longer than this holds hashes, not pictures
+_CODED = r"(?:[A-Za-z0-9+/\r\n]{400})"  # base64 of the smallest useful picture
 _LABEL_NAMES = (*LABELS, "fine_label")
 _DAMAGE = (pa.ArrowException, OSError, StopIteration)
 
@@ -40,7 +42,7 @@ class Columns(NamedTuple):
     names: list[str]
 
 
-class ParquetSource:
+class ParquetSource(Companions):
     """Images in one Parquet file or in all ``.parquet`` files of a folder tree.
 
     Args:
@@ -89,6 +91,7 @@ class ParquetSource:
         for file in self.files:
             columns, split = self.columns(file), _split(file)
             with self.open(file) as handle:
+                _check_texts(handle, self.place.full(file))
                 for row, (label, text) in enumerate(_cells(handle, columns)):
                     text = text if isinstance(text, str) else None
                     yield Ref(f"{file}#{row}", _name(label, columns.names), split, text, index)
@@ -127,14 +130,6 @@ class ParquetSource:
     def stat(self, ref: Ref) -> tuple[int, int]:
         """Return size and modification time of the file that holds the row."""
         return self.place.stat(self._locate(ref)[0])
-
-    def companions(self) -> Iterator[str]:
-        """Yield the other files of the folder that are copied; a single file has none."""
-        yield from (name for name in self._others() if travels(self.place, name))
-
-    def left_out(self) -> Iterator[str]:
-        """Yield the other files that are not copied; see :func:`noli.data.folders.travels`."""
-        yield from (name for name in self._others() if not travels(self.place, name))
 
     def _others(self) -> Iterator[str]:
         if not self.single:
@@ -186,7 +181,10 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    """Tell whether a column can hold pictures, however deep."""
+    """Tell whether a column can hold pictures, however deep: bytes, or lists of small integers."""
+    items = getattr(kind, "value_type", None)
+    if items is not None and pa.types.is_integer(items) and items.bit_width <= 16:
+        return True
     if pa.types.is_nested(kind):
         return any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
     return _is_binary(kind) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width > _SHORT)
@@ -203,6 +201,24 @@ def _cells(handle: pq.ParquetFile, columns: Columns) -> Iterator[tuple[Any, Any]
     for batch in handle.iter_batches(4096, columns=[name for name in wanted if name]):
         empty = [None] * batch.num_rows
         yield from zip(*(batch.column(name).to_pylist() if name else empty for name in wanted), strict=True)
+
+
+def _check_texts(handle: pq.ParquetFile, where: str) -> None:
+    """Refuse text columns that hold pictures as base64: they would be published as they are."""
+    texts = [
+        field.name
+        for field in handle.schema_arrow
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+    for name in texts:
+        for batch in handle.iter_batches(4096, columns=[name]):
+            if pc.any(pc.match_substring_regex(batch.column(0), _CODED)).as_py():
+                raise DataError(
+                    "A text column of the Parquet file holds pictures.",
+                    where=where,
+                    why=f"column {name!r} has long base64 text, which would be published as it is",
+                    fix="leave that column out",
+                )
 
 
 def _name(label: Any, names: list[str]) -> str | None:

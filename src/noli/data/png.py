@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
+from noli.data.embedded import holds_picture
 from noli.data.modes import Planes, opencv, to_planes
 from noli.data.picture import Picture, Pixels
 from noli.data.reading import animated, check_size, damaged
@@ -18,7 +19,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp"
-_HIDDEN_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
+# ImageMagick's text chunks. What is not read as EXIF or XMP goes: a Photoshop profile holds a thumbnail.
+_RAW = b"Raw profile type "
+_RAW_EXIF, _RAW_KEPT = (_RAW + b"exif", _RAW + b"APP1"), (_RAW + b"icc", _RAW + b"icm")
 _PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _INFLATE_LIMIT = 16 << 20  # packets and profiles larger than this are decompression bombs
@@ -89,13 +92,26 @@ def _metadata(chunks: list[Chunk]) -> dict[str, Any]:
             meta["icc"] = _inflate(rest[1:])
         elif kind == b"pHYs" and len(raw) == 9 and raw[8] == 1:
             meta["dpi"] = tuple(value * 0.0254 for value in struct.unpack(">II", raw[:8]))
-        elif kind in _TEXT and key == _XMP:
-            meta["xmp"] = _text(kind, rest)
-        elif kind in _TEXT and key in _HIDDEN_EXIF:
-            meta.setdefault("exif", _hidden_exif(_text(kind, rest)))
-        elif kind in _TEXT or kind in COLOUR:
+        elif kind in _TEXT and (key == _XMP or key.startswith(_RAW)) and key not in _RAW_KEPT:
+            meta = _profile(key, _text(kind, rest)) | meta
+        elif kind in COLOUR or (kind in _TEXT and _is_harmless(_text(kind, rest))):
             kept.append((kind, raw))
     return {**meta, "chunks": tuple(kept)}
+
+
+def _is_harmless(text: bytes | None) -> bool:
+    return text is not None and not holds_picture(text)
+
+
+def _profile(key: bytes, text: bytes | None) -> dict[str, bytes]:
+    """Return the EXIF block or XMP packet that a text chunk holds, as a field of `Picture`."""
+    if key in _RAW_EXIF:
+        name, found = "exif", _hidden(text, b"Exif\0\0")
+    elif key == _RAW + b"xmp":
+        name, found = "xmp", _hidden(text)
+    else:
+        name, found = "xmp", text if key == _XMP else None
+    return {name: found} if found else {}
 
 
 def _text(kind: bytes, rest: bytes) -> bytes | None:
@@ -117,11 +133,11 @@ def _inflate(packed: bytes) -> bytes | None:
     return plain if engine.eof else None
 
 
-def _hidden_exif(text: bytes | None) -> bytes | None:
-    # ImageMagick's way of storing EXIF as text: name, length, then hexadecimal digits.
+def _hidden(text: bytes | None, prefix: bytes = b"") -> bytes | None:
+    # Name, length, then hexadecimal digits.
     digits = b"".join((text or b"").split()[2:])
     try:
-        return bytes.fromhex(digits.decode("ascii")).removeprefix(b"Exif\0\0") or None
+        return bytes.fromhex(digits.decode("ascii")).removeprefix(prefix) or None
     except ValueError:
         return None
 
@@ -134,6 +150,10 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         Exception: Whatever the decoder raises.
     """
     file, notes = parse(data, max_pixels), list[str]()
+    texts = sum(kind in _TEXT for kind, _ in file.chunks)
+    used = sum(kind in _TEXT for kind, _ in file.meta["chunks"]) + ("xmp" in file.meta)
+    if texts > used + ("exif" in file.meta):
+        notes.append("text that can hold a picture was dropped")
     pixels, alpha = _planes(data, file, notes)
     return Picture(pixels, alpha, "PNG", notes=tuple(notes), **file.meta)
 

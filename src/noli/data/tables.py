@@ -7,9 +7,11 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from noli.core.errors import DataError
+from noli.data.embedded import file_holds
 from noli.data.place import Place
 
 LABELS = ("label", "labels", "class", "class_name", "category", "target")
@@ -42,6 +44,10 @@ class Table:
         self.place = place
         self.name = name
         self.jsonl = name.lower().endswith((".jsonl", ".ndjson"))
+        with place.open(name) as handle:
+            if file_holds(handle):
+                why = "it has long base64 text, which would be published as it is"
+                raise self._error(why, "leave out the columns that hold pictures")
         title = place.read(name, _HEAD).partition(b"\n")[0]
         self.delimiter = max(",;\t", key=lambda mark: (title.count(mark.encode()), mark == ","))
         names = self._names()
@@ -83,10 +89,13 @@ class Table:
         writer = csv.writer(_Echo(), delimiter=self.delimiter, lineterminator=end)
         first = "\ufeff" if head.startswith(b"\xef\xbb\xbf") else ""
         yield (first + writer.writerow(names)).encode()
-        for row in self.rows():
-            if (new := rename(row)) is not None:
-                row[self.path] = new
-                yield writer.writerow(["" if row.get(name) is None else row[name] for name in names]).encode()
+        place = names.index(self.path)
+        with self._lines() as lines:
+            # By position: columns may share a name, and rows may be longer than the first.
+            for cells in islice(csv.reader(lines, delimiter=self.delimiter), 1, None):
+                if cells and (new := rename(dict(zip(names, cells, strict=False)))) is not None:
+                    cells[place] = new
+                    yield writer.writerow(cells).encode()
 
     def _names(self) -> list[str]:
         if self.jsonl:

@@ -11,12 +11,14 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from noli.data.exif import as_stored
-from noli.data.modes import opencv, to_planes
+from noli.data.modes import Planes, opencv, to_planes
 from noli.data.picture import Picture, Pixels
 from noli.data.reading import animated, check_size, damaged, quiet, unsupported
 
 _ICC, _XMP, _ORIENTATION = 34675, 700, 274
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PLANAR, _EXTRA = 284, 338
+_PREMULTIPLIED, _STRAIGHT = 1, 2
 _POINTERS = frozenset([34665, 34853])  # to the EXIF and GPS directories
 # Tags that describe how pixels are stored; the writer sets its own.
 # fmt: off
@@ -44,8 +46,10 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         _check_pages(image, notes)
         tags, meta = image.tag_v2, _metadata(image)
         turn, samples, bits = tags.get(_ORIENTATION, 1), tags.get(277, 1), max(tags.get(258, (1,)))
-        if bits == 16 and image.mode in ("RGB", "RGBA"):  # Pillow holds no 16-bit colour
-            pixels, alpha = opencv(data)
+        if bits == 16 and image.mode in ("RGB", "RGBA", "RGBX", "RGBa"):  # Pillow holds no 16-bit colour
+            if tags.get(_PLANAR, 1) != 1:  # OpenCV would return memory that it never wrote
+                raise unsupported("16-bit TIFF with separate colour planes")
+            pixels, alpha = _deep_alpha(*opencv(data), tags.get(_EXTRA, (0,))[0], notes)
         elif bits <= 8 or (bits == 16 and image.mode.startswith("I;16")):
             pixels, alpha = to_planes(image, notes)
         else:
@@ -59,6 +63,17 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     # Both decoders have turned the pixels upright.
     pixels, alpha = as_stored(pixels, turn), None if alpha is None else as_stored(alpha, turn)
     return Picture(pixels, alpha, "TIFF", notes=tuple(notes), **meta)
+
+
+def _deep_alpha(pixels: Pixels, extra: Pixels | None, kind: int, notes: list[str]) -> Planes:
+    """Take a fourth 16-bit sample for alpha only where the file says so."""
+    if extra is None or kind not in (_PREMULTIPLIED, _STRAIGHT):
+        return pixels, None
+    if kind == _PREMULTIPLIED:
+        notes.append("premultiplied alpha: colours divided by it")
+        whole = np.maximum(extra, 1)[..., None].astype(np.float64)
+        pixels = np.minimum(np.rint(pixels * (65535 / whole)), 65535).astype(np.uint16)
+    return pixels, extra
 
 
 def _check_strips(image: TiffImageFile, length: int) -> None:

@@ -241,7 +241,8 @@ class _Session:
         if kept:
             run.event("companions-kept", items=list(kept))
         told = {"companions_kept": len(kept)} if kept else {}
-        if left := list(getattr(self.source, "left_out", list)()):
+        left_out = getattr(self.source, "left_out", lambda **_: ())
+        if left := list(left_out(strip=request.metadata == "strip")):
             run.event("companions-left-out", total=len(left), items=left[:_NAMED])
             told["companions_left_out"] = len(left)
         found = tally(run)
