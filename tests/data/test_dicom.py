@@ -26,7 +26,7 @@ from noli.data.scan import scan
 from noli.data.sources import open_source
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: pip install 'noli[dicom]'")
-from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # noqa: E402
 from pydicom.pixels import apply_modality_lut, apply_voi_lut  # noqa: E402
 from pydicom.uid import (  # noqa: E402
     JPEG2000,
@@ -333,6 +333,26 @@ def test_icons_and_signatures_go() -> None:
     made = read(written(data))
     assert "IconImageSequence" not in made
     assert "DigitalSignaturesSequence" not in made
+
+
+def test_no_copy_of_the_pixels_stays_at_any_level() -> None:
+    icon, link = Dataset(), Dataset()
+    icon.BitsAllocated = link.BitsAllocated = 8
+    icon.PixelData, icon.Rows = b"ICON" * 20, 4
+    link.ReferencedSOPInstanceUID, link.IconImageSequence, link.PixelData = "1.2.3.4", [icon], b"COPY" * 20
+
+    def edit(file: FileDataset) -> None:
+        file.ReferencedImageSequence = [link]
+        block = file.private_block(0x7FE1, "VENDOR", create=True)
+        block.add_new(0x10, "OB", b"MORE" * 200)
+        block.add_new(0x11, "LO", "short words stay")
+
+    data = make(edit=edit)
+    assert "DICOM: long private binary data removed" in opened(data).notes
+    made = written(data)
+    assert not [mark for mark in (b"ICON", b"COPY", b"MORE") if mark in made]
+    assert b"short words stay" in made
+    assert read(made).ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.core.errors import DataError, MissingPrerequisite
-from noli.data.dicom_tags import new_uid, replaced, strip
+from noli.data.dicom_tags import new_uid, replaced, strip, without_copies
 from noli.data.picture import Metadata, Picture, Pixels
 from noli.data.reading import check_size, damaged, quiet, reading
 
@@ -39,11 +39,6 @@ _EXPLICIT = "1.2.840.10008.1.2.1"
 _IMPLEMENTATION = "2.25.182446339706263459912104403416411823465"
 _ORIGIN = "Pixel values changed by noli (protection, or its removal). Not for diagnosis."
 _CONVERT = "store it as Explicit VR Little Endian"
-# An icon is a small unprotected copy; signatures no longer hold; offset tables belong to compressed pixels.
-_NEVER_KEPT = (
-    "IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequence", "DataSetTrailingPadding",
-    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
-)  # fmt: skip
 
 
 class _Scale(NamedTuple):
@@ -90,7 +85,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
                 raise damaged(f"group {element.tag.group:04x} is not for data sets")
     if not np.array_equal(scale.shown(stored), stored):
         notes += ("DICOM: some pixels lie beyond the window; those that change move into it",)
-    notes += tuple(f"DICOM: {name} removed" for name in _NEVER_KEPT[:2] if name in file)
+    notes += tuple(f"DICOM: {name} removed" for name in without_copies(file))
     return Picture(scale.levels(stored), format="DICOM", notes=(NOTE, *notes), original=data)
 
 
@@ -99,7 +94,8 @@ def encode(picture: Picture, metadata: Metadata) -> bytes:
 
     New or changed are SOP Instance UID (from the file and the new pixels: equal pictures give equal bytes),
     Image Type, Derivation Description, Source Image Sequence, smallest and largest pixel value and the file
-    meta group; icons and signatures go. All else stays, or goes by `noli.data.dicom_tags` under ``strip``.
+    meta group; icons, signatures and long private binary data go. All else stays, or goes by
+    `noli.data.dicom_tags` under ``strip``.
     """
     if picture.original is None:
         raise DataError("Only what was read from DICOM can be written as DICOM.", fix="choose another format")
@@ -109,9 +105,7 @@ def encode(picture: Picture, metadata: Metadata) -> bytes:
         scale, _ = _scale(file)
         pixels = _unpadded(file, scale.stored(picture.pixels, before), before, scale)
         body = pixels.astype("<u2" if file.BitsAllocated == 16 else "u1").tobytes()  # two's complement
-        for name in _NEVER_KEPT:
-            if name in file:
-                delattr(file, name)
+        without_copies(file)
         source = (str(file.SOPClassUID), str(file.SOPInstanceUID))
         if metadata == "strip":
             source = (source[0], replaced(source[1]))

@@ -35,9 +35,40 @@ _NAMES = frozenset([
     "PerformingPhysicianIdentificationSequence", "PhysiciansOfRecordIdentificationSequence",
     "PhysiciansReadingStudyIdentificationSequence", "IssuerOfAccessionNumberSequence",
     "ReferencedPerformedProcedureStepSequence", "ContributingEquipmentSequence", "UserContentLabel",
-    "RequestingService", "TimezoneOffsetFromUTC",
+    "RequestingService", "TimezoneOffsetFromUTC", "ContentLabel", "ContentDescription", "RTPlanLabel",
+    "RTPlanName", "StructureSetLabel", "StructureSetName", "DocumentTitle", "SecondaryCaptureDeviceID",
 ])  # fmt: skip
+# At every level: an icon is a small unprotected copy, signatures no longer hold, offset tables belong to
+# compressed pixels.
+_NEVER_KEPT = frozenset([
+    "IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequence", "DataSetTrailingPadding",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+])  # fmt: skip
+_SAID = ("IconImageSequence", "DigitalSignaturesSequence")
+_BINARY = frozenset(["OB", "OW", "OF", "OD", "OL", "OV", "UN"])
+_LONG = 400  # bytes: a preview or the pixels once more
 _STANDARD_UID = "1.2.840.10008."
+
+
+def without_copies(file: Dataset, *, inner: bool = False) -> tuple[str, ...]:
+    """Remove what can be a copy of the pixels, and what no longer holds; return what a user should know of.
+
+    Args:
+        file: Changed in place.
+        inner: It is an item of a sequence, whose own pixels go, too.
+    """
+    found: dict[str, None] = {}
+    for tag in list(file.keys()):
+        element = file[tag]
+        private = element.tag.is_private and element.VR in _BINARY and len(element.value or b"") >= _LONG
+        if element.keyword in _NEVER_KEPT or private or (inner and element.keyword == "PixelData"):
+            del file[tag]
+            if private or element.keyword in _SAID:
+                found["long private binary data" if private else element.keyword] = None
+        elif element.VR == "SQ":
+            for item in element.value:
+                found |= dict.fromkeys(without_copies(item, inner=True))
+    return tuple(found)
 
 
 def strip(file: Dataset) -> None:
