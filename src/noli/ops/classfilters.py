@@ -163,9 +163,9 @@ def choose_draws(
 ) -> State:
     """Choose, per class name, which keyed draw to use; classes of ``previous`` keep theirs.
 
-    A draw is rejected when its filter is closer than `separation` to another class's; after 32 draws the
-    best one is taken. Of `candidates` complete sets the one with the lowest attraction entropy is used.
-    Later classes join the chosen set.
+    A draw is rejected when its filter is closer than `separation` to another class's or to doing nothing;
+    after 32 draws the best one is taken. Of `candidates` complete sets the one with the lowest attraction
+    entropy is used. Later classes join the chosen set.
 
     Returns:
         ``{"draws": {class: draw}, "series": chosen set, "judged": [kernel, blur]}``; not secret.
@@ -192,11 +192,12 @@ def _complete(
     vector: Callable[[str, int], Vectors],
     separation: float,
 ) -> dict[str, int]:
-    """Add the fresh classes, each with its first draw from ``first`` on that keeps away from the others."""
+    """Add the fresh classes, each with its first draw from ``first`` on that keeps away from all taken."""
     chosen = dict(draws)
     taken = [vector(label, draw) for label, draw in chosen.items()]
     for label in fresh:
-        others = np.concatenate(taken) if taken else np.empty((0, 1))
+        # Doing nothing counts as taken, too: all taps of a class may be drawn as zero.
+        others = np.concatenate([np.zeros_like(vector(label, first)), *taken])
         distances = []
         for draw in range(first, first + _ATTEMPTS):
             distances.append(float(nearest_distance(vector(label, draw), others)[0]))

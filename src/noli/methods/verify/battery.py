@@ -79,9 +79,9 @@ class Trainer:
             groups = measure.regroup(len(names))
             y, test_y, names = groups[y], groups[test_y], tuple(map(str, np.unique(groups)))
         change, view = self._changes(measure, x, y)
-        if measure.own is not None:
-            tested = ~owned(len(test_y))
-            test_x, test_y = test_x[tested], test_y[tested]
+        mine = owned(len(test_y))
+        if measure.own is not None or measure.adapt is not None:
+            test_x, test_y = test_x[~mine], test_y[~mine]
         if change is not None:
             x = change(x)
         views: dict[str, npt.NDArray[Any]] = {"untouched": test_x}
@@ -92,7 +92,11 @@ class Trainer:
         model = measure.start(x, names, recipe, cfg, [_watch(self.stopped)])
         watch = _watch(self.stopped, tests)
         trained = fit(model, x, y, recipe, [watch, *measure.callbacks(len(names), cfg)])
-        correct = {form: pack(right) for form, right in tests.final(model).items()}
+        right = tests.final(model)
+        if measure.adapt is not None:
+            adapted = measure.adapt(model, subject.test_x[mine], y)
+            right |= {form: logits(test_x).argmax(1) == test_y for form, logits in adapted.items()}
+        correct = {form: pack(answers) for form, answers in right.items()}
         detail = {"images_per_second": trained.images_per_second, "seconds": trained.seconds}
         if measure.regroup is not None:
             detail["chance"] = float(np.bincount(test_y).max() / len(test_y))

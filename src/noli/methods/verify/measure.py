@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from noli.core.evidence import Level
@@ -23,6 +24,8 @@ Squeeze = Callable[[Images], Images]
 View = Callable[[Images], npt.NDArray[Any]]
 Restored = tuple[Images, dict[str, float]]
 Own = Callable[[Images, Config, Sequence["Callback"]], Squeeze]
+Logits = Callable[[Images], npt.NDArray[np.float32]]
+Adapt = Callable[["Model", Images, Labels], dict[str, Logits]]
 Start = Callable[[Images, Sequence[str], "Recipe", Config, Sequence["Callback"]], "Model"]
 
 
@@ -88,6 +91,8 @@ class Measure:
         start: ``(training images, class names, recipe, cfg, callbacks)`` -> the network that is then trained;
             the callbacks are for whatever training makes it.
         callbacks: ``(classes, cfg)`` -> callbacks of `fit`, called in order.
+        adapt: ``(trained model, unlabelled images like the tested ones, training labels)`` -> further test
+            forms: name -> what turns test images into logits ``[N, K]``. The images are not tested on.
         best_epoch: The trainer takes the best epoch instead of the last one.
         regroup: ``K`` -> ``int64 [K]``: the class that each class becomes part of.
         missing: Says how to install what the row needs, if that is not there; empty otherwise.
@@ -107,6 +112,7 @@ class Measure:
     recipe: Callable[[Recipe], Recipe] | None = None
     start: Start = untrained
     callbacks: Callable[[int, Config], list[Callback]] = crop_flip
+    adapt: Adapt | None = None
     best_epoch: bool = False
     regroup: Callable[[int], Labels] | None = None
     missing: Callable[[], str] = nothing_missing

@@ -26,6 +26,7 @@ _RESERVED = ("noli",)
 TABLE: tuple[str, ...] = (
     "training:PLAIN",
     "training:REFERENCE",
+    "adapting:TEST_TIME",
     "stopping:SHORT",
     "stopping:BEST_EPOCH",
     "pretrained:SELF_SUPERVISED",
