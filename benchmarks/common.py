@@ -9,6 +9,7 @@ import os
 import platform
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,6 +53,12 @@ def machine() -> dict[str, Any]:
     features = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
     return {"cpu": model or platform.processor(), "cores": os.cpu_count(), "features": features,
             "python": platform.python_version()}  # fmt: skip
+
+
+def place() -> str:
+    """The machine in a few words, for single cells: they decide whether trainings ran in bf16 or float32."""
+    found = machine()
+    return ", ".join((found["cpu"], *found["features"]))
 
 
 def save(name: str, body: dict[str, Any]) -> Path:
@@ -168,10 +175,14 @@ class Cells:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.done = {(row := json.loads(line))["cell"]: row for line in lines if line}
 
+    def places(self) -> dict[str, int]:
+        """How many cells were measured where."""
+        return dict(Counter(row.get("on", "not recorded") for row in self.done.values()))
+
     def get(self, cell: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the finished cell, running it first when it is missing."""
         if cell not in self.done:
-            row = {"cell": cell, **work()}
+            row = {"cell": cell, "on": place(), **work()}
             with self.path.open("a") as stream:
                 stream.write(json.dumps(row) + "\n")
             self.done[cell] = row
@@ -209,7 +220,6 @@ def summarised(name: str, measures: Mapping[str, Measure], cells: Cells) -> dict
             areas = [value for number, value in result.detail.items() if number.startswith("auc_")]
             rows[row] |= {"auc": max(areas)} if areas else {}
     made = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/made/")]
-    numbers = {
-        n: float(np.mean([cell[n] for cell in made])) for n in (made[0] if made else ()) if n != "cell"
-    }
+    kept = [key for key in (made[0] if made else ()) if key not in ("cell", "on")]
+    numbers = {key: float(np.mean([cell[key] for cell in made])) for key in kept}
     return {"rows": rows, "worst": max(rows, key=lambda r: rows[r]["value"]), **numbers} if rows else {}

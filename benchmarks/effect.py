@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
     parser.add_argument("--only", choices=["main", "controls"], help="leave the controls out, or the rest")
-    parser.add_argument("--rows", nargs="+", help="only these rows")
+    parser.add_argument(
+        "--rows", nargs="+", help="only these rows", choices=[m.name for m in table(STANDARD)]
+    )
     parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
     args = parser.parse_args()
     small = args.size == "subset"
@@ -94,6 +96,7 @@ def main() -> None:
         body = {
             "variants": found,
             "bound": 1 / len(CLASSES) + cfg.bound * (clean - 1 / len(CLASSES)),
+            "cells": cells.places(),
             "training_images": len(x),
             "test_images": len(test_x),
         }

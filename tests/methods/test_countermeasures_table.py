@@ -17,8 +17,8 @@ from noli.methods.verify.rows import Training
 
 QUICK = ["plain", "crop+flip", "cutout+mixup", "grayscale", "jpeg-10", "adversarial", "rsk+ff", "coin",
          "leak-1-pair", "partial-50"]  # fmt: skip
-STANDARD = [*QUICK[:5], "jpeg-30", "jpeg-75", *QUICK[5:-1], "partial-20", "partial-40", "partial-60",
-            "partial-80"]  # fmt: skip
+STANDARD = [*QUICK[:2], "test-time", *QUICK[2:5], "jpeg-30", "jpeg-75", *QUICK[5:-1],
+            "partial-20", "partial-40", "partial-60", "partial-80"]  # fmt: skip
 PLUGIN = """
 from noli.methods.verify.measure import Measure
 SMOOTH = Measure("acme/smooth", "smooths", "routine", squeeze=lambda x: x, battery="quick")

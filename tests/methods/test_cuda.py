@@ -194,6 +194,16 @@ def test_near_identical_filters_are_rejected() -> None:
     assert closest(cuda.prepare(summary(*names), KEY, cfg)) >= 0.12
 
 
+def test_no_class_is_left_without_a_filter() -> None:
+    names = [f"class {i}" for i in range(10)]
+    for number in range(30):  # every second of these keys drew a class whose taps were all zero
+        key = Key.from_bytes(bytes([number]) * 32, "test")
+        state = cuda.prepare(summary(*names), key, cuda.Config())
+        drawn = [cuda.class_filter(key, n, state["draws"][n], 3, 0.3, True)[0] for n in names]
+        assert all(taps.sum() > 1 for taps in drawn)
+        assert np.linalg.norm(signature(np.stack(drawn)), axis=1).min() >= cuda.Config().separation
+
+
 def test_selection_takes_the_set_with_the_lowest_attraction_entropy() -> None:
     def entropy(candidates: int) -> float:
         state = cuda.prepare(summary(*CLASSES), KEY, cuda.Config(candidates=candidates))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from noli.methods.verify.battery import REFERENCE, Trainer, mixture, pack, table, unpack
 from noli.methods.verify.config import Config
 from noli.methods.verify.rows import cache_scope, plan, recipe_scope, summarise
+from noli.methods.verify.verdicts import verdict_of
 from noli.ops.countermeasures import grayscale
 from noli.ops.leak import Leak
 from noli.ops.stats import wilson
@@ -32,7 +33,7 @@ def test_the_batteries_are_the_promised_ones():
         "partial-50": "context",
     }
     standard = {m.name for m in table(STANDARD)}
-    more = {"jpeg-30", "jpeg-75", "partial-20", "partial-40", "partial-60", "partial-80"}
+    more = {"test-time", "jpeg-30", "jpeg-75", "partial-20", "partial-40", "partial-60", "partial-80"}
     assert standard == (set(quick) - {"partial-50"}) | more
     assert (QUICK.seed_count, STANDARD.seed_count, Config(seeds=5).seed_count) == (1, 3, 5)
 
@@ -165,3 +166,39 @@ def test_options_of_the_battery_never_reach_the_names_of_trainings():
 def test_the_cards_do_not_need_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def answers(rate, n=4000):
+    """Packed answers of which a share is right."""
+    return pack(np.arange(n) < round(rate * n))
+
+
+def test_a_form_with_a_lower_mean_and_a_wider_spread_sets_the_upper_end():
+    rates = [(0.30, 0.20), (0.30, 0.29), (0.30, 0.40)]
+    results = [
+        {"correct": {"untouched": answers(a), "transformed": answers(b)}, "n": 4000, "detail": {}}
+        for a, b in rates
+    ]
+    row = summarise(table(QUICK)[3], results, 0.95)
+    alone = [{**r, "correct": {"transformed": r["correct"]["transformed"]}} for r in results]
+    assert row.value == pytest.approx(0.30)
+    assert row.high == summarise(table(QUICK)[3], alone, 0.95).high > 0.5
+
+
+@pytest.mark.parametrize("forms", [1, 2])
+def test_at_the_bound_support_is_rarely_wrong(forms):
+    """Accuracies that scatter around just above the bound, over seeds and in two forms."""
+    rng, bound, wrong, runs = np.random.default_rng(0), 0.377, 0, 1000
+    for _ in range(runs):
+        rates = np.clip(rng.normal([bound + 0.001, bound - 0.02], [0.05, 0.003], (3, 2)), 0, 1)
+        results = [
+            {
+                "correct": {str(f): answers(rng.binomial(2000, seed[f]) / 2000, 2000) for f in range(forms)},
+                "n": 2000,
+                "detail": {},
+            }
+            for seed in rates
+        ]
+        row = summarise(table(QUICK)[3], results, 0.95)
+        wrong += verdict_of([row], bound, bound) == "supported"
+    assert wrong / runs <= 0.035  # one-sided 2.5 %, and three standard errors
