@@ -220,6 +220,8 @@ def summarised(name: str, measures: Mapping[str, Measure], cells: Cells) -> dict
             areas = [value for number, value in result.detail.items() if number.startswith("auc_")]
             rows[row] |= {"auc": max(areas)} if areas else {}
     made = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/made/")]
+    judged = [row for row in rows if measures[row].level != "context"]
     kept = [key for key in (made[0] if made else ()) if key not in ("cell", "on")]
     numbers = {key: float(np.mean([cell[key] for cell in made])) for key in kept}
-    return {"rows": rows, "worst": max(rows, key=lambda r: rows[r]["value"]), **numbers} if rows else {}
+    worst = max(judged, key=lambda row: rows[row]["value"], default=None)
+    return {"rows": rows, "worst": worst, **numbers} if rows else {}

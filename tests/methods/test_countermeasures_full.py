@@ -156,3 +156,11 @@ def test_regrouping_merges_into_half_as_many(classes, groups):
 def test_regrouped_rows_bring_their_chance():
     found = Trainer(subject(train=60, test=40), FULL).run(find("regroup-1", FULL), "protected", 0)
     assert found["detail"]["chance"] == 0.5
+
+
+def test_the_thief_trains_on_the_originals_he_holds():
+    data = subject(noisy, train=80, test=20)
+    for name in ("leak-10-in-all", "leak-100-bridge"):
+        images, found = find(name, FULL).restore(data, FULL)
+        same = (images == data.clean_x).all((1, 2, 3))
+        assert found["leaked_pairs"] <= same.sum() < len(same)

@@ -41,7 +41,7 @@ def slow(state, x, items, cfg):
                 if channels == 3:
                     cell = (i * 4 // height, j * 4 // width)
                     shift = weave.colours(KEY, "class", item.label)[cell].astype(float)
-                    own = weave.colours(KEY, "item", item.id)[cell].astype(float)
+                    own = weave.colours(KEY, "colour-of-item", item.id)[cell].astype(float)
                     share = 1 / (1 + cfg.colour_jitter)
                     result[i, j] += cfg.colour * (share * shift + (1 - share) * own)
         out.append(np.clip(result, 0, 1))
@@ -91,5 +91,5 @@ def test_undo_gives_close_copies_back():
 def test_other_classes_and_other_items_have_other_colours():
     cat, dog = weave.colours(KEY, "class", "cat"), weave.colours(KEY, "class", "dog")
     assert np.abs(cat - dog).max() > 0.5
-    assert np.abs(cat - weave.colours(KEY, "item", "cat")).max() > 0.5
+    assert np.abs(cat - weave.colours(KEY, "colour-of-item", "cat")).max() > 0.5
     assert np.abs(cat).max() == 1

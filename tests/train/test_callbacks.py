@@ -12,8 +12,10 @@ from noli.train.callbacks import (
     AdversarialL2,
     CropFlip,
     CutMix,
+    Cutout,
     CutoutMixup,
     Displace,
+    Mixup,
     RandAugment,
     SharpenLowpass,
     UEraser,
@@ -37,6 +39,7 @@ X, Y = torch.rand((6, 3, 16, 16), generator=seeded(1)), torch.tensor([0, 1, 2, 0
         (SharpenLowpass(), lambda g: sharpen_lowpass(X, g)),
         (Displace(1.5), lambda g: displace(X, 1.5, g)),
         (RandAugment(), lambda g: rand_augment(X, g)),
+        (Cutout(), lambda g: cutout(X, 8, g)),
     ],
 )
 def test_image_callbacks_apply_their_function_and_keep_labels(callback, by_hand):
@@ -110,3 +113,10 @@ def test_every_callback_trains_on_grey_tiny_images(extra):
         [CropFlip(), extra],
     )
     assert np.isfinite(result.losses).all()
+
+
+def test_mixup_blends_images_and_labels_alike():
+    x, y = Mixup(3).prepare_batch(X, Y, seeded(3))
+    by_hand = mixup(X, Y, 3, 1.0, seeded(3))
+    assert torch.equal(x, by_hand[0])
+    assert torch.equal(y, by_hand[1])

@@ -67,12 +67,13 @@ def shuffle_channels(x: Tensor, generator: torch.Generator, probability: float =
 def erase(x: Tensor, generator: torch.Generator) -> Tensor:
     """One augmentation of UEraser: plasma brightness or contrast, channel shuffle, TrivialAugment.
 
-    Every image gets brightness or contrast with probability 1/2 each.
+    Every image gets brightness and contrast with probability 1/2 each, so both or neither at times.
 
     Args:
         x: ``float32 [N, C, H, W]`` in [0, 1].
         generator: CPU generator.
     """
-    bright = (torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5).to(x.device)
-    x = torch.where(bright, plasma_brightness(x, generator), plasma_contrast(x, generator))
+    for change in (plasma_brightness, plasma_contrast):
+        chosen = (torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5).to(x.device)
+        x = torch.where(chosen, change(x, generator), x)
     return rand_augment(shuffle_channels(x, generator), generator, count=1, strength=None)

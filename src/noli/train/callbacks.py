@@ -42,6 +42,29 @@ class CutoutMixup(Callback):
         return cutout(x, max(1, min(x.shape[2:]) // 4), generator), y
 
 
+class Cutout(Callback):
+    """One blank square of half the side, as published for CIFAR-10 (arXiv 1708.04552)."""
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Blank squares; labels stay."""
+        return cutout(x, max(1, min(x.shape[2:]) // 2), generator), y
+
+
+class Mixup(Callback):
+    """Mixup with uniform weights, as published for CIFAR-10 (arXiv 1710.09412).
+
+    Args:
+        classes: Number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Blend images and labels."""
+        return mixup(x, y, self.classes, 1.0, generator)
+
+
 class SharpenLowpass(Callback):
     """RSK+FF with fresh kernels in every batch."""
 

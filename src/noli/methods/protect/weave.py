@@ -106,7 +106,7 @@ def veils(items: Sequence[Item], key: Key, cfg: Config, height: int, width: int)
             label = f"{key.stream('protect/weave/code', item.id).choice(cfg.codes)}:{label}"
         pattern = share * colours(key, "class", label)
         if cfg.colour_jitter:
-            pattern = pattern + (1 - share) * colours(key, "item", item.id)
+            pattern = pattern + (1 - share) * colours(key, "colour-of-item", item.id)
         target[:] = cv2.resize(
             pattern * np.float32(cfg.colour), (width, height), interpolation=cv2.INTER_NEAREST
         )

@@ -6,9 +6,10 @@ level that is fixed beforehand: *naive* (plain training), *routine* (what carefu
 augmentation, grayscale, JPEG and other losses, adversarial training), *adaptive* (somebody after this data:
 RSK+FF, arXiv 2411.01742; COIN, 2311.18403; UEraser, 2303.15127; orthogonal projection, 2305.19254; filters
 and noise learned from leaked pairs). Grayscale and JPEG follow image shortcut squeezing (2301.13838). The
-rule behind the levels stands at ``noli.methods.verify.measure.Measure``. For rows that transform the training
-images the test images are tried both untouched and transformed, and the row takes the higher accuracy: the
-trainer picks.
+rule behind the levels stands at ``noli.methods.verify.measure.Measure``. For rows with a fixed or learned
+transformation the test images are tried both untouched and transformed, and ``test-time`` adapts the trained
+network in two ways; the row takes the highest accuracy and the highest ends of the intervals: the trainer
+picks.
 
 What it does not show: see ``LIMITS``, which travels with every Evidence.
 

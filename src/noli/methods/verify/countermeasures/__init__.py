@@ -32,6 +32,8 @@ TABLE: tuple[str, ...] = (
     "pretrained:SELF_SUPERVISED",
     "pretrained:PRETRAINED",
     "training:CUTOUT_MIXUP",
+    "training:CUTOUT",
+    "training:MIXUP",
     "training:CUTMIX",
     "training:RAND_AUGMENT",
     "squeeze:GRAYSCALE",

@@ -66,8 +66,10 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
     tried["both"] = leak_attack(clean, protected, groups, pairs, estimate_mixture).restored
     best, leak = best_restoration(clean, protected, groups, pairs, tried)
     used = {f"leak_by_{name}": float(name == best) for name in tried}
-    leaked = sum(len(leaked_of(rows, pairs)) for rows in rows_of_groups(groups))
-    return leak.restored, {"leak_gain_db": leak.gain, "leaked_pairs": float(leaked)} | used
+    leaked = np.concatenate([leaked_of(rows, pairs) for rows in rows_of_groups(groups)])
+    images = leak.restored.copy()
+    images[leaked] = clean[leaked]  # the thief holds these originals
+    return images, {"leak_gain_db": leak.gain, "leaked_pairs": float(len(leaked))} | used
 
 
 def leaked_groups(subject: LearnabilityData, total: int) -> tuple[Labels, int]:
@@ -111,4 +113,5 @@ def bridged(subject: LearnabilityData, cfg: Config, total: int) -> Restored:
     model = learn_restorer(protected[leaked], Towards(clean[leaked]), cfg.recipe(0))
     images = restored(protected, model)
     gains = restoration_gains(clean, protected, groups, pairs, {"leak_gain_db": images})
+    images[leaked] = clean[leaked]
     return images, {"leaked_pairs": float(len(leaked))} | gains

@@ -15,10 +15,22 @@ REFERENCE = Measure("crop+flip", "random shifts and mirroring", "naive", battery
 
 CUTOUT_MIXUP = Measure(
     "cutout+mixup",
-    "blends images, blanks squares",
+    "blends images a little, blanks squares of a quarter of the side",
     "routine",
     battery="quick",
     callbacks=trained_with(lambda known, classes, cfg: known.CutoutMixup(classes)),
+)
+CUTOUT = Measure(
+    "cutout",
+    "blanks squares of half the side",
+    "routine",
+    callbacks=trained_with(lambda known, classes, cfg: known.Cutout()),
+)
+MIXUP = Measure(
+    "mixup",
+    "blends images with uniform weights",
+    "routine",
+    callbacks=trained_with(lambda known, classes, cfg: known.Mixup(classes)),
 )
 CUTMIX = Measure(
     "cutmix",
