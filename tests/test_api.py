@@ -295,6 +295,13 @@ def test_twelve_pictures_get_no_number(class_folders: Folders, key: Key, tmp_pat
     assert "Too few" in evidence.reason
 
 
+def test_swapped_folders_are_refused(protected: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="are protected pictures") as caught:
+        noli.verify(protected, clean=tmp_path / "safe", **SMALL_TEST)
+    assert f"{tmp_path / 'safe'} --clean {protected}" in str(caught.value.fix)
+    assert not (tmp_path / "photos.verify.noli").exists()
+
+
 def test_a_run_folder_of_something_else_is_refused(protected: Path, training: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="something else"):
         noli.verify(tmp_path / "safe", clean=protected, run=tmp_path / "safe.noli", **SMALL_TEST)

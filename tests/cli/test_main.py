@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -194,3 +196,18 @@ def test_quiet_and_json_keep_hints_away(capsys: pytest.CaptureFixture[str]) -> N
     for flags, shown in (({}, True), ({"quiet": True}, False), ({"json": True}, False)):
         console.Output(**flags).hint("a hint")
         assert ("a hint" in capsys.readouterr().err) is shown
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_logins_in_urls_are_not_printed(noli: Run, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    where = "s3://me:SECRET@host/bucket"
+    failing(monkeypatch, DataError("No.", where=where, why=f"see {where}", fix=where, items=[where]))
+    done = noli("list", *(["--json"] if as_json else []))
+    assert "SECRET" not in done.err
+    assert "s3://host/bucket" in done.err
+
+
+def test_a_command_without_stdout_still_ends_well() -> None:
+    command = ["sh", "-c", 'exec "$0" -m noli list >&-', sys.executable]
+    done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, b"went wrong" in done.stderr) == (0, False)

@@ -148,7 +148,7 @@ def test_fail_lists_the_first_twenty_with_counts(tmp_path: Path) -> None:
     assert len(error.items) == 20
     assert "20 x The file is empty." in error.why
     assert "10 x The file is not an image." in error.why
-    assert "10 more" in error.where
+    assert "27 more" in error.where
     assert "--on-error skip" in error.fix
 
 

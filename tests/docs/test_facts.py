@@ -46,7 +46,7 @@ def test_what_the_quick_battery_lacks_is_said() -> None:
     names = [
         {r.name for r in table(Config(battery=b)) if r.level != "context"} for b in ("standard", "quick")
     ]
-    assert names[0] - names[1] == {"jpeg-30", "jpeg-75"}
+    assert names[0] - names[1] == {"jpeg-30", "jpeg-75", "test-time"}
 
 
 def test_the_derivation_names_the_purposes_in_use() -> None:

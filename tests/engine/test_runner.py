@@ -18,7 +18,8 @@ from noli.core.method import Spec
 from noli.core.run import Run, read_lines
 from noli.engine import runner
 from noli.engine.lock import locked
-from noli.engine.request import RunRequest
+from noli.engine.progress import Progress
+from noli.engine.request import RunRequest, run_folder
 from noli.engine.runner import run_data
 
 Ask = Callable[..., RunRequest]
@@ -441,3 +442,45 @@ def test_a_lost_comment_is_reported(data: Path, ask: Ask, options: dict, told: i
     make_image(7).convert("RGB").save(data / "ant/said.jpg", comment=b"hello")
     records = {record["path"]: record for record in run_data(ask(**options)).iter_records()}
     assert sum("comment dropped" in note for note in records["ant/said.jpg"]["notes"]) == told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"metadata": "Strip"}, "use one of keep, strip"),
+        ({"metadata": "none"}, "use one of keep, strip"),
+        ({"on_error": "ignore"}, "use one of fail, skip"),
+        ({"format": "jpg"}, "use one of png, webp, same"),
+        ({"workers": 1.5}, "--workers 1"),
+        ({"workers": "2"}, "--workers 1"),
+    ],
+)
+def test_policies_outside_their_lists_are_refused(ask: Ask, change: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ask(**change)
+    assert told in str(caught.value.fix)
+
+
+def test_two_runs_with_folders_of_their_own_cannot_share_an_output(
+    data: Path, ask: Ask, tmp_path: Path
+) -> None:
+    with locked(run_folder(tmp_path / "out")), pytest.raises(UsageError, match="Another process"):
+        run_data(ask(run_dir=tmp_path / "mine"))
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "mine").exists()
+    run_folder(tmp_path / "out").rmdir()
+    run_data(ask(run_dir=tmp_path / "mine"))
+    assert not run_folder(tmp_path / "out").exists()
+
+
+def test_what_was_put_into_the_output_during_the_scan_is_not_overwritten(
+    data: Path, ask: Ask, tmp_path: Path
+) -> None:
+    class Neighbour(Progress):
+        def start(self, total: int | None, label: str) -> None:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            (tmp_path / "out" / "precious.txt").write_text("mine")
+
+    with pytest.raises(OutputExists):
+        run_data(ask(progress=Neighbour()))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["precious.txt"]

@@ -118,6 +118,7 @@ def test_the_reason_names_the_worst_row_and_where_it_stops_holding():
 
 def test_too_small_names_the_reason():
     data = subject(train=80, test=120)
-    assert too_small(data, 100, 10) is None
-    assert "120" in too_small(data, 121, 10)
-    assert "bar" in too_small(data, 100, 21)
+    assert too_small(data, 100, 10, 0.2) is None
+    assert "120, at least 121" in too_small(data, 121, 10, 0.2)
+    assert "about 605 pictures" in too_small(data, 121, 10, 0.2)
+    assert "bar" in too_small(data, 100, 21, 0.2)

@@ -110,8 +110,13 @@ def test_without_pictures_nothing_names_a_patient(protect_run: Callable[..., Run
     )
     run.update(results={"worst": "Doe_Jane_3", "psnr_mean": 31.0})
     found = evidence(reason=f"Read from {tmp_path / 'Doe_ward'}.", config={"clean": "/Doe_ward", "seeds": 3})
+    write_report(run.path, evidence=found)
+    private = {name: (run.path / name).read_bytes() for name in ("report.html", "report.json", "card.md")}
     page = write_report(run.path, tmp_path / "out.html", evidence=found, pictures=False)
-    for file in (page, run.path / "report.html", run.path / "report.json", run.path / "card.md"):
+    public = write_report(run.path, evidence=found, pictures=False)
+    assert public == run.path / "report-public.html"
+    assert all((run.path / name).read_bytes() == content for name, content in private.items())
+    for file in (page, public, run.path / "card.md"):
         text = file.read_text(encoding="utf-8")
         assert "Doe_" not in text, file.name
         assert "scan_" not in text

@@ -73,6 +73,7 @@ def judged(
         Interrupted: Ctrl-C; the same call goes on.
     """
     folder = Path(run) if run is not None else folder_beside(place, verb)
+    _refuse_swapped(place, str(clean))
     config = cfg.model_dump(mode="json")
     arguments = {"protected": place, "clean": absolute(clean), "config": config, **further}
     try:
@@ -96,6 +97,22 @@ def judged(
         bar.finish()
     write_report(record)
     return evidence
+
+
+def _refuse_swapped(place: str, clean: str) -> None:
+    """Refuse "originals" that a run of noli protected: the verdict would be about nothing."""
+    beside = run_folder(clean)
+    if not Run.exists(beside):
+        return
+    manifest = Run.open(beside).manifest
+    if manifest.verb != "undo" and manifest.output is not None and manifest.output.uri == absolute(clean):
+        source = manifest.input.uri if manifest.input else "the originals"
+        raise UsageError(
+            "The originals that were named are protected pictures.",
+            where=clean,
+            why=f"{beside} made them of {source}",
+            fix=f"name the protected pictures first, then the originals: {clean} --clean {source}",
+        )
 
 
 def subject_of(protected: str | Path) -> tuple[str, Run | None]:

@@ -18,7 +18,8 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         run: The run, its folder, or the output it belongs to.
         html: Also write the page here, outside the data: the page shows originals.
         pictures: False leaves out all pictures and item names, for pages that leave the house: beside
-            their originals, protected pictures give protection away.
+            their originals, protected pictures give protection away. Only ``html`` is written then, or
+            ``report-public.html`` in the run folder.
 
     Returns:
         Where the page is: ``html`` if given, else inside the run folder.

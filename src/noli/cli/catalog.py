@@ -67,7 +67,7 @@ def explain(
         card.as_dict(),
         Text(f"{spec.name}: {spec.card.title}", style="bold"),
         console.grid(facts),
-        _bullets("Stops", spec.card.stops),
+        _bullets("Meant to stop", spec.card.stops),
         _bullets("Does not stop", spec.card.does_not_stop),
         console.table(
             "Options (of their own, or with --set name=value)",

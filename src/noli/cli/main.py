@@ -83,6 +83,9 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after ``noli``; those of the process when None.
     """
     words = list(sys.argv[1:] if args is None else args)
+    for name in ("stdout", "stderr"):  # closed by the caller: nobody listens
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     try:
         code = typer.main.get_command(app).main(args=words, prog_name="noli", standalone_mode=False)
         if code != Interrupted.exit_code:

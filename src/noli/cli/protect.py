@@ -11,6 +11,7 @@ import typer
 from rich.filesize import decimal
 from typer import Argument, Option
 
+from noli import registry
 from noli.cli import console
 from noli.cli.auto import ABOUT, auto
 from noli.cli.console import Rows
@@ -36,6 +37,13 @@ from noli.report.words import duration
 if TYPE_CHECKING:
     from noli.api import ProtectRun
     from noli.engine.plan import Plan
+
+# A fifth is held out, and verify wants 100 pictures there.
+_MEASURABLE = 500
+_ONE_CLASS = (
+    "there is one class only; methods that treat classes differently protect by that difference, so expect "
+    "nothing of them (noli protect uc works without classes)"
+)
 
 
 def protect(
@@ -88,12 +96,15 @@ def protect(
         words = [
             f"Preview: {page}",
             "From left to right: original, protected, difference times ten. Nothing was protected yet.",
+            "Do not publish it: it shows originals.",
         ]
     if dry_run:
         plan = api.plan(data, output, **call)
         document = {**plan.to_dict(), **document}
         words += [_plan(plan), "Nothing else was written." if words else "Nothing was written."]
         out.warn_of_dicom(plan.formats.get("DICOM", 0))
+        if len(plan.classes) == 1 and "labels" in spec.needs:
+            out.warn(_ONE_CLASS)
         if not plan.fits:
             out.warn("the output will not fit on the disk")
     out.result(document, *words)
@@ -101,7 +112,8 @@ def protect(
 
 def _plan(plan: Plan) -> Any:
     free = "unknown" if plan.disk_free is None else f"{decimal(plan.disk_free)} free"
-    classes = f" in {len(plan.classes)} classes" if plan.classes else ", no classes"
+    words = "class" if len(plan.classes) == 1 else "classes"
+    classes = f" in {len(plan.classes)} {words}" if plan.classes else ", no classes"
     rows: Rows = [
         ("pictures", f"{plan.items:,}{classes} ({plan.layout})"),
         ("unusable", f"{plan.skipped:,}"),
@@ -148,10 +160,18 @@ def show_run(
     out.warn_of_dicom(found.get("dicom", 0))
     if "out_of_time" in _latest(manifest.state):
         out.warn("--time ended the learning early: expect less than the method's description says")
-    if any(record.get("label") is not None for record in run.iter_records()):
-        out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
-    else:
+    labels = {record.get("label") for record in run.iter_records()} - {None}
+    if len(labels) == 1 and "labels" in registry.get(str(manifest.method)).needs:
+        out.warn(_ONE_CLASS)
+    if not labels:
         out.hint("To measure it, noli verify needs classes, in the originals and in the protected copy.")
+        return
+    out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
+    if found["items"] < _MEASURABLE:
+        out.hint(
+            f"It needs 100 held-out pictures: a test split, or about {_MEASURABLE} in all. Until then "
+            "nothing is known about this protection."
+        )
 
 
 def _news(run: ProtectRun) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_LOGIN = re.compile(r"(://)[^/@\s]+@")
+
+
+def without_logins(text: str) -> str:
+    """Return text with logins removed from the URLs in it: messages end up in logs."""
+    return _LOGIN.sub(r"\1", text)
 
 
 class NoliError(Exception):
@@ -27,8 +35,9 @@ class NoliError(Exception):
         fix: str | None = None,
         items: Iterable[str] = (),
     ) -> None:
-        self.what, self.where, self.why, self.fix = what, where, why, fix
-        self.items = tuple(items)
+        self.what = what
+        self.where, self.why, self.fix = (text and without_logins(text) for text in (where, why, fix))
+        self.items = tuple(map(without_logins, items))
         super().__init__(str(self))
 
     def __str__(self) -> str:

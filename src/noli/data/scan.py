@@ -18,7 +18,7 @@ from noli.data.picture import MAX_PIXELS, from_array
 Seen = tuple[int, int, str]
 Fetched = tuple[Content, int, int]
 _UNLABELLED = "The item has no label."
-_SHOWN = 20
+_SHOWN, _TOLD = 20, 3
 _WINDOW = 32
 
 
@@ -133,11 +133,12 @@ def summarise(rows: Iterable[ScanRow], *, on_error: Literal["fail", "skip"]) -> 
 
 def _verdict(bad: list[ScanRow], counts: Counter[str], good: int) -> DataError:
     total = counts.total()
-    listing = "; ".join(f"{row.ref.path}: {row.error}" for row in bad)
-    more = f"; and {total - len(bad)} more" if total > len(bad) else ""
+    listing = "; ".join(f"{row.ref.path}: {row.error}" for row in bad[:_TOLD])
+    more = f"; and {total - _TOLD} more" if total > _TOLD else ""
     fix = "repair or remove them"
     if _UNLABELLED in counts:
-        fix = HOW_TO_LABEL + ("; repair or remove the others" if len(counts) > 1 else "")
+        fix = f"{HOW_TO_LABEL}, or use `noli protect uc`, which needs no labels"
+        fix += "; repair or remove the others" if len(counts) > 1 else ""
     return DataError(
         f"{total} of {total + good} items cannot be used.",
         where=listing + more,

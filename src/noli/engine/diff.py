@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from noli.core.dataset import Ref, Source
 from noli.core.errors import DataError, NoliError
-from noli.core.files import write_new
+from noli.core.files import clean_url, write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
 from noli.data.sources import open_source
@@ -110,8 +111,8 @@ def diff(
     """
     progress = progress or Progress()
     first, second = open_source(a, labels=labels), open_source(b, labels=labels)
-    found = Diff(a=str(a), b=str(b))
-    pairs = _pair(first, second, found)
+    found = Diff(a=clean_url(str(a)), b=clean_url(str(b)))
+    pairs = _pair(first, second, found, _recorded(str(a), str(b)))
     if not pairs:
         fix = "compare a data set with its protected (or restored) version"
         raise DataError("The two data sets have no item in common.", where=f"{a} and {b}", fix=fix)
@@ -164,8 +165,8 @@ def _pixels(source: Source, ref: Ref) -> Stored:
     return upright(source.read(ref), ref.path)
 
 
-def _pair(first: Source, second: Source, found: Diff) -> list[tuple[Ref, Ref]]:
-    matched = match(list(first.refs()), list(second.refs()), _recorded(found.a, found.b))
+def _pair(first: Source, second: Source, found: Diff, known: Mapping[str, str]) -> list[tuple[Ref, Ref]]:
+    matched = match(list(first.refs()), list(second.refs()), known)
     for ref in matched.clean_only:
         found._leave_out("a", ref.path)
     for ref in matched.protected_only:

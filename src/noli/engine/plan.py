@@ -31,6 +31,7 @@ LEARNED_ITEMS = 64
 # float32 arrays of one group that live at once: input, output, two temporaries, plus stored copies.
 _COPIES = 6
 _BYTES_PER_PIXEL = 3 * 4
+_ASSEMBLED = ("npz", "parquet")
 _LISTED_SHAPES = 8
 # A spawned worker imports Python, NumPy and OpenCV before its first item.
 _WORKER_START_S = 1.0
@@ -78,7 +79,9 @@ class Plan:
     @property
     def fits(self) -> bool:
         """False when the estimate exceeds the free disk space."""
-        return self.disk_free is None or self.bytes_out <= self.disk_free
+        # Parts of a single file wait until it is put together.
+        most = self.bytes_out * (2 if self.layout in _ASSEMBLED else 1)
+        return self.disk_free is None or most <= self.disk_free
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

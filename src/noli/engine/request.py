@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.files import clean_url
@@ -59,9 +59,14 @@ class RunRequest:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.shard_size < 1:
+        if not all(isinstance(n, int) and n >= 1 for n in (self.workers, self.shard_size)):
             fix = "use --workers 1 for a run inside one process"
-            raise UsageError("workers and shard_size must be at least 1.", fix=fix)
+            raise UsageError("workers and shard_size must be whole numbers of at least 1.", fix=fix)
+        for name, known in (("format", FormatPolicy), ("metadata", Metadata), ("on_error", ErrorPolicy)):
+            given = getattr(self, name)
+            if given not in get_args(known):
+                fix = f"use one of {', '.join(get_args(known))}"
+                raise UsageError(f"{name} has no such value.", where=repr(given), fix=fix)
         if self.spec.arrow != "data->data":
             fix = "use the verb that `noli list` shows for it"
             raise UsageError("This method does not turn data into data.", where=self.spec.name, fix=fix)
@@ -116,7 +121,11 @@ class RunRequest:
 
 def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
     """Return a key given as itself or as the path of a file without passphrase."""
-    return Key.load(key, key_id=key_id) if isinstance(key, str | Path) else key
+    if key is None or isinstance(key, Key):
+        return key
+    if not isinstance(key, str | Path):
+        raise UsageError("This is no key.", where=type(key).__name__, fix="give a Key or a key file's path")
+    return Key.load(key, key_id=key_id)
 
 
 def absolute(place: str | Path) -> str:

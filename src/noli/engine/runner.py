@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from noli.engine.lock import locked
 from noli.engine.outputs import Outputs
 from noli.engine.pictures import save_preview
 from noli.engine.pool import map_shards, threads_per_worker
-from noli.engine.request import RunRequest, absolute
+from noli.engine.request import RunRequest, absolute, run_folder
 from noli.engine.results import tally
 from noli.engine.scanstage import SHARD_PIXELS, Noted, Totals, cut_shards, find_new
 from noli.engine.shard import ShardWork
@@ -52,17 +53,19 @@ def run_data(request: RunRequest) -> Run:
         RunError: Disk full, read-only place, dead worker; the same request resumes.
         Interrupted: Ctrl-C; the same request resumes.
     """
-    folder = request.run_folder
+    folder, usual = request.run_folder, run_folder(request.output)
     check_paths(request.source, request.output, owned=Run.exists(folder))
     check_places(request, folder)
-    made_here = not folder.exists()
+    made_here = [place for place in {folder, usual} if not place.exists()]
     try:
-        with locked(folder):
+        # Two runs with folders of their own must not share an output either.
+        shared = usual != folder and os.access(usual if usual.exists() else usual.parent, os.W_OK)
+        with locked(folder), locked(usual) if shared else nullcontext():
             return _Session(request, folder).work()
     finally:
-        if made_here:  # refused before any work: nothing stays behind
+        for place in made_here:  # refused before any work: nothing stays behind
             with suppress(OSError):
-                folder.rmdir()
+                place.rmdir()
 
 
 class _Session:
@@ -178,6 +181,8 @@ class _Session:
     def _create(self, state: dict[str, Any], entered: Generation) -> Run:
         request, key = self.request, self.request.key
         resolved = request.resolved()
+        # Scan and learning take their time: somebody may have put something there.
+        check_paths(request.source, request.output)
         run = Run.create(
             self.folder,
             verb=request.verb,

@@ -43,7 +43,8 @@ def write_report(
         page: Where the page goes in addition.
         evidence: By default the run's own; for a protect run without any, that of the verification beside
             it, if that judged the data as it is now.
-        pictures: False leaves out all pictures and replaces the names of items and places by digests.
+        pictures: False leaves out all pictures, replaces the names of items and places by digests, and writes
+            nothing but the page: `page`, or ``report-public.html`` in the run folder.
 
     Returns:
         Where the page lies: `page` if given, else ``report.html`` in the run folder.
@@ -53,12 +54,16 @@ def write_report(
         RunError: The folder holds no run, its files are damaged, or a place cannot be written.
     """
     run = Run.open(folder)
-    places = [run.path / "report.html", *([Path(page)] if page is not None else [])]
+    # A page to pass on has a name of its own: the next report of the run shows originals again.
+    places = [run.path / ("report.html" if pictures else "report-public.html")]
+    if page is not None:
+        places = [*places, Path(page)] if pictures else [Path(page)]
     _check_replaceable(places[-1])
     facts = gather(run, evidence or find_evidence(run), pictures=pictures, protect_run=find_protect_run(run))
     html = render_html(facts)
     made = [(place, html) for place in places]
-    made += [(run.path / "report.json", render_json(facts)), (run.path / "card.md", render_card(facts))]
+    if pictures:
+        made += [(run.path / "report.json", render_json(facts)), (run.path / "card.md", render_card(facts))]
     for place, text in made:
         atomic_write(place, text.encode("utf-8", "replace"))
     return places[-1]

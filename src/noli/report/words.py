@@ -118,6 +118,8 @@ def banner(
     if evidence is not None:
         general, at_level = _HEADLINES[evidence.verdict]
         headline = f"{at_level} at the {evidence.level} level" if evidence.level else general
+        if any(at.level == "naive" and at.verdict == "not supported" for at in evidence.levels):
+            headline = f"{at_level}, not even against ordinary training"
         return Banner(TONES[evidence.verdict], headline, (evidence.reason,), _figures(evidence))
     if status != "done":
         sentences = ["The same command continues where this run stopped."]

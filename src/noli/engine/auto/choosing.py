@@ -103,7 +103,7 @@ def _checked(subject: LearnabilityData, cfg: Config) -> float:
             where=", ".join(subject.classes) or None,
             fix="give images of at least two classes",
         )
-    if reason := too_small(subject, cfg.min_test, max(cfg.min_per_class, cfg.leak_pairs + 1)):
+    if reason := too_small(subject, cfg.min_test, max(cfg.min_per_class, cfg.leak_pairs + 1), cfg.holdout):
         raise DataError("The data is too small to choose a method on.", why=reason, fix=_YOURSELF)
     return chance(subject.test_y, len(subject.classes))
 

@@ -78,7 +78,7 @@ def measured(
         **subject.counts,
     }
     found = Measured(hashes, reference, base)
-    if reason := too_small(subject, cfg.min_test, max(cfg.min_per_class, cfg.leak_pairs + 1)):
+    if reason := too_small(subject, cfg.min_test, max(cfg.min_per_class, cfg.leak_pairs + 1), cfg.holdout):
         return found._replace(reason=reason)
     if reason := _not_comparable(subject, cfg, reference):
         return found._replace(reason=reason)

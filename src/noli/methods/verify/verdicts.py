@@ -10,12 +10,20 @@ from noli.core.evidence import LEVELS, Level, LevelVerdict, Row, Verdict
 from noli.methods.verify.subject import Labels, LearnabilityData
 
 
-def too_small(subject: LearnabilityData, min_test: int, min_per_class: int) -> str | None:
-    """Say why the data cannot give an answer, before anything is trained; None when it can."""
+def too_small(subject: LearnabilityData, min_test: int, min_per_class: int, share: float) -> str | None:
+    """Say why the data cannot give an answer, before anything is trained; None when it can.
+
+    Args:
+        subject: The data.
+        min_test: Held-out images that are needed.
+        min_per_class: Training images that every class needs.
+        share: Of the pictures that are held out where there is no test split.
+    """
     if len(subject.test_y) < min_test:
         return (
             f"Too few held-out clean images: {len(subject.test_y)}, at least {min_test} are needed for an "
-            "interval that means something. Add images or a test split."
+            f"interval that means something. Add images or a test split: without one about "
+            f"{round(min_test / share)} pictures are needed in all."
         )
     counts = np.bincount(subject.protected_y, minlength=len(subject.classes))
     poor = [name for name, count in zip(subject.classes, counts, strict=True) if count < min_per_class]
