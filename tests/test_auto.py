@@ -310,11 +310,11 @@ def test_json_is_one_document_with_choice_and_run(
     assert document["method"].endswith(document["choice"]["picked"])
 
 
-def test_a_refused_choice_is_shown_and_exits_with_2(
+def test_a_refused_choice_is_shown_and_exits_with_1(
     words: list[str], training: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training.accuracy["protected"] = 0.8
-    assert main(words) == 2
+    assert main(words) == 1
     said = capsys.readouterr()
     assert "does not hold" in said.out
     assert "--anyway" in said.err

@@ -54,7 +54,7 @@ def test_what_does_not_hold_is_said_and_refused_without_a_flag(
     assert (error is None) == found.holds
     if error is not None:
         assert error.choice == found
-        assert error.exit_code == 2
+        assert error.exit_code == 1
         assert f"{100 * value:.1f} %" in str(error.why)
         assert "--anyway" in str(error.fix)
         assert "--claim" in str(error.fix)

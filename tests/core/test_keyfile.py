@@ -392,3 +392,11 @@ def test_public_values_golden() -> None:
         "check_value": "a54bef73cda91d90",
         "commitment": "f2502bc9b79c9048a9232cb5331849f2f258fbcadcfaf26740fd792f2119570f",
     }
+
+
+def test_what_is_no_key_is_said_before_its_mode(tmp_path: Path) -> None:
+    picture = tmp_path / "02.jpg"
+    picture.write_bytes(b"\xff\xd8\xff\xe0 a picture")
+    picture.chmod(0o644)
+    with pytest.raises(KeyFileError, match="no key file"):
+        Key.load(picture)

@@ -50,11 +50,15 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say what a method stops, what it does not stop, and which options it has."""
+    from noli.api import countermeasures
     from noli.api import explain as look_up
 
     if method in ("auto", "protect/auto"):
         fix = "see `noli protect auto --help`, or docs/protect-auto.md"
         raise UsageError("`auto` is no method: it tries them all and picks one.", fix=fix)
+    if method.removeprefix("attack/") in (row.name for row in countermeasures()):
+        fix = "see `noli attack` for all of them, and docs/threat-model.md"
+        raise UsageError(f"{method} is a countermeasure, no method.", fix=fix)
     card = look_up(method)
     spec = card.spec
     facts: console.Rows = [

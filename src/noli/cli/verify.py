@@ -81,7 +81,7 @@ def summary(evidence: Evidence) -> list[Any]:
         ]
         blocks += ["", console.table("Worst case per attacker level", columns, levels)]
     said = verdict(evidence.verdict, evidence.verdict.upper())
-    reason = Text.assemble("\n", said, f": {evidence.claim}\n{evidence.reason}")
+    reason = Text.assemble("\nVerdict: ", said, f"\nClaim: {evidence.claim}\n{evidence.reason}")
     return [*blocks, "", console.grid(_reference(evidence.reference)), reason]
 
 

@@ -19,6 +19,7 @@ class NoChoice(UsageError):
         choice: What was tried, with its figures.
     """
 
+    exit_code = 1  # an honest "nothing holds", as by `verify`
     choice: Choice
 
 

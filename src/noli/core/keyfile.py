@@ -201,6 +201,12 @@ def read(path: Path) -> Ring:
     """
     with _typed_errors(path), path.open("rb") as handle:
         mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+        content = SecretBytes(handle.read(2**20))
+    try:
+        ring = Ring.model_validate_json(content.get_secret_value())
+    except ValidationError as error:
+        why = "; ".join(map(_fault, error.errors(include_input=False, include_url=False)[:3]))
+    else:
         if os.name == "posix" and mode & 0o077:
             raise KeyFileError(
                 "Other users can open the key file.",
@@ -208,16 +214,14 @@ def read(path: Path) -> Ring:
                 why=f"its mode is {mode:04o}",
                 fix=f"chmod 600 {shlex.quote(str(path))}",
             )
-        content = SecretBytes(handle.read(2**20))
-    try:
-        return Ring.model_validate_json(content.get_secret_value())
-    except ValidationError as error:
-        why = "; ".join(map(_fault, error.errors(include_input=False, include_url=False)[:3]))
+        return ring
     raise KeyFileError(
         "The key file is empty, damaged or no key file.",
         where=str(path),
         why=why,
-        fix="update noli" if "version: " in why else "restore it from a backup",
+        fix="update noli"
+        if "version: " in why
+        else "name a file of `noli key new`, or restore it from a backup",
     )
 
 

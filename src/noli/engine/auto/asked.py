@@ -18,7 +18,8 @@ LIMITS = (
     "Tried on a sample, with one small network and short trainings: verify the protected data itself.",
     "Learning methods were tried with fewer steps than the run will take; they may do better or worse.",
     "Large pictures were reduced before the trainings; their quality was measured at full size.",
-    "Only the candidates and rows of the table were tried.",
+    "Only the candidates and rows of the table were tried, with one seed.",
+    "The figures of the pick, the lowest of several, are on the lucky side.",
 )
 
 
