@@ -379,12 +379,13 @@ def test_companions_with_pictures_inside_never_travel(tmp_path: Path) -> None:
         "scan.md": b"P6\n# made by hand\n4 4\n255\n" + b"pixels" * 8,
         "scan": b"P3 2 2 255\n1 2 3 4 5 6 7 8 9 10 11 12",
         "notes.txt": b"-" * 900 + b"\nP2 is a bus\n" + digests,
+        "patients.csv": b"BMI,age\n24,60\n",
         "shapes.json": json.dumps({"boxes": list(range(2000)), "file": "a/" * 40}).encode(),
     }
     for name, content in files.items():
         (tmp_path / "in" / name).write_bytes(content)
     source = open_source(tmp_path / "in")
-    assert sorted(source.companions()) == ["notes.txt", "shapes.json"]
+    assert sorted(source.companions()) == ["notes.txt", "patients.csv", "shapes.json"]
     assert sorted(source.left_out()) == ["a.xmp", "big.txt", "labelme.json", "scan.md", "view.html"]
     assert [ref.path for ref in source.refs()] == ["a.png", "scan"]  # a picture noli cannot read is said
 
