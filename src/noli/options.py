@@ -19,6 +19,7 @@ from noli.core.plugins import did_you_mean
 
 _FRACTION = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
+_PREFIX = "Value error, "  # what pydantic puts before our own words
 
 C = TypeVar("C", bound=MethodConfig)
 
@@ -87,7 +88,10 @@ def _readings(text: str) -> list[object]:
 
 def _invalid(config: type[MethodConfig], owner: str, error: ValidationError) -> UsageError:
     problems = error.errors(include_url=False)
-    lines = [f"{'.'.join(map(str, p['loc'])) or 'options'}={p['input']!r}: {p['msg']}" for p in problems]
+    lines = [
+        f"{'.'.join(map(str, p['loc'])) or 'options'}={p['input']!r}: {p['msg'].removeprefix(_PREFIX)}"
+        for p in problems
+    ]
     name = str(next(iter(problems[0]["loc"]), ""))
     field = config.model_fields.get(name)
     fix = f"{name} is {describe(field)}" if field else None
@@ -181,6 +185,6 @@ def read_settings(pairs: Sequence[str], file: str | Path | None = None) -> dict[
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name.strip():
-            raise UsageError("A setting must read name=value.", where=pair, fix="for example --set k=3")
+            raise UsageError("A setting must read name=value.", where=pair, fix="for example --set eps=0.03")
         settings[name.strip().replace("-", "_")] = value
     return settings

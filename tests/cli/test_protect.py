@@ -350,7 +350,9 @@ def test_gps_and_quality_in_words() -> None:
     assert protect._gps(1200, "strip") == "removed from 1,200 pictures"
     assert protect._quality({"psnr_mean": None}) == "no picture was changed"
     found = {"psnr_mean": 30.04, "psnr_min": 20.0, "identical": 2}
-    assert protect._quality(found) == "PSNR 30.0 dB on average, 20.0 dB at worst, 2 unchanged"
+    scale = "(above 35 dB hardly visible, below 25 clearly)"
+    said = f"PSNR 30.0 dB on average, 20.0 dB at worst {scale}, 2 unchanged"
+    assert protect._quality(found) == said
 
 
 def test_a_plan_warns_when_it_resumes_or_does_not_fit(

@@ -118,7 +118,7 @@ def _plan(plan: Plan) -> Any:
         ("pictures", f"{plan.items:,}{classes} ({plan.layout})"),
         ("unusable", f"{plan.skipped:,}"),
         ("formats", _listed(plan.formats)),
-        ("sizes", _listed(plan.shapes)),
+        ("sizes", _listed({_size(shape): n for shape, n in plan.shapes.items()})),
         ("GPS positions", f"{plan.with_gps:,}"),
         ("disk", f"{decimal(plan.bytes_in)} in, about {decimal(plan.bytes_out)} out, {free}"),
         ("memory", f"about {plan.memory_mb:.0f} MB with {plan.workers} workers"),
@@ -192,7 +192,8 @@ def _gps(count: int, metadata: object) -> str:
 def _quality(found: dict[str, Any]) -> str:
     if found.get("psnr_mean") is None:
         return "no picture was changed"
-    text = f"PSNR {console.spread(found['psnr_mean'], found['psnr_min'])}"
+    spread = console.spread(found["psnr_mean"], found["psnr_min"])
+    text = f"PSNR {spread} (above 35 dB hardly visible, below 25 clearly)"
     return text + (f", {found['identical']:,} unchanged" if found.get("identical") else "")
 
 
@@ -210,6 +211,12 @@ def _learned(state: dict[str, Any] | None) -> Rows:
     if asked:
         shown[0] += f" of {asked:g}, ended by --time"
     return [("learned", ", ".join(shown))]
+
+
+def _size(shape: str) -> str:
+    """Say a shape ``HxWxC`` as people do: width first, and what the channels are."""
+    height, width, channels = shape.split("x")
+    return f"of {width} x {height} px {'grey' if channels == '1' else 'colour'}"
 
 
 def _listed(counts: dict[str, int]) -> str:
