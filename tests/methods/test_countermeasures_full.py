@@ -6,7 +6,7 @@ import torch
 from coloured_shapes import frame, shapes, subject
 
 from noli.core.images import to_float
-from noli.methods.verify.battery import Trainer, unpack
+from noli.methods.verify.battery import Trainer, owned, unpack
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures import find, own
 from noli.methods.verify.countermeasures.projection import learned
@@ -164,3 +164,14 @@ def test_the_thief_trains_on_the_originals_he_holds():
         images, found = find(name, FULL).restore(data, FULL)
         same = (images == data.clean_x).all((1, 2, 3))
         assert found["leaked_pairs"] <= same.sum() < len(same)
+
+
+def test_networks_are_adapted_to_images_that_are_not_tested_on():
+    data = subject(noisy, train=48, test=20)
+    found = Trainer(data, FULL).run(find("test-time", FULL), "protected", 0)
+    assert (set(found["correct"]), found["n"]) == ({"untouched", "renormalised", "balanced"}, 15)
+    tested = unpack(found["correct"]["untouched"], 15)
+    whole = unpack(
+        Trainer(data, FULL).run(find("crop+flip", FULL), "protected", 0)["correct"]["untouched"], 20
+    )
+    assert np.array_equal(tested, whole[~owned(20)])
