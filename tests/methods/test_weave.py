@@ -28,16 +28,16 @@ def slow(state, x, items, cfg):
     out = []
     for image, item in zip(x / 255.0, items, strict=True):
         height, width, channels = image.shape
-        kernels, anchors = weave._filters(state, [item], KEY, cfg, height, width).joined()
-        kernel, (row, column) = kernels[0].astype(float), anchors[0]
+        parts = weave._filters(state, [item], KEY, cfg, height, width).parts()
         result = np.zeros_like(image)
         for i in range(height):
             for j in range(width):
-                for a in range(len(kernel)):
-                    for b in range(len(kernel)):
+                for kernels, anchors in parts:
+                    row, column = anchors[0]
+                    for (a, b), tap in np.ndenumerate(kernels[0].astype(float)):
                         y, z = i + a - row, j + b - column
                         if 0 <= y < height and 0 <= z < width:
-                            result[i, j] += kernel[a, b] * image[y, z]
+                            result[i, j] += tap * image[y, z]
                 if channels == 3:
                     cell = (i * 4 // height, j * 4 // width)
                     shift = weave.colours(KEY, "class", item.label)[cell].astype(float)

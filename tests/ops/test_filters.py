@@ -82,8 +82,19 @@ def test_inverse_finds_the_dense_solution(border: str) -> None:
     seen = filter_batch(image, kernel, border)  # type: ignore[arg-type]
     first, y = seen.ravel().astype(np.float64), seen.ravel().astype(np.float64)  # the kernel's sum is 1
     exact = first + np.linalg.solve(A.T @ A + damping * np.eye(h * w), A.T @ (y - A @ first))
-    found = invert_batch(seen, kernel, border, damping=damping, steps=200)  # type: ignore[arg-type]
+    found = invert_batch(seen, [(kernel, None)], border, damping=damping, steps=200)  # type: ignore[arg-type]
     np.testing.assert_allclose(found.ravel(), exact, atol=2e-4)
+    # Two filters are their sum, wherever their anchors lie.
+    spots = np.array([[0, 2]])
+    moved = [(kernel * 0.5, None), (kernel * 0.5, spots)]
+    columns = sum(filter_batch(basis, np.repeat(k, h * w, 0), border,  # type: ignore[arg-type, misc]
+                               None if s is None else np.repeat(s, h * w, 0)) for k, s in moved)  # fmt: skip
+    A = columns.reshape(h * w, h * w).T.astype(np.float64)
+    y = A @ image.ravel()
+    exact = y + np.linalg.solve(A.T @ A + damping * np.eye(h * w), A.T @ (y - A @ y))
+    seen = y.reshape(image.shape).astype(np.float32)
+    found = invert_batch(seen, moved, border, damping=damping, steps=300)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.ravel(), exact, atol=1e-3)
 
 
 def test_rescale_leaves_black_images_black_and_lifts_the_rest_to_one() -> None:

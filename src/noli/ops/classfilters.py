@@ -17,11 +17,12 @@ from noli.core.dataset import Item, check_labels
 from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import DataSummary, State
-from noli.ops.filters import Anchors, Border, Kernel, filter_batch
+from noli.ops.filters import Anchors, Border, Kernel, Part, filter_batch
 from noli.ops.spectra import Vectors, attraction_entropy, nearest_distance, signature
 
 LARGE_SIDE = 128
 _ATTEMPTS = 32
+_JOINED = 9  # below, a call costs more than the taps that it saves
 _BLUR_POWER = math.log(5, 3)
 
 
@@ -87,16 +88,18 @@ class ItemFilters:
             out += filter_batch(batch, self.noise, border, self.noise_anchors)
         return out
 
-    def joined(self) -> tuple[Kernel, Anchors]:
-        """The same as one filter per image: kernels ``[N, m, m]`` and anchors."""
+    def parts(self) -> list[Part]:
+        """Filters whose sum this is, for `noli.ops.filters.invert_batch`: one of up to 9 x 9, or two."""
         if self.noise is None or self.noise_anchors is None:
-            return self.kernels, self.anchors
+            return [(self.kernels, self.anchors)]
         n, k, _ = self.kernels.shape
+        if 2 * k - 1 > _JOINED:
+            return [(self.kernels, self.anchors), (self.noise, self.noise_anchors)]
         wide = np.zeros((n, 2 * k - 1, 2 * k - 1), np.float32)
         for part, spots in ((self.kernels, self.anchors), (self.noise, self.noise_anchors)):
             for target, taps, (row, column) in zip(wide, part, (k - 1 - spots).tolist(), strict=True):
                 target[row : row + k, column : column + k] += taps
-        return wide, np.full((n, 2), k - 1)
+        return [(wide, np.full((n, 2), k - 1))]
 
 
 def keyed_filters(

@@ -108,7 +108,7 @@ def invert(protected: Images8, estimate: ClassFilter, damping: float = 1e-2) -> 
         if estimate.offset is not None:
             batch -= estimate.offset.transpose(2, 0, 1)
         kernels = np.repeat(estimate.kernel[None], len(batch), axis=0)
-        found = invert_batch(batch, kernels, estimate.border, damping=damping, steps=25)
+        found = invert_batch(batch, [(kernels, None)], estimate.border, damping=damping, steps=25)
         level = batch.mean(axis=(1, 2, 3)) / np.maximum(found.mean(axis=(1, 2, 3)), 1e-3)
         out[rows] = to_uint8(found * level.astype(np.float32)[:, None, None, None])
     return out

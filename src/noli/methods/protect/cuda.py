@@ -211,11 +211,10 @@ def invert(
     check_images(batch)
     if len(batch) == 0:
         return batch
-    kernels, anchors = item_filters(state, items, key, cfg, *batch.shape[2:]).joined()
+    parts = item_filters(state, items, key, cfg, *batch.shape[2:]).parts()
     scale = np.array([extra.get("scale", 1.0) for extra in extras], np.float32)
-    restored = invert_batch(
-        batch * scale[:, None, None, None], kernels, cfg.border, anchors, damping=1e-4, steps=30
-    )
+    seen = batch * scale[:, None, None, None]
+    restored = invert_batch(seen, parts, cfg.border, damping=1e-4, steps=30)
     return np.clip(restored, 0.0, 1.0, out=restored)
 
 

@@ -153,8 +153,8 @@ def invert(
         return batch
     _, channels, height, width = batch.shape
     plain = batch - veils(items, key, cfg, height, width) if channels == 3 else batch
-    kernels, anchors = _filters(state, items, key, cfg, height, width).joined()
-    restored = invert_batch(plain, kernels, cfg.border, anchors, damping=1e-4, steps=30)
+    parts = _filters(state, items, key, cfg, height, width).parts()
+    restored = invert_batch(plain, parts, cfg.border, damping=1e-4, steps=30)
     return np.clip(restored, 0.0, 1.0, out=restored)
 
 
