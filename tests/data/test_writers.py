@@ -390,6 +390,15 @@ def test_companions_with_pictures_inside_never_travel(tmp_path: Path) -> None:
     assert [ref.path for ref in source.refs()] == ["a.png", "scan"]  # a picture noli cannot read is said
 
 
+def test_hidden_pictures_are_counted_as_left_out(tmp_path: Path) -> None:
+    names = ["cat/1.png", "cat/.7.png", "cat/._1.png", ".fox/2.png", "owl.noli/3.png", ".git/4.png"]
+    tree(tmp_path / "in", [*names, "safe.noli/5.png"])
+    (tmp_path / "in" / "safe.noli" / "run.json").write_text("{}")
+    source = open_source(tmp_path / "in")
+    assert [ref.path for ref in source.refs()] == ["cat/1.png"]
+    assert sorted(source.left_out()) == [".fox/2.png", "cat/.7.png", "owl.noli/3.png"]
+
+
 def test_positions_beside_the_pictures_travel_only_under_keep(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
     (tmp_path / "in" / "a.png.json").write_text('{"geoData": {"latitude": 48.1}}')

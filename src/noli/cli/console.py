@@ -28,7 +28,10 @@ _NOTICES = {
     "outputs_changed": ("changed", "in the output, not as noli wrote it; what you delete is made again"),
     "outputs_gone": ("lost", "gone from the output, and so is the original"),
     "companions_kept": ("kept", "of the other files were changed in the output and stay as they are"),
-    "companions_left_out": ("not copied", "neither pictures nor text, or a key; see {run}/events.jsonl"),
+    "companions_left_out": (
+        "not copied",
+        "hidden, a key, or what may hold pictures; see {run}/events.jsonl",
+    ),
     "protected_missing": ("missing", "gone from the protected data and left out"),
 }
 

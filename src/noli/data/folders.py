@@ -114,8 +114,9 @@ class Companions:
         yield from (name for name in self._others() if travels(self.place, name, strip=strip))
 
     def left_out(self, *, strip: bool = False) -> Iterator[str]:
-        """Yield the other files that are not copied."""
+        """Yield the other files that are not copied, then hidden pictures."""
         yield from (name for name in self._others() if not travels(self.place, name, strip=strip))
+        yield from (name for name in self.place.hidden() if suffix_of(name) in IMAGE_SUFFIXES)
 
 
 class FolderSource(Companions):

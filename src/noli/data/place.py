@@ -18,6 +18,7 @@ from noli.core.files import storage_error
 
 # Systems keep small copies of pictures here; as companions they would publish them unprotected.
 _CACHES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"])
+_REPOSITORIES = frozenset([".git", ".hg", ".svn", ".venv", ".dvc"])
 _LISTED = 1000
 
 
@@ -157,6 +158,25 @@ class Place:
         for folder in folders:
             if self._real(prefix + folder) not in above:
                 yield from self.walk(prefix + folder, above)
+
+    def hidden(self) -> Iterator[str]:
+        """Yield the files that :meth:`walk` passes over; none of caches, repositories or run folders.
+
+        Only on a local disk: behind a URL nothing is hidden by custom.
+        """
+        for path, folders, files in os.walk(self.root) if self.local else ():
+            above = PurePosixPath(path).relative_to(self.root)
+            folders[:] = [
+                name
+                for name in folders
+                if name.lower() not in _CACHES | _REPOSITORIES
+                and not Path(path, name, "run.json").exists()  # a run folder
+            ]
+            inside_hidden = not all(map(listed, above.parts))
+            for file in files:
+                # "._" files are what macOS writes beside every file on other disks.
+                if (inside_hidden or not listed(file)) and not file.startswith("._"):
+                    yield (above / file).as_posix()
 
     def _real(self, name: str) -> str:
         path = self.full(name)

@@ -40,7 +40,7 @@ def run_data(request: RunRequest) -> Run:
     the run is finished, only items that are new in the source are processed. What differs from what the run
     left behind is counted in the manifest's ``results``: ``removed_from_source``, ``outputs_changed`` (kept
     as they are), ``outputs_gone`` (nothing is left to make them from), ``companions_kept`` (changed in the
-    output), ``companions_left_out`` (files that are neither pictures nor text), and for an undo
+    output), ``companions_left_out`` (hidden pictures, keys, and what may hold pictures), for an undo
     ``protected_missing``.
 
     Returns:
