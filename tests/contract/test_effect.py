@@ -72,7 +72,12 @@ def weak(reason: str) -> list[pytest.MarkDecorator]:
         pytest.param("sem", {"steps": 60, **TINY}, id="sem", marks=pytest.mark.slow),
         pytest.param("salm", TINY, id="salm", marks=pytest.mark.slow),
         pytest.param("tap", TINY, id="tap", marks=pytest.mark.slow),
-        pytest.param("uc", {"encoder": "own", **TINY}, id="uc", marks=pytest.mark.slow),
+        pytest.param(
+            "uc",
+            {"encoder": "own", **TINY},
+            id="uc",
+            marks=weak("measured 59.8 % beside 61.4 % from clean photographs"),
+        ),
     ],
 )
 def test_protected_photographs_teach_less(

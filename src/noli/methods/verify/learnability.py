@@ -39,6 +39,7 @@ LIMITS = (
     "Countermeasures act on the images at the training size, not on larger originals.",
     "With one seed the intervals cover the choice of held-out images only, not the luck of a training; with "
     "several seeds they cover both.",
+    "What a row learns before its training (filters, restorers, projections) is the same for all seeds.",
     "Only classification with the given labels is judged; other tasks and other labels are not.",
     "Held-out images come from the same collection; near-duplicates across the split raise all accuracies.",
     "The key is judged as it was drawn; another key of the same method can do better or worse.",
