@@ -31,7 +31,7 @@ import engine_fake_method as fake
 from engine_data import KEY
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
-run_data(RunRequest({source!r}, {output!r}, fake.SPEC, fake.Config(pause=0.03), KEY, workers=2, shard_size=2))
+run_data(RunRequest({source!r}, {output!r}, fake.SPEC, fake.Config(pause=0.12), KEY, workers=2, shard_size=2))
 """
 
 

@@ -112,7 +112,9 @@ def test_a_thief_uses_a_restoration_only_where_it_helps(helps, monkeypatch):
     monkeypatch.setattr("noli.ops.residual.subtract_residual", lambda *_: np.zeros_like(restored))
     leak = next(m for m in table(QUICK) if m.leaked)
     seen = Trainer(data, QUICK).training_set(leak, "protected")[0]
-    assert np.array_equal(seen, restored if helps else data.protected_x)
+    held = (seen == data.clean_x).all((1, 2, 3))  # the thief's own originals
+    assert np.array_equal(seen[~held], (restored if helps else data.protected_x)[~held])
+    assert held.sum() == (len(seen) if helps else len(data.classes))
 
 
 @given(share=st.floats(0, 1), counts=st.lists(st.integers(1, 30), min_size=1, max_size=5))
