@@ -65,7 +65,7 @@ def test_every_row_but_plain_crops_and_flips():
     assert kinds["plain"] == []
     assert all(made[0] == "CropFlip" for name, made in kinds.items() if name != "plain")
     assert kinds["adversarial"][1:] == ["Adversarial"]
-    assert kinds["cutout+mixup"][1:] == ["CutoutMixup"]
+    assert kinds["cutout+mixup"][1:] == ["Mixup", "Cutout"]
     assert kinds["rsk+ff"][1:] == ["SharpenLowpass"]
     assert kinds["coin"][1:] == ["Displace"]
     assert kinds["grayscale"] == kinds["jpeg-10"] == kinds["leak-1-pair"] == ["CropFlip"]

@@ -13,7 +13,6 @@ from noli.train.callbacks import (
     CropFlip,
     CutMix,
     Cutout,
-    CutoutMixup,
     Displace,
     Mixup,
     RandAugment,
@@ -50,7 +49,8 @@ def test_image_callbacks_apply_their_function_and_keep_labels(callback, by_hand)
 
 
 def test_cutout_mixup_blends_first_and_blanks_afterwards():
-    x, y = CutoutMixup(3, 0.4).prepare_batch(X, Y, seeded(4))
+    draws = seeded(4)
+    x, y = Cutout(4).prepare_batch(*Mixup(3, 0.4).prepare_batch(X, Y, draws), draws)
     draws = seeded(4)
     mixed, soft = mixup(X, Y, 3, 0.4, draws)
     assert torch.equal(x, cutout(mixed, 4, draws))
@@ -100,7 +100,7 @@ def test_the_lite_variant_only_augments():
 
 @pytest.mark.parametrize(
     "extra",
-    [CutoutMixup(2), Adversarial(0.02, 2), SharpenLowpass(), Displace(), AdversarialL2(), CutMix(2),
+    [Mixup(2, 0.4), Cutout(4), Adversarial(0.02, 2), SharpenLowpass(), Displace(), AdversarialL2(), CutMix(2),
      RandAugment(), UEraser(2)],
 )  # fmt: skip
 def test_every_callback_trains_on_grey_tiny_images(extra):

@@ -25,44 +25,35 @@ class CropFlip(Callback):
         return crop_flip(x, max(1, min(x.shape[2:]) // 8), generator), y
 
 
-class CutoutMixup(Callback):
-    """Mixup, then one blank square of a quarter of the side.
+class Cutout(Callback):
+    """One blank square (arXiv 1708.04552).
 
     Args:
-        classes: Number of classes.
-        alpha: Shape of mixup's Beta distribution, in (0, 1].
+        part: Its side is the image's divided by this; 2 as published for CIFAR-10.
     """
 
-    def __init__(self, classes: int, alpha: float = 0.4) -> None:
-        self.classes, self.alpha = classes, alpha
-
-    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Blend images and labels, then blank squares."""
-        x, y = mixup(x, y, self.classes, self.alpha, generator)
-        return cutout(x, max(1, min(x.shape[2:]) // 4), generator), y
-
-
-class Cutout(Callback):
-    """One blank square of half the side, as published for CIFAR-10 (arXiv 1708.04552)."""
+    def __init__(self, part: int = 2) -> None:
+        self.part = part
 
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Blank squares; labels stay."""
-        return cutout(x, max(1, min(x.shape[2:]) // 2), generator), y
+        return cutout(x, max(1, min(x.shape[2:]) // self.part), generator), y
 
 
 class Mixup(Callback):
-    """Mixup with uniform weights, as published for CIFAR-10 (arXiv 1710.09412).
+    """Blended images and labels (arXiv 1710.09412).
 
     Args:
         classes: Number of classes.
+        alpha: Shape of the Beta distribution of the weights, in (0, 1]; 1 as published for CIFAR-10.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, classes: int, alpha: float = 1.0) -> None:
+        self.classes, self.alpha = classes, alpha
 
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Blend images and labels."""
-        return mixup(x, y, self.classes, 1.0, generator)
+        return mixup(x, y, self.classes, self.alpha, generator)
 
 
 class SharpenLowpass(Callback):

@@ -36,17 +36,17 @@ def crop_flip(classes: int, cfg: Config) -> list[Callback]:
     return [CropFlip()]
 
 
-def trained_with(make: Callable[[Any, int, Config], Callback]) -> Callable[[int, Config], list[Callback]]:
-    """Return callbacks that begin like all others and end with one more.
+def trained_with(*makes: Callable[[Any, int, Config], Callback]) -> Callable[[int, Config], list[Callback]]:
+    """Return callbacks that begin like all others and end with more.
 
     Args:
-        make: Called with the module :mod:`noli.train.callbacks`, the number of classes and the options.
+        makes: Called with the module :mod:`noli.train.callbacks`, the number of classes and the options.
     """
 
     def callbacks(classes: int, cfg: Config) -> list[Callback]:
         from noli.train import callbacks as known
 
-        return [known.CropFlip(), make(known, classes, cfg)]
+        return [known.CropFlip(), *(make(known, classes, cfg) for make in makes)]
 
     return callbacks
 

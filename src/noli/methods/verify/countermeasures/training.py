@@ -18,7 +18,9 @@ CUTOUT_MIXUP = Measure(
     "blends images a little, blanks squares of a quarter of the side",
     "routine",
     battery="quick",
-    callbacks=trained_with(lambda known, classes, cfg: known.CutoutMixup(classes)),
+    callbacks=trained_with(
+        lambda known, classes, cfg: known.Mixup(classes, 0.4), lambda known, classes, cfg: known.Cutout(4)
+    ),
 )
 CUTOUT = Measure(
     "cutout",
