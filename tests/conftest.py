@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +42,23 @@ def class_folders(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    """A small CLIP with random weights for pictures of 32 pixels, in the layout of Hugging Face."""
+    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config={**small, "vocab_size": 50},
+        vision_config={**small, "image_size": 32, "patch_size": 16},
+        projection_dim=12,
+    )
+    with torch.random.fork_rng():
+        transformers.CLIPModel(config).save_pretrained(tmp_path / "clip")
+    described = {"crop_size": {"height": 32, "width": 32}, "image_mean": [0.4] * 3, "image_std": [0.2] * 3}
+    (tmp_path / "clip" / "preprocessor_config.json").write_text(json.dumps(described))
+    return tmp_path / "clip"
 
 
 class FakeTraining:

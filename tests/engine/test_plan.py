@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from noli.engine.plan import dry_run, preview
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
 from noli.engine.sheet import Pair, contact_sheet, difference
+from noli.methods.protect import rem
 
 Ask = Callable[..., RunRequest]
 
@@ -48,6 +51,18 @@ def test_dry_run_estimates_the_output_well(data: Path, ask: Ask, tmp_path: Path)
     real = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.png"))
     assert 0.6 * real < plan.bytes_out < 1.7 * real
     assert dry_run(ask()).resumes
+
+
+@pytest.mark.parametrize(("time", "lowest", "highest"), [(None, 100, 1e9), (9.0, 9, 60)])
+def test_dry_run_of_long_learning_is_short_and_tells_its_length(
+    time: float | None, lowest: float, highest: float, data: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noli.engine.plan.LEARNED_S", 3.0)
+    days = rem.Config(**{**rem.SPEC.trial, "steps": 1_000_000, "time": time})
+    begun = perf_counter()
+    plan = dry_run(ask(spec=replace(rem.SPEC, module=rem.__name__), cfg=days))
+    assert perf_counter() - begun < 60
+    assert lowest <= plan.seconds < highest
 
 
 def test_dry_run_says_when_the_disk_is_too_small(

@@ -62,13 +62,21 @@ def test_colour_and_grey_meet():
     assert np.array_equal(spread[:, 0], spread[:, 2])
 
 
-@given(st.lists(st.floats(-0.1, 0.1), min_size=1, max_size=30), st.sampled_from([4 / 255, 8 / 255, 0.1]))
+LEVELS_WITHIN = {4 / 255: 4, 8 / 255: 8, 0.1: 25, 0.03: 7, 0.0313: 7, 0.0314: 8, 0.0039: 1}
+
+
+@given(st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=30), st.sampled_from(sorted(LEVELS_WITHIN)))
 def test_bytes_keep_the_bound_and_lose_little(values, eps):
     noise = np.array(values, np.float32).reshape(1, 1, -1, 1)
     stored = noisestore.quantised(noise, eps)
     back = noisestore.stretched(stored, eps, 1, len(values), 1)[0, 0, 0]
-    assert np.abs(back).max() <= np.float32(eps)
-    np.testing.assert_allclose(back, np.clip(noise.ravel(), -eps, eps), atol=eps / 127)
+    whole = LEVELS_WITHIN[eps] / 255
+    assert np.abs(back).max() <= np.float32(whole)
+    np.testing.assert_allclose(back, np.clip(noise.ravel(), -whole, whole), atol=eps / 127)
+    picture = np.full((1, 1, len(values), 1), 128, np.uint8)
+    change = noisestore.published(picture, stored, eps).astype(int) - picture
+    assert np.abs(change).max() <= LEVELS_WITHIN[eps]
+    assert np.array_equal(change.ravel(), np.floor(back.astype(float) * 255 + 0.5))
 
 
 def test_what_is_written_is_found_again_whatever_the_order(tmp_path):

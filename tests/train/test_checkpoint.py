@@ -158,11 +158,13 @@ def test_the_checkpoint_of_another_job_is_as_good_as_none(change, tmp_path, alwa
 def test_a_budget_counts_the_time_before_the_kill():
     now = [0.0]
     first, second = (TimeBudget(10.0, lambda: now[0]) for _ in range(2))
+    x = torch.zeros(1, 3, 8, 8)
+    first.prepare_batch(x, x, torch.Generator())
     now[0] = 7.0
     kept = first.state()
-    now[0] = 100.0
     second.restore(kept)
-    x = torch.zeros(1, 3, 8, 8)
+    now[0] = 100.0
+    second.prepare_batch(x, x, torch.Generator())
     now[0] = 102.9
     assert second.prepare_batch(x, x, torch.Generator())[0] is x
     now[0] = 103.0

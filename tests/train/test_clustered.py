@@ -41,6 +41,18 @@ def test_every_picture_gets_the_noise_of_its_nearest_centre(tmp_path, maker):
     assert 0 <= state["reached"][0]["moved"] <= 1
 
 
+def test_an_encoder_that_takes_only_its_own_size_gets_it(tmp_path, clip_folder):
+    cfg = uc.Config(**{**QUICK, "encoder": str(clip_folder)})
+    study = some_study(tmp_path / "study", 7)
+    state = prepared(study, cfg)
+    more = joined(study, some_study(tmp_path / "more", 3, first=100))
+    extended = prepared(more, cfg, previous=state)
+    assert extended["weights"] == state["weights"] == load_encoder(str(clip_folder)).weight_hash()
+    assert len(rows(extended, more)) == 10
+    with pytest.raises(DataError, match="cannot look at pictures of this size"):
+        prepared(some_study(tmp_path / "other", 7), cfg.model_copy(update={"encoder_size": 48}))
+
+
 def test_labels_change_nothing(tmp_path):
     named, unnamed = some_study(tmp_path / "a", 12), some_study(tmp_path / "b", 12, classes=(None,))
     first, second = prepared(named), prepared(unnamed)

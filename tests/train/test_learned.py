@@ -144,15 +144,15 @@ def test_a_spent_budget_ends_the_training_and_every_image_still_gets_noise(tmp_p
     cfg = SEM.model_copy(update={"steps": 10_000, "time": 3.5})
     state = prepared(sem, cfg, some_study(tmp_path, 20))
     reached = state["reached"][0]
-    assert (reached["steps"], reached["out_of_time"]) == (3, 10_000)
+    assert (reached["steps"], reached["out_of_time"]) == (4, 10_000)
     assert all(np.abs(one).max() > 0 for one in noise_of(state, tmp_path).values())
     enough = prepared(sem, SEM.model_copy(update={"time": 1e6}), some_study(tmp_path / "b", 20))
     assert "out_of_time" not in enough["reached"][0]
 
 
-def test_a_budget_that_allows_no_step_is_an_error_and_not_a_protection(tmp_path):
-    with pytest.raises(UsageError, match="before anything was learned"):
-        prepared(sem, SEM.model_copy(update={"time": 1e-9}), some_study(tmp_path, 20))
+def test_the_smallest_budget_allows_one_step(tmp_path):
+    state = prepared(sem, SEM.model_copy(update={"steps": 9, "time": 1e-9}), some_study(tmp_path, 20))
+    assert (state["reached"][0]["steps"], state["reached"][0]["out_of_time"]) == (1, 9)
 
 
 def test_a_budget_is_read_as_people_write_it():
@@ -166,8 +166,9 @@ def test_the_budget_looks_at_the_clock():
     now = [0.0]
     budget = TimeBudget(10.0, lambda: now[0])
     x = torch.zeros(1, 3, 8, 8)
-    assert budget.prepare_batch(x, x, torch.Generator())[0] is x
-    now[0] = 10.0
+    for now[0] in (50.0, 59.9):  # what comes before the first step does not count
+        assert budget.prepare_batch(x, x, torch.Generator())[0] is x
+    now[0] = 60.0
     with pytest.raises(StopTraining):
         budget.prepare_batch(x, x, torch.Generator())
 

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -59,36 +58,27 @@ def test_unknown_and_damaged_encoders(tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["clip", "resnet"])
-def test_folders_of_hugging_face(tmp_path: Path, kind: str) -> None:
-    transformers = pytest.importorskip("transformers")
-    torch.random.fork_rng()
-    if kind == "clip":
-        small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-        config = transformers.CLIPConfig(
-            text_config={**small, "vocab_size": 50},
-            vision_config={**small, "image_size": 32, "patch_size": 16},
-            projection_dim=12,
-        )
-        net = transformers.CLIPModel(config)
-    else:
-        net = transformers.ResNetModel(
-            transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1])
-        )
-    net.save_pretrained(tmp_path)
-    described = {"crop_size": {"height": 32, "width": 32}, "image_mean": [0.4] * 3, "image_std": [0.2] * 3}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(described))
-    model = load_encoder(str(tmp_path)).eval()
+def test_a_clip_folder_gives_its_joint_space(clip_folder: Path) -> None:
+    from transformers import CLIPModel
+
+    model, net = load_encoder(str(clip_folder)).eval(), CLIPModel.from_pretrained(clip_folder).eval()
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    normal = (x - 0.4) / 0.2
     with torch.no_grad():
-        expected = (
-            net.eval().visual_projection(net.vision_model(normal).pooler_output)
-            if kind == "clip"
-            else net.eval()(normal).pooler_output.flatten(1)
-        )
+        expected = net.visual_projection(net.vision_model((x - 0.4) / 0.2).pooler_output)
         assert expected.shape == (2, 12)
         torch.testing.assert_close(model.features(x), expected)
+
+
+def test_another_folder_gives_its_pooled_features(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1])
+    with torch.random.fork_rng():
+        net = transformers.ResNetModel(config).eval()
+    net.save_pretrained(tmp_path)
+    model = load_encoder(str(tmp_path)).eval()
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.features(x), net((x - 0.5) / 0.5).pooler_output.flatten(1))
 
 
 def test_a_frozen_network_stays_as_it_is_and_passes_gradients() -> None:

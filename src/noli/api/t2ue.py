@@ -125,7 +125,7 @@ def apply(picture: Stored, noise: Noise, eps: float = EPS) -> Stored:
     Args:
         picture: ``uint8`` or ``uint16 [H, W, C]``, C is 1 or 3, any size.
         noise: One noise of :func:`generate`, ``int8 [S, S, 3]``.
-        eps: Its bound, in [0, 1] units; no channel changes by more, rounding aside.
+        eps: Its bound, in [0, 1] units; no channel changes by more.
 
     Returns:
         The protected picture, of the type and shape of the original.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.text import Text
 
 from noli.cli import console
@@ -82,8 +83,8 @@ def explain(
     )
 
 
-def _bullets(head: str, lines: tuple[str, ...]) -> Text:
-    return Text.assemble((f"\n{head}", "bold"), *(f"\n  - {line}" for line in lines))
+def _bullets(head: str, lines: tuple[str, ...]) -> Group:
+    return Group(Text(f"\n{head}", style="bold"), console.grid([("  -", line) for line in lines]))
 
 
 def doctor(json: Json = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from noli.core.dataset import Source
 from noli.core.environment import available_cores, peak_memory_mb
 from noli.core.errors import UsageError
 from noli.core.files import write_new
+from noli.core.method import State
 from noli.core.run import Record, Run
 from noli.data.place import is_url, local_path
 from noli.data.sources import open_source
@@ -28,6 +29,8 @@ from noli.engine.study import located, prepare
 
 MEASURED_ITEMS = 3
 LEARNED_ITEMS = 64
+# A method that takes a time budget learns for so many seconds before its first pictures are shown.
+LEARNED_S = 20.0
 # float32 arrays of one group that live at once: input, output, two temporaries, plus stored copies.
 _COPIES = 6
 _BYTES_PER_PIXEL = 3 * 4
@@ -161,15 +164,37 @@ def _survey(request: RunRequest, n: int) -> _Survey:
     rows = _sample(request, source, totals, max(n, LEARNED_ITEMS) if learns else n)
     with TemporaryDirectory() as scratch:
         begun = time.perf_counter()
-        state = prepare(request, source, totals, rows, Path(scratch))
+        state = prepare(_hurried(request), source, totals, rows, Path(scratch))
         once = time.perf_counter() - begun
         work = ShardWork(request, located(state, request, Path(scratch)), source)
         _try(work, rows[0])  # the first item pays for lazy initialisation
         chosen = list(evenly(rows, len(rows), n))
         pairs, seconds = zip(*(_try(work, row) for row in chosen), strict=True)
-    if learns:  # the whole of the data takes as many times longer as it is larger than the sample
-        once *= max(1.0, totals.items / len(rows))
+    if learns:
+        once = _at_length(request.cfg, state, once, totals.items / len(rows))
     return _Survey(source.layout, totals, list(pairs), seconds, once)
+
+
+def _budget(cfg: Any) -> float | None:
+    """Return the seconds for which a method learns here; None if it takes no time budget."""
+    return min(cfg.time or LEARNED_S, LEARNED_S) if "time" in type(cfg).model_fields else None
+
+
+def _hurried(request: RunRequest) -> RunRequest:
+    budget = _budget(request.cfg)
+    return (
+        request if budget is None else replace(request, cfg=request.cfg.model_copy(update={"time": budget}))
+    )
+
+
+def _at_length(cfg: Any, state: State, seconds: float, larger: float) -> float:
+    """Return how long learning takes on all data, `larger` times the sample, without hurry."""
+    reached, budget = state.get("reached", [{}])[-1], _budget(cfg)
+    if budget is None or "out_of_time" not in reached:
+        return seconds * larger
+    # Such a method makes the same number of steps on any data; only the noise afterwards is made per picture.
+    whole = budget * reached["out_of_time"] / reached["steps"]
+    return float(min(whole, cfg.time or whole) + max(seconds - budget, 0.0) * larger)
 
 
 def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list[Record]:

@@ -116,6 +116,24 @@ def unlearned(paths: Sequence[str]) -> DataError:
     )
 
 
+def bounded(noise: Noise, eps: float) -> npt.NDArray[np.float32]:
+    """Turn stored noise into working noise of the same shape, within a whole number of levels of 8 bits.
+
+    That number is the largest one within `eps`, so that rounding on writing adds nothing: 0.03 allows 7
+    levels, 8/255 allows 8. Pictures of 16 bits are held to the same levels.
+    """
+    # Many write 8/255 as 0.03137: a hundredth of a level is forgiven.
+    whole = np.float32(np.floor(eps * 255 + 0.01) / 255)
+    values: npt.NDArray[np.float32] = noise.astype(np.float32) * np.float32(eps / LEVELS)
+    return np.clip(values, -whole, whole, out=values)
+
+
+def published(images: npt.NDArray[np.uint8], noise: Noise, eps: float) -> npt.NDArray[np.uint8]:
+    """Add stored noise to images ``uint8 [N, S, S, C]`` of its size, as they will be written."""
+    levels = bounded(noise, eps) * np.float32(255)
+    return np.clip(images + levels + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
 def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) -> Working:
     """Turn stored noise into working noise of a picture's size.
 
@@ -127,9 +145,9 @@ def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) 
         channels: 1 or 3; colour noise on a grey picture is averaged, grey noise on colour repeated.
 
     Returns:
-        ``float32 [N, channels, height, width]`` in [-eps, eps].
+        ``float32 [N, channels, height, width]``; see :func:`bounded`.
     """
-    values = noise.astype(np.float32) * np.float32(eps / LEVELS)
+    values = bounded(noise, eps)
     if values.shape[3] != channels:
         values = values.mean(3, keepdims=True) if channels == 1 else np.repeat(values, channels, axis=3)
     if values.shape[1:3] != (height, width):

@@ -14,7 +14,7 @@ from torch import Tensor
 from noli.core.dataset import Item
 from noli.core.model import Model
 from noli.data.regions import read as read_regions
-from noli.ops.noisestore import LEVELS, Noise, quantised
+from noli.ops.noisestore import LEVELS, Noise, published, quantised
 from noli.train.checkpoint import Checkpoint, Tensors
 from noli.train.fit import Callback, StopTraining
 from noli.train.hardware import fast_bf16
@@ -110,8 +110,7 @@ class Lesson:
         """Return the images with their present noise as they would be published, ``uint8``."""
         out = np.empty_like(self.x)
         for part in self.parts(np.arange(len(self.x))):
-            level = self.noise[self.rows[part]].astype(np.float32) * np.float32(self.cfg.eps * 255 / LEVELS)
-            out[part] = np.clip(self.x[part] + level + np.float32(0.5), 0, 255).astype(np.uint8)
+            out[part] = published(self.x[part], self.noise[self.rows[part]], self.cfg.eps)
         return out
 
     def parts(self, items: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
@@ -134,10 +133,10 @@ class Lesson:
 
 
 class TimeBudget(Callback):
-    """End a training after so many seconds of wall time.
+    """End a training after so many seconds of wall time, but not before its first step.
 
     Args:
-        seconds: Budget; None never ends.
+        seconds: Budget, which begins with the first step; None never ends.
         clock: Monotonic clock.
 
     Attributes:
@@ -146,22 +145,23 @@ class TimeBudget(Callback):
 
     def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
         self.clock, self.over = clock, False
-        self.end = None if seconds is None else clock() + seconds
+        self.left = torch.inf if seconds is None else seconds
+        self.end: float | None = None
 
     def state(self) -> Tensors:
         """Return what is left of the budget."""
-        left = torch.inf if self.end is None else self.end - self.clock()
+        left = self.left if self.end is None else self.end - self.clock()
         return {"left": torch.tensor(left, dtype=torch.float64), "over": torch.tensor(self.over)}
 
     def restore(self, state: Tensors) -> None:
         """Go on with what was left."""
-        if self.end is not None:
-            self.end = self.clock() + state["left"].item()
-        self.over = bool(state["over"])
+        self.left, self.end, self.over = state["left"].item(), None, bool(state["over"])
 
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Look at the clock before every step."""
-        if self.end is not None and self.clock() >= self.end:
+        if self.end is None:
+            self.end = self.clock() + self.left
+        elif self.clock() >= self.end:
             self.over = True
             raise StopTraining
         return x, y

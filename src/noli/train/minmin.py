@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from noli.core.errors import UsageError
 from noli.core.model import Model, evaluating
 from noli.train.checkpoint import Tensors
 from noli.train.fit import Callback, StopTraining, fit
@@ -108,9 +107,6 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
     Returns:
         Surrogate steps made, surrogate passes per image visit, training error reached; ``out_of_time``, the
         steps that were asked for, where the time budget ended the training.
-
-    Raises:
-        UsageError: The time was over before the first step.
     """
     cfg: RobustConfig = lesson.cfg
     adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
@@ -134,13 +130,6 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
             callbacks.append(GoodEnough(lesson, how))
         callbacks.append(Told(lesson.tell, cfg.steps, "surrogate"))
         made = fit(lesson.model, lesson.x, lesson.y, recipe, callbacks, checkpoint=lesson.checkpoint).steps
-        if not made:
-            raise UsageError(
-                "The time was over before anything was learned.",
-                where=f"time={cfg.time:g}",
-                why="no training step was made: the noise would protect nothing",
-                fix="give more --time, or fewer --steps and no time",
-            )
         late = budget.over
     sweep(lesson, how, fresh=True)
     inner = 0 if random else adversary.steps

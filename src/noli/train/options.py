@@ -22,12 +22,14 @@ def _seconds(value: object) -> object:
 
 
 Seconds = Annotated[float | None, BeforeValidator(_seconds)]
+# Less than one level of 8 bits, 0.0039, could not be written.
+Bound = Annotated[float, Field(ge=0.0039, le=0.5, description="largest change of a channel, in [0, 1] units")]
 
 
 class LearnedConfig(MethodConfig):
     """What every method has that learns noise against a surrogate network."""
 
-    eps: float = Field(8 / 255, gt=0, le=0.5, description="largest change of a channel, in [0, 1] units")
+    eps: Bound = 8 / 255
     network: Literal["tiny", "small", "resnet9", "resnet18"] = Field(
         "small", description="surrogate network (papers: resnet18)"
     )
@@ -53,21 +55,26 @@ class RobustConfig(LearnedConfig):
         0.0, ge=0, lt=1, description="error on protected images, tried once an epoch, that ends the training"
     )
     time: Seconds = Field(
-        None, gt=0, description="seconds after which the surrogate is used as it is; 90s, 10m and 2h are read"
+        None,
+        gt=0,
+        description="seconds of training after which the surrogate makes the noise as it is; 90s, 10m, 2h",
     )
 
 
 class ClusteredConfig(LearnedConfig):
     """Options of UC. Paper: eps 16/255, 10 clusters, generator of width 64, lr 1e-4, 50 epochs."""
 
-    eps: float = Field(16 / 255, gt=0, le=0.5, description="largest change of a channel, in [0, 1] units")
+    eps: Bound = 16 / 255
     encoder: str = Field(
         "auto",
         description="efficientnet-lite0, own (learned from these pictures without labels), a model file of "
         "noli, or a Hugging Face folder such as CLIP; auto: the first if installed, else own",
     )
     encoder_size: int | None = Field(
-        None, ge=32, le=512, description="side at which a pre-trained encoder looks; none: twice the noise's"
+        None,
+        ge=32,
+        le=512,
+        description="side at which a pre-trained encoder looks; none: a folder's own, else twice the noise's",
     )
     encoder_epochs: int = Field(20, ge=1, description="passes over the data when the encoder is learned")
     clusters: int = Field(10, ge=2, description="clusters")
@@ -102,11 +109,11 @@ class GeneratorConfig(MethodConfig):
         None, ge=16, description="side a pre-trained surrogate sees; none: a folder's own, else twice `side`"
     )
     side: Literal[16, 32, 64] = Field(32, description="side of the noise in pixels")
-    eps: float = Field(8 / 255, gt=0, le=0.5, description="bound of the noise, in [0, 1] units")
+    eps: Bound = 8 / 255
     eot: bool = Field(True, description="average over small shifts and mirroring")
     epochs: int = Field(20, ge=1, description="passes over the captioned pictures")
     time: Seconds = Field(
-        None, gt=0, description="seconds after which the generator is used as it is; 90s, 10m and 2h are read"
+        None, gt=0, description="seconds of training after which the generator is used as it is; 90s, 10m, 2h"
     )
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
     batch: int = Field(64, ge=2, description="pictures per step")

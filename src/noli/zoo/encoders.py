@@ -119,7 +119,14 @@ class _HuggingFace(nn.Module):
         self.joint = hasattr(net, "get_image_features")
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.net.get_image_features(pixel_values=x) if self.joint else self.net(pixel_values=x)
+        try:
+            found = self.net.get_image_features(pixel_values=x) if self.joint else self.net(pixel_values=x)
+        except ValueError as error:
+            side = f"{x.shape[-1]} pixels"
+            fix = "leave out the option that sets the encoder's size"
+            raise DataError(
+                "The encoder cannot look at pictures of this size.", where=side, why=str(error), fix=fix
+            ) from error
         # CLIP gives its joint space, others their pooled features.
         features: Tensor = getattr(found, "pooler_output", found)
         return features.flatten(1)

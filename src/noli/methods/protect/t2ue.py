@@ -37,6 +37,7 @@ from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 from noli.ops import noisestore
 from noli.ops.noisestore import Noise
+from noli.train.options import Bound
 
 NOISE, ABOUT = "noise", "about.json"
 _PURPOSE = "protect/t2ue"
@@ -45,7 +46,7 @@ _PURPOSE = "protect/t2ue"
 class Config(MethodConfig):
     """Options of T2UE. Paper: eps 8/255, noise class-wise (one random vector a class) or sample-wise."""
 
-    eps: float = Field(8 / 255, gt=0, le=0.5, description="largest change of a channel, in [0, 1] units")
+    eps: Bound = 8 / 255
     noise: Literal["sample", "class"] = Field("sample", description="noise per picture, or per prompt")
     prompts: Literal["caption", "name", "class"] = Field("caption", description="what is told of a picture")
     template: str = Field("a photo of a {}", description="prompt around a file name or class name")
