@@ -123,7 +123,18 @@ def test_leaks_in_all_restore_class_wise_noise_and_say_how():
     assert error < 0.3 * np.mean((data.protected_x.astype(float) - data.clean_x) ** 2)
     assert found["leak_gain_db"] > 5
     assert (found["leak_by_filter"], found["leaked_pairs"]) == (0, 8)
-    assert found["leak_by_residual"] + found["leak_by_both"] == 1
+    assert sum(found[f"leak_by_{name}"] for name in ("residual", "patterns", "both")) == 1
+
+
+def test_images_stay_as_published_where_no_leak_helps():
+    own = np.random.default_rng(5)
+    data = subject(lambda x, y: (x + own.integers(-8, 9, x.shape)).astype(np.uint8), train=120, test=20)
+    restored, found = find("leak-10-in-all", FULL).restore(data, FULL)
+    same = (restored == data.protected_x).all(axis=(1, 2, 3))
+    assert found["leak_gain_db"] == 0
+    assert (restored[~same] == data.clean_x[~same]).all()
+    assert (~same).sum() == found["leaked_pairs"] == 8
+    assert not any(value for name, value in found.items() if name.startswith("leak_by_"))
 
 
 def test_leaks_use_the_loader_where_images_were_larger():

@@ -109,7 +109,8 @@ def test_a_thief_uses_a_restoration_only_where_it_helps(helps, monkeypatch):
     data = subject(frame, train=80, test=20)
     restored = data.clean_x if helps else np.zeros_like(data.clean_x)
     monkeypatch.setattr("noli.ops.leak.leak_attack", lambda *_: Leak(restored, 0.0))
-    monkeypatch.setattr("noli.ops.residual.subtract_residual", lambda *_: np.zeros_like(restored))
+    for name in ("subtract_residual", "subtract_patterns"):
+        monkeypatch.setattr(f"noli.ops.residual.{name}", lambda *_: np.zeros_like(restored))
     leak = next(m for m in table(QUICK) if m.leaked)
     seen = Trainer(data, QUICK).training_set(leak, "protected")[0]
     held = (seen == data.clean_x).all((1, 2, 3))  # the thief's own originals
