@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from studies import joined, some_study
 
 from noli.core.errors import DataError, UsageError
@@ -9,9 +10,11 @@ from noli.core.method import FOLDER, DataSummary
 from noli.methods.protect import uc
 from noli.ops import assignments
 from noli.ops.clusters import nearest
-from noli.ops.noisestore import read
+from noli.ops.noisestore import published, read
 from noli.testing import KEYS
+from noli.train import clustered
 from noli.train.clustered import CENTRES, OWN_ENCODER, features_of
+from noli.train.universal import towards
 from noli.zoo.encoders import load_encoder
 
 QUICK = {"network": "tiny", "size": 16, "encoder": "own", "encoder_epochs": 1, "clusters": 3, "steps": 2}
@@ -51,6 +54,47 @@ def test_an_encoder_that_takes_only_its_own_size_gets_it(tmp_path, clip_folder):
     assert len(rows(extended, more)) == 10
     with pytest.raises(DataError, match="cannot look at pictures of this size"):
         prepared(some_study(tmp_path / "other", 7), cfg.model_copy(update={"encoder_size": 48}))
+
+
+def test_every_cluster_is_pushed_to_another_one_which_the_key_draws(tmp_path):
+    cfg = uc.Config(**QUICK | {"clusters": 4, "steps": 60, "encoder_epochs": 20}, eps=32 / 255, shifted=False)
+    study = some_study(tmp_path, 40)
+    for number, image in enumerate(study.pixels):  # four kinds of pictures
+        image[:] = image // 8 + 64 * (number % 4) * np.array([1, 0, 1], np.uint8)
+    state = prepared(study, cfg)
+    order = KEYS[0].stream("protect/uc", "targets").permutation(4)
+    target = {int(a): int(b) for a, b in zip(order, np.roll(order, -1), strict=True)}
+    assert all(own != other for own, other in target.items())
+    assert sorted(target.values()) == [0, 1, 2, 3]
+    encoder, centres = load_encoder(str(tmp_path / OWN_ENCODER)), np.load(tmp_path / CENTRES)
+    x, noise = study.images(16), read(str(tmp_path), state["noise"][0])
+    groups = nearest(features_of(encoder, x), centres)
+    noisy = np.stack(
+        [published(one, noise.noise[noise.rows[f"{g}/0"]], cfg.eps) for one, g in zip(x, groups, strict=True)]
+    )
+    before, after = features_of(encoder, x), features_of(encoder, noisy)
+    wanted = np.array([target[int(group)] for group in groups])
+    assert np.mean(nearest(after, centres) == wanted) == pytest.approx(state["reached"][0]["moved"])
+    for group in range(4):
+        divergence = towards(torch.from_numpy(centres[target[group]]).float())
+        far, near = (divergence(torch.from_numpy(some[groups == group]), None) for some in (before, after))
+        assert near < 0.8 * far
+
+
+@pytest.mark.parametrize("data", ["cluster", "all"])
+def test_noise_is_learned_on_the_cluster_or_on_everything(data, tmp_path, monkeypatch):
+    seen = []
+    learn = clustered.fit
+    monkeypatch.setattr(
+        clustered, "fit", lambda model, x, *rest: seen.append(len(x)) or learn(model, x, *rest)
+    )
+    study = some_study(tmp_path, 19)
+    prepared(study, uc.Config(**QUICK, data=data))
+    groups = nearest(
+        features_of(load_encoder(str(tmp_path / OWN_ENCODER)), study.images(16)), np.load(tmp_path / CENTRES)
+    )
+    alone = np.maximum(np.bincount(groups, minlength=3), 2)  # a single picture is shown twice
+    assert seen == ([19] * 3 if data == "all" else alone.tolist())
 
 
 def test_labels_change_nothing(tmp_path):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from studies import joined, some_study
+from studies import joined, some_lesson, some_study
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
@@ -17,6 +17,8 @@ from noli.testing import KEYS
 from noli.train import minmin
 from noli.train.fit import StopTraining
 from noli.train.lesson import TimeBudget
+from noli.train.minmin import sweep
+from noli.train.perturb import Descent, search
 
 QUICK = {"network": "tiny", "size": 16, "steps": 2}
 EM = em.Config(**QUICK, train_steps=2, rounds=2)
@@ -129,6 +131,20 @@ def test_the_key_decides_and_nothing_global_does(tmp_path):
         made.append(noise_of(prepared(em, EM, some_study(folder, 6), key), folder))
     assert all(np.array_equal(made[0][name], made[1][name]) for name in made[0])
     assert any(not np.array_equal(made[0][name], made[2][name]) for name in made[0])
+
+
+def test_class_wise_noise_is_the_mean_of_what_every_image_asks_for():
+    lesson = some_lesson(em.Config(**QUICK, noise="class", batch=100), n=7, classwise=True)
+    how, before = Descent(EM.eps, EM.eps / 10, 1), lesson.noise.copy()
+    wanted: dict[int, list] = {0: [], 1: [], 2: []}
+    for row in range(7):
+        (x, y), noise = lesson.images(np.array([row])), lesson.noise_of(np.array([row]))
+        wanted[int(y)].append(search(lesson.model, x, y, noise, how, torch.Generator())[0])
+    sweep(lesson, how)
+    for label, ones in wanted.items():
+        mean = (sum(ones) / len(ones)).permute(1, 2, 0).numpy() / EM.eps * 127
+        assert np.mean(np.abs(lesson.noise[label] - mean) < 0.51) > 0.98  # signs near zero may differ
+        assert not np.array_equal(lesson.noise[label], before[label])
 
 
 def test_steps_that_were_made_are_told(tmp_path):

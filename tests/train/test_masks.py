@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from studies import some_lesson
 from test_learned import noise_of, prepared, some_study
 
+from noli import zoo
 from noli.core.errors import DataError
 from noli.methods.protect import salm, tap
+from noli.ops.noisestore import published
+from noli.ops.saliency import saliency, top_share
+from noli.train.masks import Masks
 
 QUICK = {"network": "tiny", "size": 16, "steps": 3, "train_steps": 2, "rounds": 3, "stop": 0}
 
@@ -20,6 +26,28 @@ def test_no_picture_changes_in_more_pixels_than_its_share(kind, refresh, tmp_pat
     assert max(touched) <= int(0.2 * 256)
     assert min(touched) > 0.1 * 256
     assert state["reached"][0]["touched"] == pytest.approx(int(0.2 * 256) / 256, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "gradient-input"])
+def test_masks_are_the_most_salient_pixels_and_are_renewed_when_asked(kind):
+    lesson = some_lesson(salm.Config(**QUICK), n=6)
+    part, masks = np.array([1, 4, 5]), {refresh: Masks(kind, 0.2, 1, refresh) for refresh in (0, 2)}
+
+    def expected():
+        x, y = lesson.images(part)
+        return top_share(saliency(lesson.model, x, y, kind, 1), 0.2)
+
+    for refresh, mask in masks.items():
+        lesson.memory.clear()
+        first = expected()
+        assert first.sum(dim=(1, 2, 3)).tolist() == [51] * 3
+        assert torch.equal(mask(lesson, part, 0), first)
+        with torch.no_grad():
+            for weight in lesson.model.parameters():
+                weight += 0.03 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(refresh))
+        assert not torch.equal(expected(), first)
+        assert torch.equal(mask(lesson, part, 1), first)
+        assert torch.equal(mask(lesson, part, 2), expected() if refresh else first)
 
 
 def test_noise_stays_inside_the_regions(tmp_path):
@@ -69,8 +97,19 @@ def striped(folder, n):
 def test_a_targeted_poison_is_taken_for_the_next_class(tmp_path):
     cfg = tap.Config(network="tiny", size=16, epochs=20, steps=30, batch=30, eps=16 / 255)
     study = striped(tmp_path, 90)
-    reached = prepared(tap, cfg, study)["reached"][0]
+    state = prepared(tap, cfg, study)
+    reached = state["reached"][0]
     assert reached["clean_accuracy"] > 0.9
     assert reached["seen_as_wanted"] > 0.8
+    surrogate, classes = zoo.load(tmp_path / state["surrogate"]), state["classes"]
+    noise = noise_of(state, tmp_path)
+    published_ones = np.stack(
+        [
+            published(image, noise[item.id], cfg.eps)
+            for image, item in zip(study.pixels, study.items, strict=True)
+        ]
+    )
+    own = np.array([classes.index(item.label) for item in study.items])
+    assert np.mean(surrogate.predict(published_ones).argmax(1) == (own + 1) % 3) == reached["seen_as_wanted"]
     away = prepared(tap, cfg.model_copy(update={"goal": "untargeted"}), striped(tmp_path / "b", 90))
     assert away["reached"][0]["seen_as_own"] < 0.5

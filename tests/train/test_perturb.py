@@ -1,11 +1,18 @@
 """The search for noise against a slow version that knows nothing of batches, and its promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from studies import some_lesson
 
 from noli import zoo
+from noli.core.model import Model
+from noli.methods.protect import rem, sem
+from noli.ops.augment import crop_flip
+from noli.train.minmin import robust
 from noli.train.perturb import Adversary, Descent, NoiseThenAdversary, Uniform, search
 
 EPS = 8 / 255
@@ -60,6 +67,60 @@ def test_search_equals_one_image_at_a_time(model, ascend, masked):
     gap = (found - slow(model, x, y, start, how, mask)).abs()
     assert (gap < 1e-5).float().mean() > 0.99
     assert gap.max() <= 2 * how.step * how.steps + 1e-6
+
+
+def slow_expectation(model, x, y, start, how, generator):
+    """The mean gradient over transforms, pulled back by hand: the loss is differentiated at the perturbed
+    point only, and that gradient goes through the transposed transform."""
+    model.eval()
+    noise = (x + start.clamp(-how.eps, how.eps)).clamp(0, 1) - x
+    for _ in range(how.steps):
+        total = torch.zeros_like(x)
+        for _ in range(how.samples):
+            drawn = generator.get_state()
+            moved = crop_flip(x + noise, how.shift, generator)
+            point = how.perturb(model, moved, y, generator).detach().requires_grad_(True)
+            after = generator.get_state()
+            (at_point,) = torch.autograd.grad(F.cross_entropy(model(point), y, reduction="sum"), point)
+
+            def transform(z, drawn=drawn):
+                return crop_flip(z, how.shift, torch.Generator().set_state(drawn))
+
+            _, pulled = torch.autograd.functional.vjp(transform, x + noise, at_point)
+            total += pulled
+            generator.set_state(after)
+        noise = (noise - how.step * total.sign()).clamp(-how.eps, how.eps)
+        noise = (x + noise).clamp(0, 1) - x
+    model.train()
+    return noise
+
+
+@pytest.mark.parametrize("perturb", [Uniform(4 / 255), Adversary(4 / 255, 1 / 255, 2)], ids=["sem", "rem"])
+def test_search_under_transforms_and_perturbations_equals_the_definition(model, perturb):
+    x, y = batch(4)
+    start = (torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) - 0.5) * EPS
+    how = Descent(EPS, EPS / 5, 3, samples=2, shift=2, perturb=perturb)
+    found = search(model, x, y, start, how, torch.Generator().manual_seed(9))
+    slow_one = slow_expectation(model, x, y, start, how, torch.Generator().manual_seed(9))
+    assert ((found - slow_one).abs() < 1e-5).float().mean() > 0.99
+    # The comparison notices what it is for.
+    plain = search(model, x, y, start, replace(how, perturb=None), torch.Generator().manual_seed(9))
+    assert ((plain - slow_one).abs() < 1e-5).float().mean() < 0.9
+
+
+@pytest.mark.parametrize(("method", "passes"), [(sem, 61), (rem, 561)], ids=["sem", "rem"])
+def test_a_visit_of_an_image_costs_as_many_passes_as_the_papers_say(method, passes, monkeypatch):
+    """SEM: 10 x 5 for the noise, 10 for the adversary, 1 for the step; REM's noise: 10 x 5 x (1 + 10)."""
+    counted = []
+    forward = Model.forward
+    monkeypatch.setattr(Model, "forward", lambda self, x: counted.append(len(x)) or forward(self, x))
+    cfg = method.Config(network="tiny", size=16, steps=1)
+    lesson = some_lesson(cfg, n=2, classes=2)
+    reached = robust(lesson, random=method is sem)
+    noise_alone = 50 if method is sem else 550
+    # One surrogate step, then noise for every image from the final surrogate, then the error.
+    assert counted == [2] * (passes + noise_alone + 1)
+    assert reached["passes_per_visit"] == passes
 
 
 @pytest.mark.parametrize(
