@@ -1,0 +1,55 @@
+"""The tables of measurements: what they promise exists, and published settings are as published."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import leaderboard
+import resnet18
+import signs
+from noli.methods.verify.battery import table
+from noli.methods.verify.config import Config
+
+KNOWN = {row.name for row in table(Config(battery="full"))} | {leaderboard.MERGED.name}
+
+
+def test_the_leaderboard_measures_every_kind_of_row_of_the_issue():
+    assert set(leaderboard.ROWS) <= KNOWN
+    assert len(set(leaderboard.ROWS)) == len(leaderboard.ROWS)
+    assert {"crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "op", "adversarial", "leak-1-pair"} == set(
+        leaderboard.ROWS[: len(leaderboard.ROWS) // 3]
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [leaderboard.SETTINGS, resnet18.SETTINGS], ids=["leaderboard", "resnet18"]
+)
+def test_every_setting_is_a_method_with_its_options(settings):
+    for method, options in filter(lambda setting: setting[0], settings.values()):
+        import_module(f"noli.methods.protect.{method}").Config(**options)
+
+
+def test_every_sign_can_be_measured():
+    assert {(name, row) for name, row, *_ in signs.SIGNS} <= {
+        (name, row) for name in leaderboard.SETTINGS for row in leaderboard.ROWS
+    }
+    assert {expected for _, _, expected, _ in signs.SIGNS} == {"holds", "falls"}
+    assert len({(name, row) for name, row, *_ in signs.SIGNS}) == len(signs.SIGNS)
+
+
+def test_the_published_recipe_is_that_of_cuda_s_script():
+    row = next(m for m in table(Config(battery="quick")) if m.name == "crop+flip")
+    recipe = resnet18.as_published(row, 100).recipe(Config().recipe(7))
+    assert (recipe.epochs, recipe.batch, recipe.weight_decay, recipe.grad_clip, recipe.seed) == (
+        100, 512, 5e-4, 5.0, 7,
+    )  # fmt: skip
+    steps = recipe.steps_for(50_000)
+    assert [round(recipe.rates(int(at * steps), steps)[0], 6) for at in (0, 0.39, 0.41, 0.79, 0.81)] == [
+        0.1, 0.1, 0.01, 0.01, 0.001,
+    ]  # fmt: skip
+    assert set(resnet18.PUBLISHED) <= {(name, row) for name in resnet18.SETTINGS for row in resnet18.ROWS}
