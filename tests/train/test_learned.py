@@ -1,5 +1,6 @@
 """From a data set to noise: nobody is left out, additions leave the old alone, budgets end it."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -145,6 +146,29 @@ def test_class_wise_noise_is_the_mean_of_what_every_image_asks_for():
         mean = (sum(ones) / len(ones)).permute(1, 2, 0).numpy() / EM.eps * 127
         assert np.mean(np.abs(lesson.noise[label] - mean) < 0.51) > 0.98  # signs near zero may differ
         assert not np.array_equal(lesson.noise[label], before[label])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_noise_and_noisy_pictures_wait_on_disk_while_it_learns(fails, tmp_path, monkeypatch):
+    kinds, sweeping = [], minmin.sweep
+
+    def watched(lesson, *rest, **named):
+        noisy = lesson.noisy()
+        kinds.append((type(lesson.noise), type(noisy)))
+        in_memory = dataclasses.replace(lesson, scratch=None).noisy()
+        assert np.array_equal(noisy, in_memory)
+        if fails:
+            raise KeyboardInterrupt
+        sweeping(lesson, *rest, **named)
+
+    monkeypatch.setattr(minmin, "sweep", watched)
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            prepared(em, EM, some_study(tmp_path, 9))
+    else:
+        prepared(em, EM, some_study(tmp_path, 9))
+    assert set(kinds) == {(np.memmap, np.memmap)}
+    assert not list(tmp_path.glob("*.noli-tmp"))
 
 
 def test_steps_that_were_made_are_told(tmp_path):

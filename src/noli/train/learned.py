@@ -16,6 +16,7 @@ import torch
 from noli import zoo
 from noli.core.dataset import Item, check_labels
 from noli.core.errors import DataError, UsageError
+from noli.core.files import TEMP_SUFFIX, remove_quietly
 from noli.core.key import Key
 from noli.core.method import DataSummary, State
 from noli.core.model import Model
@@ -65,7 +66,8 @@ def prepare_noise(
     side = old.get("side") or side_of(cfg, summary)
     x = study.images(side)
     place = {name: row for row, name in enumerate(names)}
-    noise = _present(study.folder, files, place, x.shape[1:])
+    table = study.folder / f"noise{TEMP_SUFFIX}"
+    noise = _present(study.folder, table, files, place, x.shape[1:])
     rows = y if classwise else np.array([place[item.id] for item in study.items], np.int64)
     is_open = np.array([name not in known for name in names])
     trained = bool(old) and (old["classes"], old["channels"]) == (classes, x.shape[3])
@@ -81,11 +83,16 @@ def prepare_noise(
     checkpoint = Checkpoint(study.folder)
     named = [purpose, cfg.model_dump_json(), str(seed), model.weight_hash(), *classes, *fresh]
     checkpoint.depends_on(*named, x, y, rows, noise, is_open)
-    how = (cfg, generator, study.tell, items, shapes, checkpoint)
+    scratch = study.folder / f"noisy{TEMP_SUFFIX}"
+    how = (cfg, generator, study.tell, items, shapes, checkpoint, scratch)
     lesson = Lesson(model, x, y, noise, rows, is_open, trained, *how)
-    reached = learn(lesson)
     file = f"noise-{len(files)}"
-    write(study.folder, file, fresh, noise[is_open])
+    try:
+        reached = learn(lesson)
+        write(study.folder, file, fresh, noise if is_open.all() else noise[is_open])
+    finally:
+        for made in (table, scratch):
+            remove_quietly(made)
     if not trained:
         surrogate = f"surrogate-{len(files)}.safetensors"
         model.save(study.folder / surrogate)
@@ -101,9 +108,12 @@ def prepare_noise(
     }
 
 
-def _present(folder: Path, files: Sequence[str], place: dict[str, int], shape: tuple[int, ...]) -> Noise:
-    """Return the noise of all rows: what earlier runs learned, and zeros."""
-    noise = np.zeros((len(place), *shape), np.int8)
+def _present(
+    folder: Path, table: Path, files: Sequence[str], place: dict[str, int], shape: tuple[int, ...]
+) -> Noise:
+    """Return the noise of all rows, in a file on disk: what earlier runs learned, and zeros."""
+    folder.mkdir(parents=True, exist_ok=True)
+    noise: Noise = np.lib.format.open_memmap(table, "w+", np.int8, (len(place), *shape))
     for file in files:
         store = read(str(folder), file)
         for name, row in store.rows.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Lesson:
         items: What the images are.
         shapes: Height, width and channels of every image before it was squeezed.
         checkpoint: Where the work is kept against a kill; None keeps nothing.
+        scratch: File in which noisy images wait; None keeps them in memory.
         memory: What else a resumed method must know; it is kept with the rest.
     """
 
@@ -57,6 +59,7 @@ class Lesson:
     items: Sequence[Item] = ()
     shapes: Sequence[tuple[int, int, int]] = ()
     checkpoint: Checkpoint | None = None
+    scratch: Path | None = None
     memory: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def resume(self, stage: str) -> int:
@@ -108,7 +111,9 @@ class Lesson:
 
     def noisy(self) -> npt.NDArray[np.uint8]:
         """Return the images with their present noise as they would be published, ``uint8``."""
-        out = np.empty_like(self.x)
+        out = np.empty(self.x.shape, np.uint8)
+        if self.scratch is not None:
+            out = np.lib.format.open_memmap(self.scratch, "w+", np.uint8, self.x.shape)
         for part in self.parts(np.arange(len(self.x))):
             out[part] = published(self.x[part], self.noise[self.rows[part]], self.cfg.eps)
         return out
