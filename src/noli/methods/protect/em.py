@@ -12,8 +12,9 @@ Threat model: a trainer who trains from scratch on all protected images with you
 augmentation. It does not stop greyscale or JPEG training, adversarial training, purification, or anybody
 with clean originals beside protected ones; partial protection protects the protected part only.
 Where ours differs from the paper's description: seeds come from the key; noise is stored in 255 levels of
-the bound; the surrogate's momentum starts anew in every round; new images of an extended run get their noise
-from the saved surrogate (the original would start again).
+the bound; the surrogate's momentum is Nesterov's and starts anew in every round; batches are of 128 images
+(the script on the whole of CIFAR-10: 512); new images of an extended run get their noise from the saved
+surrogate (the original would start again).
 """
 
 from __future__ import annotations

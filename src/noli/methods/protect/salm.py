@@ -3,8 +3,9 @@
 Error-minimising noise (see protect/em) that touches only the pixels which matter: most of a medical image is
 uninformative. Only the paper's abstract and listings were available and no code is public, so what follows is
 our reading of it, with the open choices as options: the noise of an image may lie only on the ``ratio`` of
-its pixels with the highest saliency (gradient, gradient times input, or foreground by Otsu's threshold),
-renewed every ``refresh`` rounds, optionally smoothed, and optionally inside regions that the owner gives.
+its pixels with the highest saliency (gradient, gradient times input, or foreground by Otsu's threshold; all
+of the clean image, not of the noisy one), renewed every ``refresh`` rounds, optionally smoothed, and
+optionally inside regions that the owner gives.
 
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], grey and colour, 8 and 16 bit; noise is learned on
 squares of ``size`` pixels and stretched over pictures of any size, within the same bound ``eps`` (in [0, 1]

@@ -11,7 +11,7 @@ stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] un
 Threat model: a trainer who trains from scratch on all protected images with your labels, greyscale included
 (the noise is of high frequency). It does not stop JPEG, adversarial training or purification, nor anybody
 with clean originals beside protected ones. Where ours differs from the paper's settings: one start instead
-of eight restarts, a small surrogate by default, seeds from the key.
+of eight restarts, steps of one length, a small surrogate by default, seeds from the key.
 """
 
 from __future__ import annotations

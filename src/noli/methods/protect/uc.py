@@ -13,8 +13,8 @@ know. It does not stop whoever averages the change over leaked pairs or finds th
 there are only clusters x patterns of them. Where ours differs from the paper and the authors' script: centres
 start from the key and targets are drawn by it; noise is bounded by a scaled tanh; it is learned under shifts
 unless ``shifted`` is off; each cluster's noise is learned on its own pictures (``data=all`` is the script's
-way); the learning rate is constant; small encoders and few steps by default, because 50 epochs of a ResNet-50
-take CPU weeks.
+way); AdamW with a constant learning rate; no bound on the L2 norm; small encoders and few steps by default,
+because 50 epochs of a ResNet-50 take CPU weeks.
 """
 
 from __future__ import annotations
