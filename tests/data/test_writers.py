@@ -410,6 +410,18 @@ def test_positions_beside_the_pictures_travel_only_under_keep(tmp_path: Path) ->
     assert sorted(snapshot(tmp_path / "strip")) == ["a.png", "b.json"]
 
 
+def test_stripped_parquet_has_no_xmp_and_no_positions_beside_it(tmp_path: Path) -> None:
+    hf_file(tmp_path / "in/t.parquet", 2, [0, 1], ["cat", "dog"])
+    for name, text in (("site.txt", "latitude 47.1"), ("t.xmp", "<x/>"), ("README.md", "card")):
+        (tmp_path / "in" / name).write_text(text)
+    source = open_source(tmp_path / "in")
+    assert sorted(source.left_out(strip=True)) == ["site.txt", "t.xmp"]
+    run(source, open_writer(tmp_path / "keep", source))
+    run(source, open_writer(tmp_path / "strip", source, metadata="strip"))
+    assert sorted(snapshot(tmp_path / "keep")) == ["README.md", "site.txt", "t.parquet", "t.xmp"]
+    assert sorted(snapshot(tmp_path / "strip")) == ["README.md", "t.parquet"]
+
+
 def test_parquet_keeps_schema_metadata_and_renames_paths(tmp_path: Path) -> None:
     blobs = [file_bytes(noise(8, 8, 3), "JPEG"), file_bytes(noise(4, 4, 3), "PNG")]
     hf_file(tmp_path / "d.parquet", 2, [0, 1], ["cat", "dog"], compression="gzip")

@@ -34,7 +34,8 @@ def open_writer(
         source: What will be written, from `open_source`.
         work: Private folder for unfinished parts, inside the run folder.
         format: ``png``, ``webp`` or ``same``, see `output_format`.
-        metadata: ``strip`` leaves XMP files beside the pictures out; `encode` strips the pictures.
+        metadata: ``strip`` leaves XMP files and positions beside the pictures out; `encode` strips the
+            pictures.
         owned: The output belongs to the run that calls, so it may exist.
 
     Returns:
@@ -44,7 +45,7 @@ def open_writer(
         OutputExists: See `check_paths`.
     """
     check_paths(source.uri, uri, owned=owned)
-    place, opened = Place(uri), cast(Any, source)
+    place, opened, strip = Place(uri), cast(Any, source), metadata == "strip"
     if source.layout == "npz":
         from noli.data.npz_writer import NpzWriter
 
@@ -52,8 +53,8 @@ def open_writer(
     if source.layout == "parquet":
         from noli.data.parquet_writer import ParquetWriter
 
-        return ParquetWriter(place, opened, work)
-    return FolderWriter(place, opened, work, format, strip=metadata == "strip")
+        return ParquetWriter(place, opened, work, strip=strip)
+    return FolderWriter(place, opened, work, format, strip=strip)
 
 
 def check_paths(source_uri: str | Path, output: str | Path, *, owned: bool = False) -> None:
