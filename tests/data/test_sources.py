@@ -270,6 +270,16 @@ def test_damaged_npz(tmp_path: Path) -> None:
         open_source(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize(("at", "value"), [(6, 1), (8, 98)], ids=["encrypted", "packed by a rare method"])
+def test_npz_of_a_kind_that_is_not_read(at: int, value: int, tmp_path: Path) -> None:
+    data = bytearray(npz(tmp_path / "d.npz", x=np.zeros((1, 2, 2, 3), np.uint8)).read_bytes())
+    data[at] = data[data.index(b"PK\1\2") + at + 2] = value
+    (tmp_path / "d.npz").write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        open_source(tmp_path / "d.npz")
+    assert caught.value.fix
+
+
 def hf_schema(names: list[str] | None = None) -> pa.Schema:
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names or []}}
     fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]

@@ -369,24 +369,33 @@ def test_thumbnail_caches_never_travel_and_xmp_files_only_under_keep(tmp_path: P
 
 def test_companions_with_pictures_inside_never_travel(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
-    coded = base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG"))
+    picture = file_bytes(noise(12, 12, 3), "JPEG")
+    coded, digits = base64.b64encode(picture), file_bytes(noise(12, 12, 3), "PNG").hex().encode()
     digests = b"\n".join(hashlib.sha256(bytes([i])).hexdigest().encode() for i in range(99))
     files = {
         "labelme.json": b'{"shapes": [], "imageData": "' + coded + b'"}',
         "view.html": b'<img src="data:image/png;base64,AAAA">',
         "a.xmp": b"<xmpGImg:image>" + b"&#xA;".join(coded[i : i + 76] for i in range(0, len(coded), 76)),
         "big.txt": b"word " * 300_000 + coded,
+        "web.json": b'{"img": "' + base64.urlsafe_b64encode(picture) + b'"}',
+        "hex.json": b'{"img": "' + digits + b'"}',
+        "dump.csv": b"id,img\n1,\\x" + digits.upper(),
+        "lines.txt": b"\n".join(digits[i : i + 60] for i in range(0, len(digits), 60)),
+        "bmp.txt": file_bytes(noise(12, 12, 3), "BMP").hex().encode(),
         "scan.md": b"P6\n# made by hand\n4 4\n255\n" + b"pixels" * 8,
         "scan": b"P3 2 2 255\n1 2 3 4 5 6 7 8 9 10 11 12",
         "notes.txt": b"-" * 900 + b"\nP2 is a bus\n" + digests,
         "patients.csv": b"BMI,age\n24,60\n",
+        "keys.txt": b"0x" + b"".join(digests.split()) + b"\n424d" + b"".join(digests.split()),
+        "ruler.md": b"-_" * 450 + b"\nstem-of_a-file\n" + b"_" * 900,
         "shapes.json": json.dumps({"boxes": list(range(2000)), "file": "a/" * 40}).encode(),
     }
     for name, content in files.items():
         (tmp_path / "in" / name).write_bytes(content)
     source = open_source(tmp_path / "in")
-    assert sorted(source.companions()) == ["notes.txt", "patients.csv", "shapes.json"]
-    assert sorted(source.left_out()) == ["a.xmp", "big.txt", "labelme.json", "scan.md", "view.html"]
+    kept = ["keys.txt", "notes.txt", "patients.csv", "ruler.md", "shapes.json"]
+    assert sorted(source.companions()) == kept
+    assert sorted(source.left_out()) == sorted(files.keys() - {*kept, "scan"})
     assert [ref.path for ref in source.refs()] == ["a.png", "scan"]  # a picture noli cannot read is said
 
 
@@ -474,6 +483,51 @@ def test_npz_members_that_hold_no_rows_are_copied_as_they_are(tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "d.npz") as old, zipfile.ZipFile(tmp_path / "out.npz") as new:
         assert new.namelist() == old.namelist()
         assert all(new.read(name) == old.read(name) for name in ("notes.npy", "readme.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cat.png", file_bytes(noise(4, 4, 3), "PNG")),
+        ("cat", file_bytes(noise(4, 4, 3), "JPEG")),
+        ("cat.txt", file_bytes(noise(4, 4, 3), "PNG")),
+        ("more/cat.json", b'{"img": "' + base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG")) + b'"}'),
+        ("model.bin", b"weights"),
+    ],
+)
+def test_npz_members_that_may_hold_pictures_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=noise(3, 3, 3)[None], y=[0])
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.mkdir("more")
+        archive.writestr("readme.txt", "hello")
+        archive.writestr(name, content)
+    with pytest.raises(DataError, match="further files") as caught:
+        open_source(tmp_path / "d.npz")
+    assert caught.value.items == (name,)
+    assert caught.value.fix
+
+
+def test_npz_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=noise(3, 3, 3)[None])
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("a.txt", file_bytes(noise(4, 4, 3), "PNG"))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.txt", "hello")
+    with pytest.raises(DataError, match="same name"):
+        open_source(tmp_path / "d.npz")
+
+
+def test_stripped_archives_have_no_positions(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=noise(3, 3, 3)[None], y=[0])
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+        archive.writestr("site.txt", "Latitude 47.1")
+    source = open_source(tmp_path / "d.npz")
+    assert list(source.left_out(strip=True)) == ["site.txt"]
+    for metadata, names in (("keep", ["readme.txt", "site.txt"]), ("strip", ["readme.txt"])):
+        out = tmp_path / f"{metadata}.npz"
+        run(source, open_writer(out, source, metadata=metadata))
+        assert zipfile.ZipFile(out).namelist() == ["x.npy", "y.npy", *names]
 
 
 def test_a_damaged_part_names_the_remedy(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def open_writer(
     if source.layout == "npz":
         from noli.data.npz_writer import NpzWriter
 
-        return NpzWriter(place, opened, work)
+        return NpzWriter(place, opened, work, strip=strip)
     if source.layout == "parquet":
         from noli.data.parquet_writer import ParquetWriter
 
