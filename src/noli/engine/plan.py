@@ -131,10 +131,12 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
     """Write a contact sheet of `n` evenly spaced items (PNG); the output of the request is not touched.
 
     Raises:
-        UsageError, DataError: As for :func:`dry_run`.
+        UsageError, DataError: As for :func:`dry_run`; `n` is less than 1.
         OutputExists: The file exists.
         RunError: The file cannot be written.
     """
+    if n < 1:
+        raise UsageError("A preview shows at least one item.", where=f"n={n}", fix="ask for 1 or more")
     _, totals, trials, *_ = _survey(request, n)
     key = f" · key {request.key.id}" if request.key else ""
     note = f"{request.spec.name}{key} · {len(trials)} of {totals.items} items"
