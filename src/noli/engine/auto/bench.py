@@ -175,8 +175,9 @@ class Bench:
         folder.mkdir(parents=True)
         items = [one.item for one in train]
         # As in a run: what needs no pictures to learn from gets none.
-        pixels = [one.picture.pixels for one in train] if "data" in request.spec.needs else []
-        study = ArrayStudy(items, pixels, folder, tell)
+        study = ArrayStudy(
+            items, [one.picture.pixels for one in train], folder, tell, shown=request.spec.sees
+        )
         classes = tuple(sorted({str(item.label) for item in items}))
         summary = DataSummary(len(items), classes, totals.summary("").shapes, request.source, study)
         key: Any = request.key
