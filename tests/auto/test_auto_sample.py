@@ -17,6 +17,7 @@ from noli.core.key import Key
 from noli.data.sources import open_source
 from noli.engine.auto import sample as sampling
 from noli.engine.auto.sample import Held, draw, read, stratified
+from noli.engine.progress import Progress
 from noli.engine.request import RunRequest
 from noli.methods.verify.config import Config
 
@@ -101,6 +102,26 @@ def test_what_a_run_would_refuse_is_refused_before_any_trial(
         read(ask(photos), open_source(photos), Config())
     found = read(ask(photos, on_error="skip"), open_source(photos), Config(holdout=0.3))
     assert len(found.train) + len(found.test) == 11
+
+
+@pytest.mark.parametrize("stage", ["scan", "read"])
+def test_reading_that_fails_ends_its_progress(
+    class_folders: Callable[..., Path],
+    ask: Callable[..., RunRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+) -> None:
+    photos = class_folders(classes=2, each=6)
+    if stage == "scan":
+        (photos / "class-0/0.png").write_bytes(b"")
+    else:
+        monkeypatch.setattr("noli.engine.shard.picture", lambda *_: 1 / 0)
+    bar, told = Progress(), list[str]()
+    monkeypatch.setattr(bar, "start", lambda _, label: told.append(label))
+    monkeypatch.setattr(bar, "finish", lambda: told.append("end"))
+    with pytest.raises((DataError, ZeroDivisionError)):
+        read(ask(photos, progress=bar), open_source(photos), Config())
+    assert told[-2:] == [stage, "end"]
 
 
 def test_a_held_sample_reads_what_it_is_given(

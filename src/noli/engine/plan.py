@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +18,9 @@ from noli.core.run import Record, Run
 from noli.data.place import is_url, local_path
 from noli.data.sources import open_source
 from noli.data.writers import check_paths
-from noli.engine.catalog import Catalog
 from noli.engine.pictures import evenly, picture, places, small
 from noli.engine.request import RunRequest
-from noli.engine.scanstage import Totals, make_row, scan_rows
+from noli.engine.scanstage import Totals, good_rows
 from noli.engine.shard import GROUP_PIXELS, ShardWork, blame
 from noli.engine.sheet import Pair, contact_sheet
 from noli.engine.study import located, prepare
@@ -200,19 +198,14 @@ def _at_length(cfg: Any, state: State, seconds: float, larger: float) -> float:
 
 
 def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list[Record]:
-    request.progress.start(None, "scan")
     wanted = iter(sorted(places(sum(1 for _ in source.refs()), n)))
     following = next(wanted, None)
     rows: list[Record] = []
-    with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
-        for found in scan_rows(request, source, catalog):
-            row = make_row(found)
-            totals.add(row)
-            # At the wanted place, or at the next usable one.
-            if "error" not in row and following is not None and row["index"] >= following:
-                rows.append(row)
-                following = next(wanted, None)
-    request.progress.finish()
+    for row in good_rows(request, source, totals):
+        # At the wanted place, or at the next usable one.
+        if following is not None and row["index"] >= following:
+            rows.append(row)
+            following = next(wanted, None)
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,24 @@ def find_new(
     for out in catalog.unused():
         noted.add("protected_missing", out)
     return count, noted
+
+
+def good_rows(request: RunRequest, source: Source, totals: Totals) -> Iterator[Record]:
+    """Scan a source as a run would, without writing: count all items, yield the rows of usable ones.
+
+    Raises:
+        DataError: As :func:`find_new`.
+    """
+    request.progress.start(None, "scan")
+    try:
+        with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
+            for found in scan_rows(request, source, catalog):
+                row = make_row(found)
+                totals.add(row)
+                if "error" not in row:
+                    yield row
+    finally:
+        request.progress.finish()
 
 
 def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[ScanRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,9 +12,8 @@ from noli.core.images import Stored
 from noli.core.run import Record
 from noli.data import exif
 from noli.data.picture import from_array
-from noli.engine.catalog import Catalog
 from noli.engine.request import RunRequest
-from noli.engine.scanstage import Totals, make_row, scan_rows
+from noli.engine.scanstage import Totals, good_rows
 from noli.engine.shard import Loaded, ShardWork
 from noli.methods.verify.config import Config
 from noli.methods.verify.load import shrunk
@@ -129,7 +127,8 @@ def read(request: RunRequest, source: Source, cfg: Config) -> Sample:
     """
     refs = list(source.refs())
     drawn = draw(refs, cfg.item_limit, cfg.max_test, cfg.holdout)
-    rows, totals = _scanned(request, source, {ref.path for part in drawn for ref in part})
+    wanted, totals = {ref.path for part in drawn for ref in part}, Totals()
+    rows = {row["path"]: row for row in good_rows(request, source, totals) if row["path"] in wanted}
     work, bar = ShardWork(request, {}, source), request.progress
     bar.start(len(rows), "read")
 
@@ -141,23 +140,11 @@ def read(request: RunRequest, source: Source, cfg: Config) -> Sample:
                 bar.advance()
         return found
 
-    train, test = loaded(drawn.train), loaded(drawn.test)
-    bar.finish()
+    try:
+        train, test = loaded(drawn.train), loaded(drawn.test)
+    finally:
+        bar.finish()
     return Sample([one.row for one in train], train, test, totals)
-
-
-def _scanned(request: RunRequest, source: Source, wanted: set[str]) -> tuple[dict[str, Record], Totals]:
-    rows: dict[str, Record] = {}
-    totals = Totals()
-    request.progress.start(None, "scan")
-    with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
-        for found in scan_rows(request, source, catalog):
-            row = make_row(found)
-            totals.add(row)
-            if "error" not in row and row["path"] in wanted:
-                rows[row["path"]] = row
-    request.progress.finish()
-    return rows, totals
 
 
 def _reduced(one: Loaded) -> Loaded:
