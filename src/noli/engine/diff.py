@@ -16,8 +16,9 @@ from noli.core.errors import DataError, NoliError
 from noli.core.files import clean_url, write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
+from noli.data.codec import upright
 from noli.data.sources import open_source
-from noli.engine.pictures import places, small, upright
+from noli.engine.pictures import places, small
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import Spread, stored_names

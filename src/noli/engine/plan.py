@@ -15,10 +15,11 @@ from noli.core.errors import UsageError
 from noli.core.files import write_new
 from noli.core.method import State
 from noli.core.run import Record, Run
+from noli.data.codec import picture
 from noli.data.place import is_url, local_path
 from noli.data.sources import open_source
 from noli.data.writers import check_paths
-from noli.engine.pictures import evenly, picture, places, small
+from noli.engine.pictures import evenly, places, small
 from noli.engine.request import RunRequest
 from noli.engine.scanstage import Totals, good_rows
 from noli.engine.shard import GROUP_PIXELS, ShardWork, blame

@@ -155,7 +155,6 @@ def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[S
         workers=request.workers,
         # An undo takes the labels from the records.
         require_labels="labels" in request.spec.needs and request.undo_of is None,
-        max_pixels=request.max_pixels,
         known=known,
         progress=request.progress.advance,
     )

@@ -12,14 +12,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from noli.core.dataset import HOW_TO_LABEL, Ref, Source
+from noli.core.dataset import HOW_TO_LABEL, Content, Ref, Source
 from noli.core.errors import DataError
 from noli.core.images import to_float, to_uint8
-from noli.data import exif
-from noli.data.codec import decode
-from noli.data.picture import from_array
+from noli.data.codec import upright
 from noli.data.sources import open_source
 from noli.methods.verify import pairing
 from noli.methods.verify.config import Config
@@ -28,7 +25,6 @@ from noli.ops.leak import restore_native
 
 LoadProgress = Callable[[int, int, str], None]
 Side = Literal["clean", "protected"]
-Content = bytes | npt.NDArray[np.uint8]
 # Bounds of the automatic size: below, nothing is left of a photograph; above, CPUs need minutes per row.
 SMALLEST, LARGEST = 16, 64
 _CHUNK = 256
@@ -187,13 +183,8 @@ def _content(source: Source, ref: Ref) -> Content | DataError:
 
 def decoded_upright(content: Content, where: str) -> Images:
     """Return the pixels of a stored item as a viewer shows them: ``uint8 [H, W, C]``, C in {1, 3}."""
-    if isinstance(content, np.ndarray):
-        array = content[..., None] if content.ndim == 2 else content
-        pixels = from_array(array, where=where).pixels
-    else:
-        picture = decode(content, where=where)
-        # As a viewer shows it: protecting with stripped metadata turns the pixels instead of the tag.
-        pixels = exif.upright(picture.pixels, exif.orientation(picture.exif))
+    # Protecting with stripped metadata turns the pixels instead of the tag.
+    pixels = upright(content, where)
     return pixels if pixels.dtype == np.uint8 else to_uint8(to_float(pixels[None]))[0]
 
 
