@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -57,7 +57,7 @@ def scan(
     *,
     workers: int = 1,
     require_labels: bool = False,
-    known: Mapping[str, Seen] | None = None,
+    known: Callable[[str], Seen | None] = lambda path: None,
     progress: Callable[[int], object] = int,
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
@@ -68,8 +68,8 @@ def scan(
         source: What to scan.
         workers: Threads; hashing, checksums and decoding release the interpreter lock.
         require_labels: Report items without a label as bad.
-        known: path -> ``(size, mtime_ns, sha256)`` of items seen before; when size and time still agree (and
-            the time is known), the item is taken as unchanged and not read.
+        known: Returns ``(size, mtime_ns, sha256)`` of a path seen before; when size and time still agree (and
+            the time is known), the item is taken as unchanged and not read. Called in the threads.
         progress: Called with 1 after every item.
 
     Yields:
@@ -81,7 +81,7 @@ def scan(
         return found if isinstance(found, ScanRow) else _check(ref, *found)
 
     def fetch(ref: Ref) -> ScanRow | Fetched:
-        return _fetch(source, ref, require_labels, known.get(ref.path) if known is not None else None)
+        return _fetch(source, ref, require_labels, known(ref.path))
 
     def threaded() -> Iterator[ScanRow]:
         # Array and Parquet sources keep a cursor: only their checks leave this thread.

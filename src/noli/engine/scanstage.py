@@ -155,7 +155,7 @@ def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[S
         workers=request.workers,
         # An undo takes the labels from the records.
         require_labels="labels" in request.spec.needs and request.undo_of is None,
-        known=known,
+        known=known.content,
         progress=request.progress.advance,
     )
     return summarise(_usable(rows, request, known), on_error=request.on_error)
@@ -174,7 +174,7 @@ def _usable(rows: Iterable[ScanRow], request: RunRequest, known: Catalog) -> Ite
             yield _refused(row, "it was not made by the run that is being undone")
         elif "color" in needs and row.shape is not None and row.shape[2] == 1:
             yield _refused(row, f"{request.spec.name} needs colour images, this one is grey")
-        elif undo or "labels" not in needs or item.label is None or path in known:
+        elif undo or "labels" not in needs or item.label is None or known.content(path):
             yield row
         else:
             label, first = known.claim(item.id, item.label, path)
