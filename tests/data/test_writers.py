@@ -152,7 +152,7 @@ def test_repeating_everything_gives_identical_bytes(layout: str, tmp_path: Path)
         writer = open_writer(out, source, work=tmp_path / name / "work")
         run(source, writer)
         if name == "two":  # again, in other shards, then a useless close
-            again = open_writer(out, source, work=tmp_path / name / "work", owned=True)
+            again = open_writer(out, source, work=tmp_path / name / "work")
             assert writer.finalise(done_of(run(source, again, shard=2))) == []
         shutil.rmtree(tmp_path / name / "work", ignore_errors=True)
         results.append(snapshot(tmp_path / name))
@@ -187,7 +187,7 @@ def test_a_finished_output_is_extended_without_its_parts(layout: str, tmp_path: 
     out = output_of(layout, tmp_path)
     run(source, open_writer(out, source), only=set(paths[1::2]))
     assert not list((tmp_path / f"{out.name}.noli/parts").glob("*.zip"))
-    run(source, open_writer(out, source, owned=True), only=set(paths[0::2]), first=10)
+    run(source, open_writer(out, source), only=set(paths[0::2]), first=10)
     whole = output_of(layout, tmp_path / "whole")
     whole.parent.mkdir()
     run(source, open_writer(whole, source, work=tmp_path / "w"))
@@ -205,12 +205,12 @@ def test_a_kill_while_closing_an_extension_loses_nothing(
     paths = [ref.path for ref in source.refs()]
     out = output_of(layout, tmp_path)
     run(source, open_writer(out, source), only=set(paths[1::2]))
-    writer = open_writer(out, source, owned=True)
+    writer = open_writer(out, source)
     monkeypatch.setattr(Path, "unlink", _killed)  # the output is in place, its parts are still there
     with pytest.raises(KeyboardInterrupt):
         run(source, writer, only=set(paths[0::2]), first=10)
     monkeypatch.undo()
-    open_writer(out, source, owned=True).finalise([])
+    open_writer(out, source).finalise([])
     back = open_source(out)
     for ref, again in zip(source.refs(), back.refs(), strict=True):
         assert np.array_equal(pixels(back.read(again)), 255 - pixels(source.read(ref)))
@@ -288,7 +288,7 @@ def test_names_given_away_earlier_stay_taken(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "out", source)
     assert writer.target(Ref("a.jpg"), "JPEG") == "a.png"
     tree(tmp_path / "in", ["a.jpg", "a.png"])  # the newcomer
-    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"))
     writer.reserve([("a.jpg", "a.png"), ("z.png", "z.png")])
     assert writer.target(Ref("a.png"), "PNG") == "a.png.png"
 
@@ -350,7 +350,7 @@ def test_companions_are_copied_once_and_never_replaced(tmp_path: Path) -> None:
     for name, text in (("touched", "text"), ("edited", "TEXT"), ("longer", "text and more")):
         (tmp_path / "in" / f"{name}.txt").write_text(text)
         os.utime(tmp_path / "in" / f"{name}.txt", (2e9, 2e9))
-    kept = open_writer(tmp_path / "out", source, owned=True).finalise(done_of(written))
+    kept = open_writer(tmp_path / "out", source).finalise(done_of(written))
     assert kept == ["edited.txt", "longer.txt"]
     assert all((tmp_path / "out" / name).read_text() == "text" for name in kept)
 
@@ -550,10 +550,10 @@ def test_rows_of_a_file_that_left_the_source_stay(tmp_path: Path) -> None:
     source = open_source(make("parquet", tmp_path / "in"))
     written = run(source, open_writer(tmp_path / "out", source))
     (tmp_path / "in/data/test-0.parquet").unlink()
-    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"))
     assert [writer.state(out) for _, out, _ in written] == ["ok"] * 7
     (tmp_path / "out/data/train-0.parquet").write_bytes(b"mine")
-    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"))
     assert [writer.state(out) for _, out, _ in written] == ["ok"] * 2 + ["changed"] * 5
     assert writer.foreign("data/train-0.parquet#0")
 
@@ -587,7 +587,7 @@ def test_paths_that_touch_the_input_are_refused(tmp_path: Path) -> None:
         ("link/x", "inside the input"),
     ):
         with pytest.raises(OutputExists, match="refused") as caught:
-            open_writer(tmp_path / out, source)
+            check_paths(source.uri, tmp_path / out)
         assert word in str(caught.value.why)
         assert caught.value.exit_code == 2
     check_paths(tmp_path / "in", tmp_path / "in2")  # a common prefix is no containment
@@ -608,7 +608,7 @@ def test_outputs_in_the_folder_of_a_csv_are_refused_with_the_reason(tmp_path: Pa
         assert "the output lies inside the folder of list.csv" in caught.value.why
         assert f"outside {tmp_path}/in," in caught.value.fix
     with pytest.raises(OutputExists, match="inside the folder of list"):
-        open_writer(tmp_path / "in/safe", source)
+        check_paths(source.uri, tmp_path / "in/safe")
     check_paths(listing, tmp_path / "safe")
 
 
@@ -616,14 +616,14 @@ def test_existing_outputs_are_refused_unless_owned(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
     source = open_source(tmp_path / "in")
     (tmp_path / "empty").mkdir()
-    open_writer(tmp_path / "empty", source)
+    check_paths(source.uri, tmp_path / "empty")
     (tmp_path / "full/.git").mkdir(parents=True)
     (tmp_path / "file").write_text("x")
     for name in ("full", "file"):
         with pytest.raises(OutputExists, match="exists already") as caught:
-            open_writer(tmp_path / name, source)
+            check_paths(source.uri, tmp_path / name)
         assert caught.value.fix
-        open_writer(tmp_path / name, source, owned=True)
+        check_paths(source.uri, tmp_path / name, owned=True)
 
 
 def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

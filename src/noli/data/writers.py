@@ -24,9 +24,8 @@ def open_writer(
     work: Path,
     format: FormatPolicy = "png",  # noqa: A002
     metadata: Metadata = "keep",
-    owned: bool = False,
 ) -> Writer:
-    """Open the output for a source.
+    """Open the output for a source; its place is not checked, see `check_paths`.
 
     Args:
         uri: Output folder; a file name for ``.npz`` and single ``.parquet`` sources (a folder for the
@@ -36,15 +35,10 @@ def open_writer(
         format: ``png``, ``webp`` or ``same``, see `output_format`.
         metadata: ``strip`` leaves XMP files and positions beside the pictures out; `encode` strips the
             pictures.
-        owned: The output belongs to the run that calls, so it may exist.
 
     Returns:
         The writer; nothing is written yet.
-
-    Raises:
-        OutputExists: See `check_paths`.
     """
-    check_paths(source.uri, uri, owned=owned)
     place, opened, strip = Place(uri), cast(Any, source), metadata == "strip"
     if source.layout == "npz":
         from noli.data.npz_writer import NpzWriter
