@@ -52,7 +52,7 @@ def test_psnr_and_ssim_are_those_of_the_run(
     trial = bench(photos, key, tmp_path, format=kind)
     found = trial.ready(CUDA, math.inf)
     run = noli.protect(photos, tmp_path / "safe", key=key, workers=1, format=kind)
-    tried = {row["path"] for row in trial.sample.rows}
+    tried = {one.row["path"] for one in trial.sample.train}
     psnr = [record["psnr"] for record in run.iter_records() if record["path"] in tried]
     ssim = [
         metrics.ssim(np.asarray(Image.open(photos / name)), np.asarray(Image.open(tmp_path / "safe" / name)))

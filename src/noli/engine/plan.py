@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from noli.core.dataset import Source
 from noli.core.environment import available_cores, peak_memory_mb
@@ -143,18 +143,12 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
     return Path(path)
 
 
-class _Survey(NamedTuple):
-    """Layout, counts, tried items with their seconds, and seconds that the whole preparation takes."""
+def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[Pair], tuple[float, ...], float]:
+    """Scan everything, prepare the method (on a sample if it learns), try it on `n` evenly spaced items.
 
-    layout: str
-    totals: Totals
-    tried: list[Pair]
-    seconds: tuple[float, ...]
-    once: float
-
-
-def _survey(request: RunRequest, n: int) -> _Survey:
-    """Scan everything, prepare the method (on a sample if it learns), try it on `n` evenly spaced items."""
+    Returns:
+        Layout, counts, tried items with the seconds of each, and seconds that the whole preparation takes.
+    """
     if request.undo_of is not None:
         fix = "run the undo itself; it writes elsewhere"
         raise UsageError("Only an application can be tried out.", fix=fix)
@@ -173,7 +167,7 @@ def _survey(request: RunRequest, n: int) -> _Survey:
         pairs, seconds = zip(*(_try(work, row) for row in chosen), strict=True)
     if learns:
         once = _at_length(request.cfg, state, once, totals.items / len(rows))
-    return _Survey(source.layout, totals, list(pairs), seconds, once)
+    return source.layout, totals, list(pairs), seconds, once
 
 
 def _budget(cfg: Any) -> float | None:

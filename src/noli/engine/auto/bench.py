@@ -101,7 +101,7 @@ class Bench:
         self._made[candidate.name] = _Protected(work, self.sample)
         self._reach[candidate.name] = reach = Reach(self._small)
         totals = self.sample.totals
-        rows = some(self.sample.rows, totals.pixels / max(totals.items, 1))
+        rows = some([one.row for one in self.sample.train], totals.pixels / max(totals.items, 1))
         found = measured(work, rows, once, self.clock, reach.look)
         # A trial may be a thousand times cheaper than the run: its time says nothing.
         return found._replace(seconds=math.inf) if candidate.trial else found

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from noli.core.dataset import Content, Ref, Source
 from noli.core.images import Stored
-from noli.core.run import Record
 from noli.data import exif
 from noli.data.picture import from_array
 from noli.engine.request import RunRequest
@@ -25,25 +23,16 @@ MOST_CLASSES = 50
 WORKING_SIDE = 224
 
 
-class Drawn(NamedTuple):
-    """Items for training and held-out ones."""
-
-    train: list[Ref]
-    test: list[Ref]
-
-
 @dataclass(frozen=True)
 class Sample:
     """Pictures in memory.
 
     Attributes:
-        rows: Index rows of the training pictures, sorted by class.
-        train: The same, reduced to the working size.
+        train: Training pictures, sorted by class, reduced to the working size.
         test: Held-out pictures, reduced.
         totals: What the whole data set consists of.
     """
 
-    rows: list[Record]
     train: list[Loaded]
     test: list[Loaded]
     totals: Totals
@@ -51,8 +40,7 @@ class Sample:
     @property
     def reduced(self) -> bool:
         """Whether any training picture was reduced."""
-        pairs = zip(self.rows, self.train, strict=True)
-        return any(tuple(row["shape"]) != one.picture.pixels.shape for row, one in pairs)
+        return any(tuple(one.row["shape"]) != one.picture.pixels.shape for one in self.train)
 
 
 class Held:
@@ -83,7 +71,7 @@ class Held:
         return 0, 0
 
 
-def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> Drawn:
+def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> tuple[list[Ref], list[Ref]]:
     """Choose items by the hash of their names, so that the order of the data set does not matter.
 
     Args:
@@ -91,6 +79,9 @@ def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> Drawn:
         train: Training items at most.
         test: Held-out items at most.
         share: Share of every class that is held out where the data has no test split.
+
+    Returns:
+        Items for training and held-out ones.
     """
     labels = sorted({str(ref.label) for ref in refs}, key=lambda label: shuffled(Ref(label)))[:MOST_CLASSES]
     known = [ref for ref in refs if str(ref.label) in labels]
@@ -101,7 +92,7 @@ def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> Drawn:
         pool, held = [ref for ref, _ in kept], [ref for ref, _ in out]
     else:
         held = [ref for ref in known if (ref.split or "").lower() == split]
-    return Drawn(stratified(pool, train), stratified(held, test))
+    return stratified(pool, train), stratified(held, test)
 
 
 def stratified(refs: Sequence[Ref], limit: int) -> list[Ref]:
@@ -125,9 +116,8 @@ def read(request: RunRequest, source: Source, cfg: Config) -> Sample:
     Raises:
         DataError: Items that cannot be used, by the policy of the request.
     """
-    refs = list(source.refs())
-    drawn = draw(refs, cfg.item_limit, cfg.max_test, cfg.holdout)
-    wanted, totals = {ref.path for part in drawn for ref in part}, Totals()
+    parts = draw(list(source.refs()), cfg.item_limit, cfg.max_test, cfg.holdout)
+    wanted, totals = {ref.path for part in parts for ref in part}, Totals()
     rows = {row["path"]: row for row in good_rows(request, source, totals) if row["path"] in wanted}
     work, bar = ShardWork(request, {}, source), request.progress
     bar.start(len(rows), "read")
@@ -141,10 +131,10 @@ def read(request: RunRequest, source: Source, cfg: Config) -> Sample:
         return found
 
     try:
-        train, test = loaded(drawn.train), loaded(drawn.test)
+        train, test = map(loaded, parts)
     finally:
         bar.finish()
-    return Sample([one.row for one in train], train, test, totals)
+    return Sample(train, test, totals)
 
 
 def _reduced(one: Loaded) -> Loaded:
