@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import noli
+from noli.core.errors import UsageError
 from noli.core.evidence import Row
 from noli.core.key import Key
 from noli.engine.auto.bench import Bench
@@ -51,7 +52,7 @@ def test_psnr_and_ssim_are_those_of_the_run(
     trial = bench(photos, key, tmp_path, format=kind)
     found = trial.ready(CUDA, math.inf)
     run = noli.protect(photos, tmp_path / "safe", key=key, workers=1, format=kind)
-    tried = {row["path"] for row in trial.sample.rows}
+    tried = {one.row["path"] for one in trial.sample.train}
     psnr = [record["psnr"] for record in run.iter_records() if record["path"] in tried]
     ssim = [
         metrics.ssim(np.asarray(Image.open(photos / name)), np.asarray(Image.open(tmp_path / "safe" / name)))
@@ -112,6 +113,20 @@ def test_learning_that_takes_too_long_is_stopped(
         trial.ready(CUDA, until=0.0)
     with pytest.raises(noli.NoliError, match="eps"):
         trial.ready(Candidate("bad", "protect/em", {"eps": 7}), math.inf)
+
+
+def test_what_needs_no_pictures_gets_none(
+    class_folders: Callable[..., Path], key: Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = bench(class_folders(each=8, size=24), key, tmp_path)
+
+    def prepare(summary: Any, key: Key, cfg: Any, previous: Any) -> None:
+        assert summary.study.shapes == [(24, 24, 3)] * len(summary.study.items)
+        summary.study.images(8)
+
+    monkeypatch.setattr("noli.engine.auto.bench.load_method", lambda module: SimpleNamespace(prepare=prepare))
+    with pytest.raises(UsageError, match="works without the pictures"):
+        trial.ready(CUDA, math.inf)
 
 
 def test_as_many_pictures_are_measured_as_their_size_allows() -> None:

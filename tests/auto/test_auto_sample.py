@@ -17,6 +17,7 @@ from noli.core.key import Key
 from noli.data.sources import open_source
 from noli.engine.auto import sample as sampling
 from noli.engine.auto.sample import Held, draw, read, stratified
+from noli.engine.progress import Progress
 from noli.engine.request import RunRequest
 from noli.methods.verify.config import Config
 
@@ -45,9 +46,8 @@ def test_the_order_of_the_data_does_not_matter() -> None:
     items = refs(a=60, b=40, c=20)
     mixed = random.Random(1).sample(items, len(items))
     assert draw(items, 30, 20, 0.3) == draw(mixed, 30, 20, 0.3)
-    assert [ref.label for ref in draw(items, 30, 20, 0.3).train] == sorted(
-        str(ref.label) for ref in draw(items, 30, 20, 0.3).train
-    )
+    train, _ = draw(items, 30, 20, 0.3)
+    assert [ref.label for ref in train] == sorted(str(ref.label) for ref in train)
 
 
 def test_held_out_items_are_apart_with_and_without_a_test_split() -> None:
@@ -85,7 +85,7 @@ def test_pictures_are_read_scanned_and_reduced(
     assert (len(whole.train), len(whole.test), whole.totals.items, whole.reduced) == (6, 4, 12, False)
     monkeypatch.setattr(sampling, "WORKING_SIDE", 20)
     small = read(ask(photos), open_source(photos), cfg)
-    assert [one.row for one in small.train] == [one.row for one in whole.train] == small.rows
+    assert [one.row for one in small.train] == [one.row for one in whole.train]
     assert {one.picture.pixels.shape for one in small.train} == {(20, 20, 3)}
     assert small.reduced
     means = [one.picture.pixels.reshape(20, 20, 3).mean() for one in small.train]
@@ -101,6 +101,26 @@ def test_what_a_run_would_refuse_is_refused_before_any_trial(
         read(ask(photos), open_source(photos), Config())
     found = read(ask(photos, on_error="skip"), open_source(photos), Config(holdout=0.3))
     assert len(found.train) + len(found.test) == 11
+
+
+@pytest.mark.parametrize("stage", ["scan", "read"])
+def test_reading_that_fails_ends_its_progress(
+    class_folders: Callable[..., Path],
+    ask: Callable[..., RunRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+) -> None:
+    photos = class_folders(classes=2, each=6)
+    if stage == "scan":
+        (photos / "class-0/0.png").write_bytes(b"")
+    else:
+        monkeypatch.setattr("noli.engine.shard.picture", lambda *_: 1 / 0)
+    bar, told = Progress(), list[str]()
+    monkeypatch.setattr(bar, "start", lambda _, label: told.append(label))
+    monkeypatch.setattr(bar, "finish", lambda: told.append("end"))
+    with pytest.raises((DataError, ZeroDivisionError)):
+        read(ask(photos, progress=bar), open_source(photos), Config())
+    assert told[-2:] == [stage, "end"]
 
 
 def test_a_held_sample_reads_what_it_is_given(

@@ -233,6 +233,17 @@ def test_profiles_in_png_text_are_read_or_dropped() -> None:
     assert "text that can hold a picture was dropped" in got.notes
 
 
+def test_a_dropped_text_is_told_whatever_else_the_png_holds() -> None:
+    picture = png_chunk(b"tEXt", b"Comment\0data:image/png;base64,AAAA")
+    said = "text that can hold a picture was dropped"
+    block = exif_block(6)
+    for own in (png_chunk(b"eXIf", block), imagemagick(b"exif", b"Exif\0\0" + block)):
+        whole = decode(raw_png(smooth(4, 4), 2, 8, own, png_chunk(b"tEXt", b"Title\0harmless")), where="x")
+        assert (whole.exif, said in whole.notes) == (block, False)
+        got = decode(raw_png(smooth(4, 4), 2, 8, own, picture), where="x")
+        assert (got.exif, said in got.notes) == (block, True)
+
+
 def deep_tiff(samples: int, extra: int | None, planar: int = 1) -> tuple[bytes, np.ndarray]:
     stored = np.random.default_rng(0).integers(1, 65536, (6, 5, samples)).astype(np.uint16)
     options = {"photometric": "rgb", "planarconfig": planar}

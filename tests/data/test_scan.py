@@ -122,7 +122,7 @@ def test_known_items_are_not_read_again(tmp_path: Path, workers: int) -> None:
     known = {row.ref.path: (row.size, row.mtime_ns, row.item.sha256) for row in first}
     (tmp_path / "2.png").write_bytes(file_bytes(noise(9, 9, 3), "PNG"))
     source.reads.clear()
-    second = list(scan(source, workers=workers, known=known))
+    second = list(scan(source, workers=workers, known=known.get))
     assert source.reads == ["2.png"]
     assert second[0].item == first[0].item
     assert second[0].shape is None

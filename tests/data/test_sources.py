@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -269,6 +270,16 @@ def test_damaged_npz(tmp_path: Path) -> None:
         open_source(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize(("at", "value"), [(6, 1), (8, 98)], ids=["encrypted", "packed by a rare method"])
+def test_npz_of_a_kind_that_is_not_read(at: int, value: int, tmp_path: Path) -> None:
+    data = bytearray(npz(tmp_path / "d.npz", x=np.zeros((1, 2, 2, 3), np.uint8)).read_bytes())
+    data[at] = data[data.index(b"PK\1\2") + at + 2] = value
+    (tmp_path / "d.npz").write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        open_source(tmp_path / "d.npz")
+    assert caught.value.fix
+
+
 def hf_schema(names: list[str] | None = None) -> pa.Schema:
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names or []}}
     fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
@@ -343,6 +354,10 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         {"raw": pa.binary(3072)},
         {"pixels": pa.list_(pa.uint8())},
         {"rows": pa.list_(pa.list_(pa.int16()))},
+        {"names": pa.dictionary(pa.int32(), pa.binary())},
+        {"views": pa.map_(pa.string(), pa.binary())},
+        {"view": pa.binary_view()},
+        {"tensor": pa.fixed_shape_tensor(pa.uint8(), [4, 4])},
     ],
     ids=str,
 )
@@ -355,12 +370,31 @@ def test_a_second_column_that_can_hold_pictures_is_never_published(
         "label": pa.int64(),
         "md5": pa.binary(16),
         "box": pa.list_(pa.int64()),
+        "embedding": pa.list_(pa.float32(), 1024),
+        "objects": pa.list_(pa.struct([("kind", pa.uint8()), ("corners", pa.list_(pa.list_(pa.float32())))])),
+        "breed": pa.dictionary(pa.int16(), pa.string()),
         **others,
     }
     pq.write_table(pa.schema(list(fields.items())).empty_table(), tmp_path / "d.parquet")
     with pytest.raises(DataError, match="one image column") as caught:
         open_source(tmp_path / "d.parquet")
     assert next(iter(others)) in str(caught.value.why)
+
+
+def test_a_preview_inside_the_image_column_is_never_published(tmp_path: Path) -> None:
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("preview", pa.binary())])
+    pq.write_table(pa.schema([("image", image)]).empty_table(), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="one image column"):
+        open_source(tmp_path / "d.parquet")
+
+
+def test_a_column_described_as_picture_arrays_is_never_published(tmp_path: Path) -> None:
+    features = {"image": {"_type": "Image"}, "pixels": {"_type": "Array3D", "shape": [32, 32, 3]}}
+    fields = [("image", _IMAGE), ("pixels", pa.list_(pa.list_(pa.list_(pa.float32()))))]
+    meta = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(pa.schema(fields, metadata=meta).empty_table(), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="image columns: image, pixels"):
+        open_source(tmp_path / "d.parquet")
 
 
 @pytest.mark.parametrize("name", ["originals", "x_hires", "thumbs"])
@@ -387,16 +421,42 @@ def coded_picture() -> str:
     return base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG")).decode()
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
-def test_pictures_as_text_in_parquet_are_refused(kind: pa.DataType, tmp_path: Path) -> None:
-    columns = {"image": pa.array([b"x"], pa.binary()), "caption": ["a long story, " * 99]}
-    columns["view"] = pa.array([coded_picture()], kind)
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.string(), lambda text: text),
+        (pa.large_string(), lambda text: text),
+        (pa.string_view(), lambda text: text),
+        (pa.string(), lambda text: text.replace("+", "-").replace("/", "_")),
+        (pa.string(), lambda _: "data:image/gif;base64,R0lGODlhAQABAAAAACw="),
+        (pa.struct([("preview", pa.string())]), lambda text: {"preview": text}),
+        (pa.list_(pa.string()), lambda text: ["short", text]),
+        (pa.map_(pa.string(), pa.list_(pa.string())), lambda text: [("a", [text])]),
+        (pa.dictionary(pa.int32(), pa.string()), lambda text: text),
+    ],
+)
+def test_pictures_as_text_in_parquet_are_refused(
+    kind: pa.DataType, value: Callable[[str], object], tmp_path: Path
+) -> None:
+    columns = {
+        "image": pa.array([b"x"], pa.binary()),
+        "caption": ["a long story, " * 99],
+        "ruler": ["-" * 999],
+    }
+    columns["view"] = pa.array([value(coded_picture())], kind)
     pq.write_table(pa.table(columns), tmp_path / "d.parquet")
     with pytest.raises(DataError, match="text column") as caught:
         list(open_source(tmp_path / "d.parquet").refs())
-    assert "'view'" in str(caught.value.why)
+    assert "'view" in str(caught.value.why)
     pq.write_table(pa.table(columns).drop_columns("view"), tmp_path / "d.parquet")
     assert len(list(open_source(tmp_path / "d.parquet").refs())) == 1
+
+
+def test_pictures_as_text_beside_the_bytes_of_a_parquet_image_are_refused(tmp_path: Path) -> None:
+    image = [{"bytes": b"x", "path": coded_picture()}]
+    pq.write_table(pa.table({"image": pa.array(image, _IMAGE)}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=r"'image\.path'"):
+        list(open_source(tmp_path / "d.parquet").refs())
 
 
 def test_pictures_in_a_table_are_refused(tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ def test_no_path_column_names_what_is_there(tmp_path: Path) -> None:
         table(tmp_path, "")
 
 
+def test_two_path_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be used") as caught:
+        table(tmp_path, "file_name,label,file_name\na.png,dog,b.png\n")
+    assert "2 columns are called 'file_name'" in str(caught.value.why)
+    assert caught.value.fix
+
+
 def test_json_lines_keep_their_types(tmp_path: Path) -> None:
     got = table(
         tmp_path,

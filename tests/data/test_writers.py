@@ -152,7 +152,7 @@ def test_repeating_everything_gives_identical_bytes(layout: str, tmp_path: Path)
         writer = open_writer(out, source, work=tmp_path / name / "work")
         run(source, writer)
         if name == "two":  # again, in other shards, then a useless close
-            again = open_writer(out, source, work=tmp_path / name / "work", owned=True)
+            again = open_writer(out, source, work=tmp_path / name / "work")
             assert writer.finalise(done_of(run(source, again, shard=2))) == []
         shutil.rmtree(tmp_path / name / "work", ignore_errors=True)
         results.append(snapshot(tmp_path / name))
@@ -187,7 +187,7 @@ def test_a_finished_output_is_extended_without_its_parts(layout: str, tmp_path: 
     out = output_of(layout, tmp_path)
     run(source, open_writer(out, source), only=set(paths[1::2]))
     assert not list((tmp_path / f"{out.name}.noli/parts").glob("*.zip"))
-    run(source, open_writer(out, source, owned=True), only=set(paths[0::2]), first=10)
+    run(source, open_writer(out, source), only=set(paths[0::2]), first=10)
     whole = output_of(layout, tmp_path / "whole")
     whole.parent.mkdir()
     run(source, open_writer(whole, source, work=tmp_path / "w"))
@@ -205,12 +205,12 @@ def test_a_kill_while_closing_an_extension_loses_nothing(
     paths = [ref.path for ref in source.refs()]
     out = output_of(layout, tmp_path)
     run(source, open_writer(out, source), only=set(paths[1::2]))
-    writer = open_writer(out, source, owned=True)
+    writer = open_writer(out, source)
     monkeypatch.setattr(Path, "unlink", _killed)  # the output is in place, its parts are still there
     with pytest.raises(KeyboardInterrupt):
         run(source, writer, only=set(paths[0::2]), first=10)
     monkeypatch.undo()
-    open_writer(out, source, owned=True).finalise([])
+    open_writer(out, source).finalise([])
     back = open_source(out)
     for ref, again in zip(source.refs(), back.refs(), strict=True):
         assert np.array_equal(pixels(back.read(again)), 255 - pixels(source.read(ref)))
@@ -288,7 +288,7 @@ def test_names_given_away_earlier_stay_taken(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "out", source)
     assert writer.target(Ref("a.jpg"), "JPEG") == "a.png"
     tree(tmp_path / "in", ["a.jpg", "a.png"])  # the newcomer
-    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"))
     writer.reserve([("a.jpg", "a.png"), ("z.png", "z.png")])
     assert writer.target(Ref("a.png"), "PNG") == "a.png.png"
 
@@ -350,7 +350,7 @@ def test_companions_are_copied_once_and_never_replaced(tmp_path: Path) -> None:
     for name, text in (("touched", "text"), ("edited", "TEXT"), ("longer", "text and more")):
         (tmp_path / "in" / f"{name}.txt").write_text(text)
         os.utime(tmp_path / "in" / f"{name}.txt", (2e9, 2e9))
-    kept = open_writer(tmp_path / "out", source, owned=True).finalise(done_of(written))
+    kept = open_writer(tmp_path / "out", source).finalise(done_of(written))
     assert kept == ["edited.txt", "longer.txt"]
     assert all((tmp_path / "out" / name).read_text() == "text" for name in kept)
 
@@ -369,24 +369,33 @@ def test_thumbnail_caches_never_travel_and_xmp_files_only_under_keep(tmp_path: P
 
 def test_companions_with_pictures_inside_never_travel(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
-    coded = base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG"))
+    picture = file_bytes(noise(12, 12, 3), "JPEG")
+    coded, digits = base64.b64encode(picture), file_bytes(noise(12, 12, 3), "PNG").hex().encode()
     digests = b"\n".join(hashlib.sha256(bytes([i])).hexdigest().encode() for i in range(99))
     files = {
         "labelme.json": b'{"shapes": [], "imageData": "' + coded + b'"}',
         "view.html": b'<img src="data:image/png;base64,AAAA">',
         "a.xmp": b"<xmpGImg:image>" + b"&#xA;".join(coded[i : i + 76] for i in range(0, len(coded), 76)),
         "big.txt": b"word " * 300_000 + coded,
+        "web.json": b'{"img": "' + base64.urlsafe_b64encode(picture) + b'"}',
+        "hex.json": b'{"img": "' + digits + b'"}',
+        "dump.csv": b"id,img\n1,\\x" + digits.upper(),
+        "lines.txt": b"\n".join(digits[i : i + 60] for i in range(0, len(digits), 60)),
+        "bmp.txt": file_bytes(noise(12, 12, 3), "BMP").hex().encode(),
         "scan.md": b"P6\n# made by hand\n4 4\n255\n" + b"pixels" * 8,
         "scan": b"P3 2 2 255\n1 2 3 4 5 6 7 8 9 10 11 12",
         "notes.txt": b"-" * 900 + b"\nP2 is a bus\n" + digests,
         "patients.csv": b"BMI,age\n24,60\n",
+        "keys.txt": b"0x" + b"".join(digests.split()) + b"\n424d" + b"".join(digests.split()),
+        "ruler.md": b"-_" * 450 + b"\nstem-of_a-file\n" + b"_" * 900,
         "shapes.json": json.dumps({"boxes": list(range(2000)), "file": "a/" * 40}).encode(),
     }
     for name, content in files.items():
         (tmp_path / "in" / name).write_bytes(content)
     source = open_source(tmp_path / "in")
-    assert sorted(source.companions()) == ["notes.txt", "patients.csv", "shapes.json"]
-    assert sorted(source.left_out()) == ["a.xmp", "big.txt", "labelme.json", "scan.md", "view.html"]
+    kept = ["keys.txt", "notes.txt", "patients.csv", "ruler.md", "shapes.json"]
+    assert sorted(source.companions()) == kept
+    assert sorted(source.left_out()) == sorted(files.keys() - {*kept, "scan"})
     assert [ref.path for ref in source.refs()] == ["a.png", "scan"]  # a picture noli cannot read is said
 
 
@@ -408,6 +417,18 @@ def test_positions_beside_the_pictures_travel_only_under_keep(tmp_path: Path) ->
     assert list(source.left_out(strip=True)) == ["a.png.json"]
     run(source, open_writer(tmp_path / "strip", source, metadata="strip"))
     assert sorted(snapshot(tmp_path / "strip")) == ["a.png", "b.json"]
+
+
+def test_stripped_parquet_has_no_xmp_and_no_positions_beside_it(tmp_path: Path) -> None:
+    hf_file(tmp_path / "in/t.parquet", 2, [0, 1], ["cat", "dog"])
+    for name, text in (("site.txt", "latitude 47.1"), ("t.xmp", "<x/>"), ("README.md", "card")):
+        (tmp_path / "in" / name).write_text(text)
+    source = open_source(tmp_path / "in")
+    assert sorted(source.left_out(strip=True)) == ["site.txt", "t.xmp"]
+    run(source, open_writer(tmp_path / "keep", source))
+    run(source, open_writer(tmp_path / "strip", source, metadata="strip"))
+    assert sorted(snapshot(tmp_path / "keep")) == ["README.md", "site.txt", "t.parquet", "t.xmp"]
+    assert sorted(snapshot(tmp_path / "strip")) == ["README.md", "t.parquet"]
 
 
 def test_parquet_keeps_schema_metadata_and_renames_paths(tmp_path: Path) -> None:
@@ -464,6 +485,51 @@ def test_npz_members_that_hold_no_rows_are_copied_as_they_are(tmp_path: Path) ->
         assert all(new.read(name) == old.read(name) for name in ("notes.npy", "readme.txt"))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cat.png", file_bytes(noise(4, 4, 3), "PNG")),
+        ("cat", file_bytes(noise(4, 4, 3), "JPEG")),
+        ("cat.txt", file_bytes(noise(4, 4, 3), "PNG")),
+        ("more/cat.json", b'{"img": "' + base64.b64encode(file_bytes(noise(12, 12, 3), "JPEG")) + b'"}'),
+        ("model.bin", b"weights"),
+    ],
+)
+def test_npz_members_that_may_hold_pictures_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=noise(3, 3, 3)[None], y=[0])
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.mkdir("more")
+        archive.writestr("readme.txt", "hello")
+        archive.writestr(name, content)
+    with pytest.raises(DataError, match="further files") as caught:
+        open_source(tmp_path / "d.npz")
+    assert caught.value.items == (name,)
+    assert caught.value.fix
+
+
+def test_npz_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=noise(3, 3, 3)[None])
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("a.txt", file_bytes(noise(4, 4, 3), "PNG"))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.txt", "hello")
+    with pytest.raises(DataError, match="same name"):
+        open_source(tmp_path / "d.npz")
+
+
+def test_stripped_archives_have_no_positions(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=noise(3, 3, 3)[None], y=[0])
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+        archive.writestr("site.txt", "Latitude 47.1")
+    source = open_source(tmp_path / "d.npz")
+    assert list(source.left_out(strip=True)) == ["site.txt"]
+    for metadata, names in (("keep", ["readme.txt", "site.txt"]), ("strip", ["readme.txt"])):
+        out = tmp_path / f"{metadata}.npz"
+        run(source, open_writer(out, source, metadata=metadata))
+        assert zipfile.ZipFile(out).namelist() == ["x.npy", "y.npy", *names]
+
+
 def test_a_damaged_part_names_the_remedy(tmp_path: Path) -> None:
     source = open_source(make("npz", tmp_path / "in"))
     writer = open_writer(tmp_path / "out.npz", source, work=tmp_path / "work")
@@ -484,10 +550,10 @@ def test_rows_of_a_file_that_left_the_source_stay(tmp_path: Path) -> None:
     source = open_source(make("parquet", tmp_path / "in"))
     written = run(source, open_writer(tmp_path / "out", source))
     (tmp_path / "in/data/test-0.parquet").unlink()
-    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"))
     assert [writer.state(out) for _, out, _ in written] == ["ok"] * 7
     (tmp_path / "out/data/train-0.parquet").write_bytes(b"mine")
-    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"), owned=True)
+    writer = open_writer(tmp_path / "out", open_source(tmp_path / "in"))
     assert [writer.state(out) for _, out, _ in written] == ["ok"] * 2 + ["changed"] * 5
     assert writer.foreign("data/train-0.parquet#0")
 
@@ -521,7 +587,7 @@ def test_paths_that_touch_the_input_are_refused(tmp_path: Path) -> None:
         ("link/x", "inside the input"),
     ):
         with pytest.raises(OutputExists, match="refused") as caught:
-            open_writer(tmp_path / out, source)
+            check_paths(source.uri, tmp_path / out)
         assert word in str(caught.value.why)
         assert caught.value.exit_code == 2
     check_paths(tmp_path / "in", tmp_path / "in2")  # a common prefix is no containment
@@ -542,7 +608,7 @@ def test_outputs_in_the_folder_of_a_csv_are_refused_with_the_reason(tmp_path: Pa
         assert "the output lies inside the folder of list.csv" in caught.value.why
         assert f"outside {tmp_path}/in," in caught.value.fix
     with pytest.raises(OutputExists, match="inside the folder of list"):
-        open_writer(tmp_path / "in/safe", source)
+        check_paths(source.uri, tmp_path / "in/safe")
     check_paths(listing, tmp_path / "safe")
 
 
@@ -550,14 +616,14 @@ def test_existing_outputs_are_refused_unless_owned(tmp_path: Path) -> None:
     tree(tmp_path / "in", ["a.png"])
     source = open_source(tmp_path / "in")
     (tmp_path / "empty").mkdir()
-    open_writer(tmp_path / "empty", source)
+    check_paths(source.uri, tmp_path / "empty")
     (tmp_path / "full/.git").mkdir(parents=True)
     (tmp_path / "file").write_text("x")
     for name in ("full", "file"):
         with pytest.raises(OutputExists, match="exists already") as caught:
-            open_writer(tmp_path / name, source)
+            check_paths(source.uri, tmp_path / name)
         assert caught.value.fix
-        open_writer(tmp_path / name, source, owned=True)
+        check_paths(source.uri, tmp_path / name, owned=True)
 
 
 def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

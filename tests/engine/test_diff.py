@@ -11,6 +11,7 @@ from PIL import Image
 
 from noli.core.errors import DataError
 from noli.engine.diff import diff
+from noli.engine.progress import Progress
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
 
@@ -62,6 +63,28 @@ def test_partners_across_suffixes(tmp_path: Path) -> None:
     assert found.unlike == ["z.png"]
     assert found.only_a == ["only.png"]
     assert found.missing == {"a": 1, "b": 0, "unlike": 1, "unreadable": 0}
+
+
+def test_the_worst_possible_pair_is_the_worst(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / name / f"{i:02d}.png")
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(tmp_path / "b/00.png")
+    Image.fromarray(np.full((4, 4), 90, np.uint8)).save(tmp_path / "b/11.png")
+    found = diff(tmp_path / "a", tmp_path / "b", ssim=False)
+    assert [row["path"] for row in found.worst[:3]] == ["00.png", "11.png", "01.png"]
+    assert (found.psnr_min, len(found.worst)) == (0.0, 10)
+
+
+def test_a_comparison_that_fails_ends_its_progress(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noli.ops.metrics.psnr", lambda *_: 1 / 0)
+    bar = Progress()
+    ended: list[str] = []
+    monkeypatch.setattr(bar, "finish", lambda: ended.append("compare"))
+    with pytest.raises(ZeroDivisionError):
+        diff(data, data, ssim=False, progress=bar)
+    assert ended == ["compare"]
 
 
 def test_unreadable_items_are_counted(data: Path, tmp_path: Path) -> None:

@@ -118,6 +118,13 @@ def test_preview_is_a_sheet_of_the_right_items(data: Path, ask: Ask, tmp_path: P
     np.testing.assert_array_equal(cell[20 : 20 + 160][::20], np.repeat(first, 20, axis=1))
 
 
+@pytest.mark.parametrize("n", [0, -3])
+def test_a_preview_of_nothing_is_refused(n: int, data: Path, ask: Ask, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least one") as caught:
+        preview(ask(), tmp_path / "sheet.png", n)
+    assert caught.value.fix
+
+
 def test_preview_shows_the_real_result(data: Path, ask: Ask, tmp_path: Path) -> None:
     preview(ask(), tmp_path / "a.png")
     run_data(ask())

@@ -42,7 +42,7 @@ def work(tmp_path: Path, key: Key = KEY, output: bool = True, **changes: Any) ->
         **{name: changes.pop(name) for name in list(changes) if name in fake.Config.model_fields}
     )
     request = RunRequest(str(tmp_path / "in"), str(tmp_path / "out"), fake.SPEC, cfg, key, **changes)
-    writer = open_writer(tmp_path / "out", source, work=tmp_path / "parts", owned=True) if output else None
+    writer = open_writer(tmp_path / "out", source, work=tmp_path / "parts") if output else None
     return ShardWork(request, {"classes": {"ant": 0, "bee": 1}}, source, writer)
 
 

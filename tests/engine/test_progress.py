@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from engine_data import tree_hash
 
+from noli.core.errors import DataError
 from noli.engine.lock import locked
+from noli.engine.plan import dry_run, preview
 from noli.engine.pool import threads_per_worker
 from noli.engine.progress import PlainProgress, Progress, RichProgress, for_terminal
 from noli.engine.request import RunRequest
@@ -41,6 +43,18 @@ def test_the_runner_tells_its_stages(data: Path, ask: Ask, workers: int) -> None
     recorder = Recorder()
     run_data(ask(progress=recorder, workers=workers))
     assert recorder.stages == [["scan", None, 23], ["protect", 23, 23]]
+    assert not recorder.open
+
+
+@pytest.mark.parametrize("tried", [dry_run, lambda request: preview(request, Path("sheet.png"))])
+def test_a_scan_that_is_refused_ends_its_stage(
+    data: Path, ask: Ask, tried: Callable[[RunRequest], object]
+) -> None:
+    (data / "bee/00001.png").write_bytes(b"no image")
+    recorder = Recorder()
+    with pytest.raises(DataError):
+        tried(ask(progress=recorder))
+    assert recorder.stages == [["scan", None, 23]]
     assert not recorder.open
 
 

@@ -189,6 +189,17 @@ def test_unreadable_items_are_listed_together(split_folders):
     assert sorted(caught.value.items) == sorted(f"train/disc/{f.name}" for f in broken)
 
 
+def test_the_side_of_unreadable_items_is_said(split_folders):
+    root, *_ = split_folders
+    names = [file.relative_to(root / "safe") for file in sorted((root / "safe/train/disc").glob("*.png"))[:2]]
+    for broken in (root / "safe" / names[0], root / "safe" / names[1], root / "clean" / names[1]):
+        broken.write_bytes(b"")
+    with pytest.raises(DataError, match="1 clean and 2 protected items") as caught:
+        load(root / "safe", root / "clean", CFG)
+    assert caught.value.where == f"{names[1]} (clean)"
+    assert sorted(caught.value.items) == [str(name) for name in names]
+
+
 def test_items_that_a_source_cannot_read_are_listed_too(split_folders, monkeypatch):
     root, *_ = split_folders
     opened = loading.open_source(root / "safe")

@@ -144,9 +144,9 @@ def _refuse_existing(place: str | Path) -> None:
 
 def _captioned(data: str | Path, side: int, bar: Progress) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """Read captioned pictures as colour squares."""
+    from noli.data.codec import upright
     from noli.data.sources import open_source
     from noli.data.study import square
-    from noli.engine.pictures import upright
 
     source = open_source(data)
     refs = list(source.refs())

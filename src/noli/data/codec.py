@@ -18,6 +18,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from noli.core.dataset import Content
 from noli.core.errors import DataError, UsageError
 from noli.data import dicom, exif, png, tiff
 from noli.data.embedded import without_pictures
@@ -104,6 +105,19 @@ def decode(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
     cut = ("embedded thumbnail (a small unprotected copy) removed",)
     notes = picture.notes + (cut if (block, xmp) != (picture.exif, picture.xmp) else ())
     return replace(picture, exif=block, xmp=xmp, has_gps=gps, notes=notes)
+
+
+def picture(content: Content, where: str) -> Picture:
+    """Return the picture in a file's bytes (see `decode`) or an array (see `from_array`)."""
+    if isinstance(content, bytes):
+        return decode(content, where=where)
+    return from_array(content, where=where)
+
+
+def upright(content: Content, where: str) -> Pixels:
+    """Return the pixels as a viewer shows them: pictures that are compared may differ in orientation."""
+    found = picture(content, where)
+    return exif.upright(found.pixels, exif.orientation(found.exif))
 
 
 def _format(data: bytes) -> str:

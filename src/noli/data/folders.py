@@ -7,14 +7,13 @@ from pathlib import PurePosixPath
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
-from noli.core.files import KEY_FORMAT
-from noli.data.embedded import file_holds
+from noli.data.embedded import may_travel
 from noli.data.formats import (
     FOREIGN_SUFFIXES,
     HEAD_BYTES,
     IMAGE_SUFFIXES,
     PLAIN_SUFFIXES,
-    SUFFIXES,
+    READABLE,
     magic,
     suffix_of,
 )
@@ -22,13 +21,6 @@ from noli.data.place import Place, inside
 from noli.data.tables import CSV_PATHS, METADATA_PATHS, Row, Table, cell
 
 SPLIT_NAMES = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
-_KEY_BYTES = 256
-# fmt: off
-_READABLE = frozenset([
-    *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "BigTIFF", "ZIP", "PDF",
-    "HEIC, AVIF or video", "PNM",
-])
-# fmt: on
 
 
 def is_item(place: Place, name: str) -> bool:
@@ -42,29 +34,16 @@ def is_item(place: Place, name: str) -> bool:
     if suffix in PLAIN_SUFFIXES:
         return False
     try:
-        return magic(place.read(name, HEAD_BYTES)) in _READABLE
+        return magic(place.read(name, HEAD_BYTES)) in READABLE
     except DataError:
         return False
 
 
 def travels(place: Place, name: str, *, strip: bool = False) -> bool:
-    """Tell whether a file that is no picture is copied to the output: text and XMP without pictures inside.
-
-    What noli cannot look into might hold originals: project files of editors, volumes, databases. Keys of
-    noli never travel; under `strip`, neither does XMP nor text that mentions a latitude.
-    """
-    suffix = suffix_of(name)
-    if suffix and suffix not in PLAIN_SUFFIXES and suffix != ".xmp":
-        return False
+    """Tell whether a file that is no picture is copied to the output: see :func:`may_travel`."""
     try:
-        head = place.read(name, _KEY_BYTES)
-        # Of pictures only PNM has no zero bytes there; the two letters of BMP begin many words.
-        if b"\0" in head or KEY_FORMAT.encode() in head or magic(head) == "PNM":
-            return False
-        if strip and suffix == ".xmp":
-            return False
         with place.open(name) as handle:
-            return not file_holds(handle, position=strip)
+            return may_travel(name, handle, strip=strip)
     except (DataError, OSError):
         return False  # gone, or a dangling link
 

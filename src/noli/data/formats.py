@@ -32,6 +32,11 @@ PLAIN_SUFFIXES = frozenset([
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".rst", ".xml", ".yaml", ".yml", ".html", ".toml",
     ".py", ".log",
 ])
+# What `magic` calls the kinds of file that are pictures or hold them.
+READABLE = frozenset([
+    *SUFFIXES, "GIF", "JPEG 2000", "JPEG XL", "Photoshop", "OpenEXR", "BigTIFF", "ZIP", "PDF",
+    "HEIC, AVIF or video", "PNM",
+])
 # fmt: on
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (

@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
+from noli.data.embedded import may_travel
 from noli.data.picture import Pixels
 from noli.data.place import Place, write_errors
 
@@ -61,7 +62,8 @@ class NpzSource:
         labels: Name of the label array, or None to look for one.
 
     Raises:
-        DataError: No image array, object arrays where images or labels should be, or shapes that differ.
+        DataError: No image array, object arrays where images or labels should be, shapes that differ, or
+            other files inside than texts.
     """
 
     layout = "npz"
@@ -71,11 +73,20 @@ class NpzSource:
         self.uri = place.uri
         self._maps: dict[str, Pixels] = {}
         with self._archive() as (_, archive):
+            names = archive.namelist()
+            if len(set(names)) < len(names):
+                raise ValueError("two members have the same name")
             self.headers = {
-                name[:-4]: _read_header(archive.open(name))
-                for name in archive.namelist()
-                if name.endswith(".npy")
+                name[:-4]: _read_header(archive.open(name)) for name in names if name.endswith(".npy")
             }
+        if others := list(self.left_out()):
+            raise DataError(
+                "The archive has further files that may hold pictures.",
+                where=self.uri,
+                why=f"{', '.join(others)} would be published; only text without pictures inside may be",
+                fix="take them out of the archive",
+                items=others,
+            )
         self.pairs = self._find_pairs(labels)
         for pair in self.pairs:
             self._check(pair)
@@ -105,6 +116,13 @@ class NpzSource:
     def stat(self, ref: Ref) -> tuple[int, int]:
         """Return size and modification time of the whole file."""
         return self.place.stat()
+
+    def left_out(self, *, strip: bool = False) -> Iterator[str]:
+        """Yield the files of the archive that are no arrays and not copied: see `may_travel`."""
+        with self._archive() as (_, archive):
+            for name in archive.namelist():
+                if not name.endswith((".npy", "/")) and not may_travel(name, archive.open(name), strip=strip):
+                    yield name
 
     def array(self, name: str) -> Pixels:
         """Return one array, mapped read-only (compressed ones from an anonymous temporary file)."""
@@ -140,6 +158,9 @@ class NpzSource:
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
             fix = "write it again with numpy.savez"
             raise DataError("The archive is damaged.", where=self.uri, why=str(error), fix=fix) from error
+        except RuntimeError as error:  # encrypted, or packed in a way that this Python cannot read
+            fix = "write it again with numpy.savez, without a password"
+            raise DataError("The archive cannot be read.", where=self.uri, why=str(error), fix=fix) from error
 
     def _find_pairs(self, labels: str | None) -> list[Pair]:
         pairs = []

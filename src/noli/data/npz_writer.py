@@ -23,11 +23,13 @@ class NpzWriter(AssembledWriter):
         place: The output file.
         source: What is written.
         work: Private folder for parts and the ledger.
+        strip: Leave out texts with positions.
     """
 
-    def __init__(self, place: Place, source: NpzSource, work: Path) -> None:
+    def __init__(self, place: Place, source: NpzSource, work: Path, *, strip: bool = False) -> None:
         super().__init__(place, work, {pair.images: pair.images for pair in source.pairs})
         self.source = source
+        self.strip = strip
 
     def _file(self, table: str) -> str:
         return ""  # the place is the file
@@ -36,13 +38,14 @@ class NpzWriter(AssembledWriter):
         return {name: self.source.headers[name].shape[0] for name in self._names}
 
     def _assemble(self) -> None:
+        left = set(self.source.left_out(strip=self.strip))
         with (
             self._create("", self._names) as handle,
             zipfile.ZipFile(handle, "w") as new,
             self.source.place.open() as raw,
             zipfile.ZipFile(raw) as old,
         ):
-            for member in old.infolist():
+            for member in (one for one in old.infolist() if one.filename not in left):
                 info = zipfile.ZipInfo(member.filename)
                 info.compress_type = member.compress_type
                 info.external_attr = 0o644 << 16

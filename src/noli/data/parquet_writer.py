@@ -22,20 +22,22 @@ class ParquetWriter(AssembledWriter):
         place: Output folder, or output file for a single-file source.
         source: What is written.
         work: Private folder for parts and the ledger.
+        strip: Leave out XMP files and positions beside the files.
     """
 
-    def __init__(self, place: Place, source: ParquetSource, work: Path) -> None:
+    def __init__(self, place: Place, source: ParquetSource, work: Path, *, strip: bool = False) -> None:
         names = {file: file for file in source.files}
         if source.single and place.root.lower().endswith(".parquet"):
             place, name = place.split()
             names = {source.files[0]: name}
         super().__init__(place, work, names)
         self.source = source
+        self.strip = strip
 
     def finalise(self, done: Iterable[tuple[str, str]]) -> list[str]:
         """Assemble the files that got new rows and copy the companions."""
         super().finalise(done)
-        return self.place.copy_missing(self.source.place, self.source.companions())
+        return self.place.copy_missing(self.source.place, self.source.companions(strip=self.strip))
 
     def _file(self, table: str) -> str:
         return self._names.get(table, table)

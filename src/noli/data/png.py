@@ -150,9 +150,10 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         Exception: Whatever the decoder raises.
     """
     file, notes = parse(data, max_pixels), list[str]()
-    texts = sum(kind in _TEXT for kind, _ in file.chunks)
+    texts = [bytes(body).partition(b"\0")[0] for kind, body in file.chunks if kind in _TEXT]
     used = sum(kind in _TEXT for kind, _ in file.meta["chunks"]) + ("xmp" in file.meta)
-    if texts > used + ("exif" in file.meta):
+    used += "exif" in file.meta and any(key in _RAW_EXIF for key in texts)
+    if len(texts) > used:
         notes.append("text that can hold a picture was dropped")
     pixels, alpha = _planes(data, file, notes)
     return Picture(pixels, alpha, "PNG", notes=tuple(notes), **file.meta)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ import numpy as np
 from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Content, Item, Ref, Source, content_id
 from noli.core.errors import DataError
 from noli.data.codec import inspect
-from noli.data.picture import MAX_PIXELS, from_array
+from noli.data.picture import from_array
 
 Seen = tuple[int, int, str]
 Fetched = tuple[Content, int, int]
@@ -57,8 +57,7 @@ def scan(
     *,
     workers: int = 1,
     require_labels: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    known: Mapping[str, Seen] | None = None,
+    known: Callable[[str], Seen | None] = lambda path: None,
     progress: Callable[[int], object] = int,
 ) -> Iterator[ScanRow]:
     """Check every item of a source; nothing is written, nothing is raised for bad items.
@@ -69,9 +68,8 @@ def scan(
         source: What to scan.
         workers: Threads; hashing, checksums and decoding release the interpreter lock.
         require_labels: Report items without a label as bad.
-        max_pixels: Pictures with more pixels are bad.
-        known: path -> ``(size, mtime_ns, sha256)`` of items seen before; when size and time still agree (and
-            the time is known), the item is taken as unchanged and not read.
+        known: Returns ``(size, mtime_ns, sha256)`` of a path seen before; when size and time still agree (and
+            the time is known), the item is taken as unchanged and not read. Called in the threads.
         progress: Called with 1 after every item.
 
     Yields:
@@ -80,10 +78,10 @@ def scan(
 
     def row(ref: Ref, found: ScanRow | Fetched | None = None) -> ScanRow:
         found = found or fetch(ref)
-        return found if isinstance(found, ScanRow) else _check(ref, *found, max_pixels)
+        return found if isinstance(found, ScanRow) else _check(ref, *found)
 
     def fetch(ref: Ref) -> ScanRow | Fetched:
-        return _fetch(source, ref, require_labels, known.get(ref.path) if known is not None else None)
+        return _fetch(source, ref, require_labels, known(ref.path))
 
     def threaded() -> Iterator[ScanRow]:
         # Array and Parquet sources keep a cursor: only their checks leave this thread.
@@ -162,7 +160,7 @@ def _fetch(source: Source, ref: Ref, labelled: bool, known: Seen | None) -> Scan
         return _bad(ref, error, size, moment)
 
 
-def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) -> ScanRow:
+def _check(ref: Ref, content: Content, size: int, moment: int) -> ScanRow:
     """Look into an item that was read."""
     try:
         if isinstance(content, np.ndarray):
@@ -170,7 +168,7 @@ def _check(ref: Ref, content: Content, size: int, moment: int, max_pixels: int) 
             height, width, channels = picture.pixels.shape
             shape, bits, name, gps = (height, width, channels), picture.bits, "RAW", False
         else:
-            name, shape, bits, gps = inspect(content, where=ref.path, max_pixels=max_pixels)
+            name, shape, bits, gps = inspect(content, where=ref.path)
     except DataError as error:
         return _bad(ref, error, size, moment)
     own = content.nbytes if isinstance(content, np.ndarray) else len(content)

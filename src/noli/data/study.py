@@ -31,24 +31,26 @@ class ArrayStudy:
 
     Attributes:
         items: The items.
-        pixels: Their images, each ``uint8`` or ``uint16 [H, W, C]``; None if none are shown.
+        pixels: Their images, each ``uint8`` or ``uint16 [H, W, C]``.
         folder: Where files are kept.
         told: Called with ``(done, total, what)``.
+        shown: False for a method that learns from what is said of the images: it gets their shapes only.
     """
 
     items: Sequence[Item]
-    pixels: Sequence[Stored] | None
+    pixels: Sequence[Stored]
     folder: Path
     told: Callable[[int, int, str], None] = _silent
+    shown: bool = True
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
         """Shape of every image."""
-        return [(*image.shape[:2], image.shape[2]) for image in self.pixels or ()]
+        return [(*image.shape[:2], image.shape[2]) for image in self.pixels]
 
     def images(self, side: int) -> npt.NDArray[np.uint8]:
-        """Return all images as squares ``uint8 [N, side, side, C]``."""
-        if self.pixels is None:
+        """Return all images as squares ``uint8 [N, side, side, C]``; `UsageError` if none are shown."""
+        if not self.shown:
             raise unseen(str(self.folder))
         channels = max((image.shape[2] for image in self.pixels), default=3)
         found = [square(image, side, channels) for image in self.pixels]

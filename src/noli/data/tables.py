@@ -57,6 +57,8 @@ class Table:
         if path is None:
             have = ", ".join(map(repr, names)) or "nothing"
             raise self._error(f"columns are {have}", f"add a column {paths[0]!r} with the image paths")
+        if names.count(path) > 1:
+            raise self._error(f"{names.count(path)} columns are called {path!r}", "keep one of them")
         self.path = path
         self.label = first_of((label,) if label else LABELS, names)
         self.text = first_of(TEXTS, names)

@@ -24,9 +24,8 @@ def open_writer(
     work: Path,
     format: FormatPolicy = "png",  # noqa: A002
     metadata: Metadata = "keep",
-    owned: bool = False,
 ) -> Writer:
-    """Open the output for a source.
+    """Open the output for a source; its place is not checked, see `check_paths`.
 
     Args:
         uri: Output folder; a file name for ``.npz`` and single ``.parquet`` sources (a folder for the
@@ -34,26 +33,22 @@ def open_writer(
         source: What will be written, from `open_source`.
         work: Private folder for unfinished parts, inside the run folder.
         format: ``png``, ``webp`` or ``same``, see `output_format`.
-        metadata: ``strip`` leaves XMP files beside the pictures out; `encode` strips the pictures.
-        owned: The output belongs to the run that calls, so it may exist.
+        metadata: ``strip`` leaves XMP files and positions beside the pictures out; `encode` strips the
+            pictures.
 
     Returns:
         The writer; nothing is written yet.
-
-    Raises:
-        OutputExists: See `check_paths`.
     """
-    check_paths(source.uri, uri, owned=owned)
-    place, opened = Place(uri), cast(Any, source)
+    place, opened, strip = Place(uri), cast(Any, source), metadata == "strip"
     if source.layout == "npz":
         from noli.data.npz_writer import NpzWriter
 
-        return NpzWriter(place, opened, work)
+        return NpzWriter(place, opened, work, strip=strip)
     if source.layout == "parquet":
         from noli.data.parquet_writer import ParquetWriter
 
-        return ParquetWriter(place, opened, work)
-    return FolderWriter(place, opened, work, format, strip=metadata == "strip")
+        return ParquetWriter(place, opened, work, strip=strip)
+    return FolderWriter(place, opened, work, format, strip=strip)
 
 
 def check_paths(source_uri: str | Path, output: str | Path, *, owned: bool = False) -> None:

@@ -31,12 +31,8 @@ class Seen(NamedTuple):
     failed: bool
 
 
-class Catalog(Mapping[str, tuple[int, int, str]]):
-    """Known items by path: ``(size, mtime_ns, sha256)``, the mapping that gives the scan its short cut.
-
-    Items that failed are stored but not part of the mapping, so that the scan looks at them again. For an
-    undo it also holds the records of the protected run.
-    """
+class Catalog:
+    """Known items by path; for an undo also the records of the protected run."""
 
     def __init__(self) -> None:
         # The empty name makes a private file in the temporary folder, which vanishes with the connection.
@@ -64,6 +60,15 @@ class Catalog(Mapping[str, tuple[int, int, str]]):
         )
         if "id" in row and label is not None:
             self.claim(row["id"], label, row["path"])
+
+    def content(self, path: str) -> tuple[int, int, str] | None:
+        """Return ``(size, mtime_ns, sha256)`` of an item, which spares the scan to read it again.
+
+        None for new items and for those that failed: the scan looks at them.
+        """
+        query = "SELECT size, mtime_ns, sha256 FROM items WHERE path = ? AND failed = 0"
+        found: tuple[int, int, str] | None = self._run(query, _text(path)).fetchone()
+        return found
 
     def claim(self, identity: str, label: str, path: str) -> tuple[str, str]:
         """Note under which label a content entered; return ``(label, path)`` of its first appearance."""
@@ -112,20 +117,6 @@ class Catalog(Mapping[str, tuple[int, int, str]]):
         """Iterate over the protected items that :meth:`made` never returned: they are missing."""
         for (out,) in self._run("SELECT out FROM made WHERE used = 0 ORDER BY out"):
             yield _plain(out)
-
-    def __getitem__(self, path: str) -> tuple[int, int, str]:
-        query = "SELECT size, mtime_ns, sha256 FROM items WHERE path = ? AND failed = 0"
-        found: tuple[int, int, str] | None = self._run(query, _text(path)).fetchone()
-        if found is None:
-            raise KeyError(path)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        for (path,) in self._run("SELECT path FROM items WHERE failed = 0 ORDER BY path"):
-            yield _plain(path)
-
-    def __len__(self) -> int:
-        return int(self._run("SELECT count(*) FROM items WHERE failed = 0").fetchone()[0])
 
     def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
         try:

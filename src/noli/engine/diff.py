@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from noli.core.errors import DataError, NoliError
 from noli.core.files import clean_url, write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
+from noli.data.codec import upright
 from noli.data.sources import open_source
-from noli.engine.pictures import places, small, upright
+from noli.engine.pictures import places, small
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import Spread, stored_names
@@ -120,33 +122,43 @@ def diff(
     psnr, similar, linf = Spread(), Spread(), Spread()
     worst: list[tuple[float, int, Record]] = []
     progress.start(len(pairs), "compare")
-    for number, (left, right) in enumerate(pairs):
-        progress.advance(1)
-        try:
-            before, after = _pixels(first, left), _pixels(second, right)
-        except (NoliError, OSError):
-            found._leave_out("unreadable", left.path)
-            continue
-        if before.shape != after.shape or before.dtype != after.dtype:
-            found._leave_out("unlike", left.path)
-            continue
-        row = _compare(left, right, before, after, ssim)
-        psnr.add(row["psnr"])
-        linf.add(row["linf"])
-        if ssim:
-            similar.add(row["ssim"])
-        heapq.heappush(worst, (-(row["psnr"] or 1e9), -number, row))
-        if len(worst) > WORST:
-            heapq.heappop(worst)
-        if number in shown:
-            found.figures.append(Pair(row, small(before), small(after)))
-    progress.finish()
+    try:
+        for number, (left, right) in enumerate(pairs):
+            progress.advance(1)
+            if (both := _both(found, first, second, left, right)) is None:
+                continue
+            row = _compare(left, right, *both, ssim)
+            psnr.add(row["psnr"])
+            linf.add(row["linf"])
+            if ssim:
+                similar.add(row["ssim"])
+            quality = math.inf if row["psnr"] is None else row["psnr"]
+            heapq.heappush(worst, (-quality, -number, row))
+            if len(worst) > WORST:
+                heapq.heappop(worst)
+            if number in shown:
+                found.figures.append(Pair(row, *map(small, both)))
+    finally:
+        progress.finish()
     for name, value in {**psnr.named("psnr"), **similar.named("ssim"), **linf.named("linf")}.items():
         if hasattr(found, name):
             setattr(found, name, value)
     found.items, found.identical = linf.n, psnr.identical
     found.worst = [row for _, _, row in sorted(worst, reverse=True)]
     return found
+
+
+def _both(found: Diff, first: Source, second: Source, left: Ref, right: Ref) -> tuple[Stored, Stored] | None:
+    """Read a pair; one that cannot be compared is noted and None."""
+    try:
+        before, after = _pixels(first, left), _pixels(second, right)
+    except (NoliError, OSError):
+        found._leave_out("unreadable", left.path)
+        return None
+    if before.shape != after.shape or before.dtype != after.dtype:
+        found._leave_out("unlike", left.path)
+        return None
+    return before, after
 
 
 def _compare(left: Ref, right: Ref, before: Stored, after: Stored, ssim: bool) -> Record:

@@ -15,28 +15,13 @@ from noli.core.errors import NoliError
 from noli.core.files import atomic_write
 from noli.core.images import Stored
 from noli.core.run import Run
-from noli.data import exif
-from noli.data.codec import decode, from_array
-from noli.data.picture import MAX_PIXELS, Picture
-from noli.data.writers import Content, Writer
+from noli.data.codec import upright
+from noli.data.writers import Writer
 from noli.engine.scanstage import row_ref
 
 PREVIEWS = 8
 MAX_SIDE = 512
 T = TypeVar("T")
-
-
-def picture(content: Content, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Return the picture in a file's bytes or an array."""
-    if isinstance(content, np.ndarray):
-        return from_array(content, where=where)
-    return decode(content, where=where, max_pixels=max_pixels)
-
-
-def upright(content: Content, where: str, max_pixels: int = MAX_PIXELS) -> Stored:
-    """Return the pixels as a viewer shows them: pictures that are compared may differ in orientation."""
-    found = picture(content, where, max_pixels)
-    return exif.upright(found.pixels, exif.orientation(found.exif))
 
 
 def small(pixels: Stored) -> Stored:

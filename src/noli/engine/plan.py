@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from noli.core.dataset import Source
 from noli.core.environment import available_cores, peak_memory_mb
@@ -16,13 +15,13 @@ from noli.core.errors import UsageError
 from noli.core.files import write_new
 from noli.core.method import State
 from noli.core.run import Record, Run
+from noli.data.codec import picture
 from noli.data.place import is_url, local_path
 from noli.data.sources import open_source
 from noli.data.writers import check_paths
-from noli.engine.catalog import Catalog
-from noli.engine.pictures import evenly, picture, places, small
+from noli.engine.pictures import evenly, places, small
 from noli.engine.request import RunRequest
-from noli.engine.scanstage import Totals, make_row, scan_rows
+from noli.engine.scanstage import Totals, good_rows
 from noli.engine.shard import GROUP_PIXELS, ShardWork, blame
 from noli.engine.sheet import Pair, contact_sheet
 from noli.engine.study import located, prepare
@@ -131,10 +130,12 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
     """Write a contact sheet of `n` evenly spaced items (PNG); the output of the request is not touched.
 
     Raises:
-        UsageError, DataError: As for :func:`dry_run`.
+        UsageError, DataError: As for :func:`dry_run`; `n` is less than 1.
         OutputExists: The file exists.
         RunError: The file cannot be written.
     """
+    if n < 1:
+        raise UsageError("A preview shows at least one item.", where=f"n={n}", fix="ask for 1 or more")
     _, totals, trials, *_ = _survey(request, n)
     key = f" · key {request.key.id}" if request.key else ""
     note = f"{request.spec.name}{key} · {len(trials)} of {totals.items} items"
@@ -142,18 +143,12 @@ def preview(request: RunRequest, path: str | Path, n: int = 8) -> Path:
     return Path(path)
 
 
-class _Survey(NamedTuple):
-    """Layout, counts, tried items with their seconds, and seconds that the whole preparation takes."""
+def _survey(request: RunRequest, n: int) -> tuple[str, Totals, list[Pair], tuple[float, ...], float]:
+    """Scan everything, prepare the method (on a sample if it learns), try it on `n` evenly spaced items.
 
-    layout: str
-    totals: Totals
-    tried: list[Pair]
-    seconds: tuple[float, ...]
-    once: float
-
-
-def _survey(request: RunRequest, n: int) -> _Survey:
-    """Scan everything, prepare the method (on a sample if it learns), try it on `n` evenly spaced items."""
+    Returns:
+        Layout, counts, tried items with the seconds of each, and seconds that the whole preparation takes.
+    """
     if request.undo_of is not None:
         fix = "run the undo itself; it writes elsewhere"
         raise UsageError("Only an application can be tried out.", fix=fix)
@@ -172,7 +167,7 @@ def _survey(request: RunRequest, n: int) -> _Survey:
         pairs, seconds = zip(*(_try(work, row) for row in chosen), strict=True)
     if learns:
         once = _at_length(request.cfg, state, once, totals.items / len(rows))
-    return _Survey(source.layout, totals, list(pairs), seconds, once)
+    return source.layout, totals, list(pairs), seconds, once
 
 
 def _budget(cfg: Any) -> float | None:
@@ -198,19 +193,14 @@ def _at_length(cfg: Any, state: State, seconds: float, larger: float) -> float:
 
 
 def _sample(request: RunRequest, source: Source, totals: Totals, n: int) -> list[Record]:
-    request.progress.start(None, "scan")
     wanted = iter(sorted(places(sum(1 for _ in source.refs()), n)))
     following = next(wanted, None)
     rows: list[Record] = []
-    with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
-        for found in scan_rows(request, source, catalog):
-            row = make_row(found)
-            totals.add(row)
-            # At the wanted place, or at the next usable one.
-            if "error" not in row and following is not None and row["index"] >= following:
-                rows.append(row)
-                following = next(wanted, None)
-    request.progress.finish()
+    for row in good_rows(request, source, totals):
+        # At the wanted place, or at the next usable one.
+        if following is not None and row["index"] >= following:
+            rows.append(row)
+            following = next(wanted, None)
     return rows
 
 

@@ -12,7 +12,7 @@ from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.files import clean_url
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
-from noli.data.picture import MAX_PIXELS, FormatPolicy, Metadata
+from noli.data.picture import FormatPolicy, Metadata
 from noli.data.place import is_url, local_path
 from noli.engine.progress import Progress
 
@@ -36,7 +36,6 @@ class RunRequest:
         run_dir: Run folder; None puts it beside the output.
         undo_of: Run folder of protected data: invert the method instead of applying it.
         labels: Which labels the source reader should use (passed to ``open_source``).
-        max_pixels: Larger images are refused.
         args_passed: Arguments as the user gave them, for the manifest.
         progress: Where progress goes.
     """
@@ -54,7 +53,6 @@ class RunRequest:
     run_dir: Path | None = None
     undo_of: Path | None = None
     labels: str | None = None
-    max_pixels: int = MAX_PIXELS
     args_passed: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
@@ -115,7 +113,6 @@ class RunRequest:
             "format": self.format,
             "metadata": self.metadata,
             "labels": self.labels,
-            "max_pixels": self.max_pixels,
         }
 
 

@@ -86,7 +86,6 @@ class _Session:
             format=request.format,
             metadata=request.metadata,
             work=folder / "parts",
-            owned=True,
         )
 
     def work(self) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,24 @@ def find_new(
     return count, noted
 
 
+def good_rows(request: RunRequest, source: Source, totals: Totals) -> Iterator[Record]:
+    """Scan a source as a run would, without writing: count all items, yield the rows of usable ones.
+
+    Raises:
+        DataError: As :func:`find_new`.
+    """
+    request.progress.start(None, "scan")
+    try:
+        with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
+            for found in scan_rows(request, source, catalog):
+                row = make_row(found)
+                totals.add(row)
+                if "error" not in row:
+                    yield row
+    finally:
+        request.progress.finish()
+
+
 def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[ScanRow]:
     """Scan under the request's rules; the end raises when an item is bad and the policy is ``fail``."""
     rows = scan(
@@ -136,8 +155,7 @@ def scan_rows(request: RunRequest, source: Source, known: Catalog) -> Iterator[S
         workers=request.workers,
         # An undo takes the labels from the records.
         require_labels="labels" in request.spec.needs and request.undo_of is None,
-        max_pixels=request.max_pixels,
-        known=known,
+        known=known.content,
         progress=request.progress.advance,
     )
     return summarise(_usable(rows, request, known), on_error=request.on_error)
@@ -156,7 +174,7 @@ def _usable(rows: Iterable[ScanRow], request: RunRequest, known: Catalog) -> Ite
             yield _refused(row, "it was not made by the run that is being undone")
         elif "color" in needs and row.shape is not None and row.shape[2] == 1:
             yield _refused(row, f"{request.spec.name} needs colour images, this one is grey")
-        elif undo or "labels" not in needs or item.label is None or path in known:
+        elif undo or "labels" not in needs or item.label is None or known.content(path):
             yield row
         else:
             label, first = known.claim(item.id, item.label, path)

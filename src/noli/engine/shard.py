@@ -14,10 +14,10 @@ from noli.core.files import storage_error
 from noli.core.images import Stored, check_images, to_float, to_uint8, to_uint16
 from noli.core.run import Record
 from noli.data import exif
-from noli.data.codec import encode, lost, output_format, stripped
+from noli.data.codec import encode, lost, output_format, picture, stripped, upright
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
-from noli.engine.pictures import measure, picture, upright
+from noli.engine.pictures import measure
 from noli.engine.request import RunRequest, load_method
 from noli.engine.scanstage import row_item, row_ref
 
@@ -111,7 +111,7 @@ class ShardWork:
         if content_id(content)[1] != row["sha256"]:
             fix = "leave the input alone while a run works on it; the same command resumes"
             raise DataError("An item changed after the scan.", where=path, fix=fix, items=[path])
-        found = picture(content, path, self.request.max_pixels)
+        found = picture(content, path)
         if self.request.metadata == "strip" and self.request.undo_of is None:
             # Before the method sees it: an undo will find the pixels upright and no orientation.
             found = stripped(found)
@@ -147,7 +147,7 @@ class ShardWork:
         kind, _ = output_format(before.format, request.format, channels=before.channels)
         raw, inexact = kind == "RAW", kind in ("JPEG", "DICOM")
         content: Content = after.stacked() if raw else encode(after, format=kind, metadata=request.metadata)
-        saved = picture(content, row["out"], request.max_pixels).pixels if inexact else pixels
+        saved = picture(content, row["out"]).pixels if inexact else pixels
         record: Record = {
             **{name: row[name] for name in ("path", "out", "id", "label", "split", "index")},
             "sha256_in": row["sha256"],
@@ -219,7 +219,7 @@ class ShardWork:
             content = self.originals.read(row_ref(made))
             if content_id(content)[1] != made["sha256_in"]:
                 return {}
-            original = upright(content, made["path"], self.request.max_pixels)
+            original = upright(content, made["path"])
         except (OSError, DataError, KeyError, IndexError):
             return {}
         if original.shape != restored.shape or original.dtype != restored.dtype:

@@ -97,7 +97,6 @@ def undo(
             run_dir=None if run is None else Path(run),
             undo_of=before.path,
             labels=manifest.args_resolved.get("labels"),
-            max_pixels=manifest.args_resolved["max_pixels"],
             args_passed={name: str(value) for name, value in given.items() if value is not None},
             progress=progress or Progress(),
         )

@@ -254,8 +254,8 @@ class Kit:
     def _prepare(self, classes: tuple[str, ...]) -> None:
         found = list(self._items.values())
         folder = Path(self._scratch.name)
-        pixels = [image for _, image in found] if self.spec.sees else None
-        study = ArrayStudy([item for item, _ in found], pixels, folder)
+        items, pixels = [item for item, _ in found], [image for _, image in found]
+        study = ArrayStudy(items, pixels, folder, shown=self.spec.sees)
         shapes = Counter(image.shape for _, image in found) or {(32, 32, 3): 6}
         summary = DataSummary(len(found) or 6, classes, dict(shapes), study=study)
         self.state = self.module.prepare(summary, self.key, self.cfg, self.state or None)

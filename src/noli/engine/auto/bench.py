@@ -101,7 +101,7 @@ class Bench:
         self._made[candidate.name] = _Protected(work, self.sample)
         self._reach[candidate.name] = reach = Reach(self._small)
         totals = self.sample.totals
-        rows = some(self.sample.rows, totals.pixels / max(totals.items, 1))
+        rows = some([one.row for one in self.sample.train], totals.pixels / max(totals.items, 1))
         found = measured(work, rows, once, self.clock, reach.look)
         # A trial may be a thousand times cheaper than the run: its time says nothing.
         return found._replace(seconds=math.inf) if candidate.trial else found
@@ -175,8 +175,9 @@ class Bench:
         folder.mkdir(parents=True)
         items = [one.item for one in train]
         # As in a run: what needs no pictures to learn from gets none.
-        pixels = [one.picture.pixels for one in train] if "data" in request.spec.needs else []
-        study = ArrayStudy(items, pixels, folder, tell)
+        study = ArrayStudy(
+            items, [one.picture.pixels for one in train], folder, tell, shown=request.spec.sees
+        )
         classes = tuple(sorted({str(item.label) for item in items}))
         summary = DataSummary(len(items), classes, totals.summary("").shapes, request.source, study)
         key: Any = request.key

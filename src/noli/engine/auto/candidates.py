@@ -10,6 +10,8 @@ from noli.core.errors import UsageError
 from noli.core.plugins import did_you_mean
 
 _EM = {"network": "tiny", "train_steps": 10, "rounds": 3, "steps": 5}
+_SEM = {"network": "tiny", "steps": 20, "noise_steps": 3, "samples": 2, "adversary_steps": 3}
+_REM = {"network": "tiny", "steps": 10, "noise_steps": 2, "samples": 1, "adversary_steps": 2}
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,13 @@ TABLE: tuple[Candidate, ...] = (
     Candidate("em", "protect/em", {}, _EM),
     Candidate("em-class", "protect/em", {"noise": "class"}, {"network": "tiny", "rounds": 6}),
     Candidate(
-        "uc",
-        "protect/uc",
-        {},
-        {"network": "tiny", "encoder": "own", "encoder_epochs": 3, "steps": 20},
+        "uc", "protect/uc", {}, {"network": "tiny", "encoder": "own", "encoder_epochs": 3, "steps": 20}
     ),
     Candidate("t2ue", "protect/t2ue"),
     Candidate("tap", "protect/tap", {}, {"network": "tiny", "epochs": 8, "steps": 10}),
     Candidate("salm", "protect/salm", {}, _EM),
-    Candidate(
-        "sem",
-        "protect/sem",
-        {},
-        {"network": "tiny", "steps": 20, "noise_steps": 3, "samples": 2, "adversary_steps": 3},
-    ),
-    Candidate(
-        "rem",
-        "protect/rem",
-        {},
-        {"network": "tiny", "steps": 10, "noise_steps": 2, "samples": 1, "adversary_steps": 2},
-    ),
+    Candidate("sem", "protect/sem", {}, _SEM),
+    Candidate("rem", "protect/rem", {}, _REM),
 )
 
 

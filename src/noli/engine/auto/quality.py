@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from noli.core.images import Stored
 from noli.core.run import Record
-from noli.engine.pictures import evenly, picture
+from noli.data.codec import picture
+from noli.engine.pictures import evenly
 from noli.engine.results import Spread
 from noli.engine.shard import ShardWork, blame
 from noli.ops import metrics
@@ -68,7 +69,7 @@ def measured(
             raise blame(row, exc) from exc
         content, record = work.finish(one, pixels[0], extras[0])
         seconds.append(clock() - begun)
-        saved = picture(content, row["out"], work.request.max_pixels).pixels
+        saved = picture(content, row["out"]).pixels
         psnr.add(record["psnr"])
         similar.add(metrics.ssim(one.picture.pixels, saved))
         look(row["path"], one.picture.pixels, saved)

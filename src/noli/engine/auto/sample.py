@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from noli.core.dataset import Content, Ref, Source
 from noli.core.images import Stored
-from noli.core.run import Record
 from noli.data import exif
 from noli.data.picture import from_array
-from noli.engine.catalog import Catalog
 from noli.engine.request import RunRequest
-from noli.engine.scanstage import Totals, make_row, scan_rows
+from noli.engine.scanstage import Totals, good_rows
 from noli.engine.shard import Loaded, ShardWork
 from noli.methods.verify.config import Config
 from noli.methods.verify.load import shrunk
@@ -27,25 +23,16 @@ MOST_CLASSES = 50
 WORKING_SIDE = 224
 
 
-class Drawn(NamedTuple):
-    """Items for training and held-out ones."""
-
-    train: list[Ref]
-    test: list[Ref]
-
-
 @dataclass(frozen=True)
 class Sample:
     """Pictures in memory.
 
     Attributes:
-        rows: Index rows of the training pictures, sorted by class.
-        train: The same, reduced to the working size.
+        train: Training pictures, sorted by class, reduced to the working size.
         test: Held-out pictures, reduced.
         totals: What the whole data set consists of.
     """
 
-    rows: list[Record]
     train: list[Loaded]
     test: list[Loaded]
     totals: Totals
@@ -53,8 +40,7 @@ class Sample:
     @property
     def reduced(self) -> bool:
         """Whether any training picture was reduced."""
-        pairs = zip(self.rows, self.train, strict=True)
-        return any(tuple(row["shape"]) != one.picture.pixels.shape for row, one in pairs)
+        return any(tuple(one.row["shape"]) != one.picture.pixels.shape for one in self.train)
 
 
 class Held:
@@ -85,7 +71,7 @@ class Held:
         return 0, 0
 
 
-def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> Drawn:
+def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> tuple[list[Ref], list[Ref]]:
     """Choose items by the hash of their names, so that the order of the data set does not matter.
 
     Args:
@@ -93,6 +79,9 @@ def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> Drawn:
         train: Training items at most.
         test: Held-out items at most.
         share: Share of every class that is held out where the data has no test split.
+
+    Returns:
+        Items for training and held-out ones.
     """
     labels = sorted({str(ref.label) for ref in refs}, key=lambda label: shuffled(Ref(label)))[:MOST_CLASSES]
     known = [ref for ref in refs if str(ref.label) in labels]
@@ -103,7 +92,7 @@ def draw(refs: Sequence[Ref], train: int, test: int, share: float) -> Drawn:
         pool, held = [ref for ref, _ in kept], [ref for ref, _ in out]
     else:
         held = [ref for ref in known if (ref.split or "").lower() == split]
-    return Drawn(stratified(pool, train), stratified(held, test))
+    return stratified(pool, train), stratified(held, test)
 
 
 def stratified(refs: Sequence[Ref], limit: int) -> list[Ref]:
@@ -127,9 +116,9 @@ def read(request: RunRequest, source: Source, cfg: Config) -> Sample:
     Raises:
         DataError: Items that cannot be used, by the policy of the request.
     """
-    refs = list(source.refs())
-    drawn = draw(refs, cfg.item_limit, cfg.max_test, cfg.holdout)
-    rows, totals = _scanned(request, source, {ref.path for part in drawn for ref in part})
+    parts = draw(list(source.refs()), cfg.item_limit, cfg.max_test, cfg.holdout)
+    wanted, totals = {ref.path for part in parts for ref in part}, Totals()
+    rows = {row["path"]: row for row in good_rows(request, source, totals) if row["path"] in wanted}
     work, bar = ShardWork(request, {}, source), request.progress
     bar.start(len(rows), "read")
 
@@ -141,23 +130,11 @@ def read(request: RunRequest, source: Source, cfg: Config) -> Sample:
                 bar.advance()
         return found
 
-    train, test = loaded(drawn.train), loaded(drawn.test)
-    bar.finish()
-    return Sample([one.row for one in train], train, test, totals)
-
-
-def _scanned(request: RunRequest, source: Source, wanted: set[str]) -> tuple[dict[str, Record], Totals]:
-    rows: dict[str, Record] = {}
-    totals = Totals()
-    request.progress.start(None, "scan")
-    with closing(Catalog()) as catalog:  # finds pictures that are there under two labels
-        for found in scan_rows(request, source, catalog):
-            row = make_row(found)
-            totals.add(row)
-            if "error" not in row and row["path"] in wanted:
-                rows[row["path"]] = row
-    request.progress.finish()
-    return rows, totals
+    try:
+        train, test = map(loaded, parts)
+    finally:
+        bar.finish()
+    return Sample(train, test, totals)
 
 
 def _reduced(one: Loaded) -> Loaded:

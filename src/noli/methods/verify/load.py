@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from noli.core.dataset import HOW_TO_LABEL, Ref, Source
+from noli.core.dataset import HOW_TO_LABEL, Content, Ref, Source
 from noli.core.errors import DataError
 from noli.core.images import to_float, to_uint8
-from noli.data import exif
-from noli.data.codec import decode
-from noli.data.picture import from_array
+from noli.data.codec import upright
 from noli.data.sources import open_source
 from noli.methods.verify import pairing
 from noli.methods.verify.config import Config
@@ -25,7 +24,7 @@ from noli.methods.verify.subject import Images, Labels, LearnabilityData
 from noli.ops.leak import restore_native
 
 LoadProgress = Callable[[int, int, str], None]
-Content = bytes | npt.NDArray[np.uint8]
+Side = Literal["clean", "protected"]
 # Bounds of the automatic size: below, nothing is left of a photograph; above, CPUs need minutes per row.
 SMALLEST, LARGEST = 16, 64
 _CHUNK = 256
@@ -63,7 +62,12 @@ def load(
     train, test, counts, split = _choose(left, right, cfg, made)
     ours, theirs, held = [c for c, _ in train], [p for _, p in train], [c for c, _ in test]
     cap = LARGEST if cfg.size == "auto" else cfg.size
-    jobs = [*((left, ref) for ref in ours), *((right, ref) for ref in theirs), *((left, ref) for ref in held)]
+    sides: tuple[tuple[Side, Source, list[Ref]], ...] = (
+        ("clean", left, ours),
+        ("protected", right, theirs),
+        ("clean", left, held),
+    )
+    jobs = [(side, source, ref) for side, source, refs in sides for ref in refs]
     images, short_sides = _read(jobs, cap, progress)
     # Not the minimum: one thumbnail must not shrink a collection of photographs.
     typical = int(np.quantile(short_sides, 0.05, method="lower"))
@@ -127,40 +131,45 @@ def _choose(
 
 
 def _read(
-    jobs: Sequence[tuple[Source, Ref]], cap: int, progress: LoadProgress | None
+    jobs: Sequence[tuple[Side, Source, Ref]], cap: int, progress: LoadProgress | None
 ) -> tuple[list[Images], list[int]]:
     """Read images and shrink each to a short side of at most `cap`; also return the native short sides."""
     images: list[Images] = []
     sides: list[int] = []
-    failed: dict[str, str] = {}
+    failed: dict[tuple[Side, str], str] = {}
 
-    def decoded(content: Content | DataError, ref: Ref) -> Images:
+    def decoded(content: Content | DataError, ref: Ref) -> tuple[Images, int] | DataError:
         try:
             if isinstance(content, DataError):
                 raise content
             image = decoded_upright(content, ref.path)
         except DataError as error:
-            failed[ref.path] = error.what
-            return np.zeros((1, 1, 1), np.uint8)
-        sides.append(min(image.shape[:2]))
-        return shrunk(image, cap)
+            return error
+        return shrunk(image, cap), min(image.shape[:2])
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(jobs), _CHUNK):
             chunk = jobs[start : start + _CHUNK]
             # Sources need not be thread-safe: they are read here, only decoding is spread.
-            contents = [_content(source, ref) for source, ref in chunk]
-            images += pool.map(decoded, contents, [ref for _, ref in chunk])
+            contents = [_content(source, ref) for _, source, ref in chunk]
+            found = pool.map(decoded, contents, [ref for *_, ref in chunk])
+            for (side, _, ref), one in zip(chunk, found, strict=True):
+                if isinstance(one, DataError):
+                    failed[side, ref.path] = one.what
+                else:
+                    images.append(one[0])
+                    sides.append(one[1])
             if progress:
-                progress(len(images), len(jobs), "images")
+                progress(start + len(chunk), len(jobs), "images")
     if failed:
-        name, why = next(iter(failed.items()))
+        (side, path), why = next(iter(failed.items()))
+        counts = Counter(side for side, _ in failed)
         raise DataError(
-            f"{len(failed)} items cannot be read.",
-            where=name,
+            f"{' and '.join(f'{count} {name}' for name, count in counts.items())} items cannot be read.",
+            where=f"{path} ({side})",
             why=why,
             fix="repair or remove them on both sides, then verify again",
-            items=failed,
+            items=dict.fromkeys(path for _, path in failed),
         )
     return images, sides
 
@@ -174,13 +183,8 @@ def _content(source: Source, ref: Ref) -> Content | DataError:
 
 def decoded_upright(content: Content, where: str) -> Images:
     """Return the pixels of a stored item as a viewer shows them: ``uint8 [H, W, C]``, C in {1, 3}."""
-    if isinstance(content, np.ndarray):
-        array = content[..., None] if content.ndim == 2 else content
-        pixels = from_array(array, where=where).pixels
-    else:
-        picture = decode(content, where=where)
-        # As a viewer shows it: protecting with stripped metadata turns the pixels instead of the tag.
-        pixels = exif.upright(picture.pixels, exif.orientation(picture.exif))
+    # Protecting with stripped metadata turns the pixels instead of the tag.
+    pixels = upright(content, where)
     return pixels if pixels.dtype == np.uint8 else to_uint8(to_float(pixels[None]))[0]
 
 
