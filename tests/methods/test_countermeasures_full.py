@@ -50,6 +50,13 @@ def test_every_row_trains_on_small_and_grey_data(channels):
             assert all(np.isfinite(list(found["detail"].values()))), measure.name
 
 
+@pytest.mark.parametrize("name", ["test-time", "purifier"])
+def test_the_fewest_held_out_images_are_enough_for_attackers_with_images_of_their_own(name):
+    (fewest,) = (limit.ge for limit in Config.model_fields["min_test"].metadata)
+    found = Trainer(subject(train=16, test=fewest), FULL).run(find(name, FULL), "protected", 0)
+    assert found["n"] == fewest - fewest // 4
+
+
 def test_projection_removes_class_wise_noise():
     x, y = shapes(400)
     protected = noisy(x, y)
