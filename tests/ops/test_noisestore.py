@@ -93,7 +93,7 @@ def test_what_is_written_is_found_again_whatever_the_order(tmp_path):
     assert np.array_equal(noisestore.lookup(str(tmp_path), ["noise-0"], ["a"], some_items("a"))[0], second[0])
 
 
-@pytest.mark.parametrize("damage", ["gone", "short", "names", "type"])
+@pytest.mark.parametrize("damage", ["gone", "short", "empty", "archive", "type"])
 def test_damage_is_noticed(tmp_path, damage):
     noisestore.write(tmp_path, "noise-0", ["a", "b"], some_noise(2))
     file = tmp_path / "noise-0.npy"
@@ -101,10 +101,21 @@ def test_damage_is_noticed(tmp_path, damage):
         file.unlink()
     elif damage == "short":
         file.write_bytes(file.read_bytes()[:-9])
-    elif damage == "names":
-        (tmp_path / "noise-0.json").write_text(json.dumps(["a"]))
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "archive":
+        with file.open("wb") as handle:
+            np.savez(handle, some_noise(2))
     else:
         np.save(file, some_noise(2).astype(np.int16))
+    with pytest.raises(RunError, match="learned noise"):
+        noisestore.read(str(tmp_path), "noise-0")
+
+
+@pytest.mark.parametrize("names", [["a"], 5, "ab", {"a": 0, "b": 1}, [["a"], ["b"]], None])
+def test_damaged_names_are_noticed(tmp_path, names):
+    noisestore.write(tmp_path, "noise-0", ["a", "b"], some_noise(2))
+    (tmp_path / "noise-0.json").write_text(json.dumps(names))
     with pytest.raises(RunError, match="learned noise"):
         noisestore.read(str(tmp_path), "noise-0")
 

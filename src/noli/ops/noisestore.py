@@ -74,11 +74,13 @@ def read(folder: str, name: str) -> Store:
     """
     try:
         names = json.loads((Path(folder) / f"{name}.json").read_bytes())
-        noise = np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        # Not np.load, which takes other files for pickles or archives, and ends an empty one with EOFError.
+        noise = np.lib.format.open_memmap(Path(folder) / f"{name}.npy", mode="r")
     except (OSError, ValueError) as exc:
         fix = "put the run folder's artifacts back, or protect into a new output"
         raise RunError("The learned noise cannot be read.", where=folder, why=str(exc), fix=fix) from exc
-    if noise.dtype != np.int8 or noise.ndim != 4 or len(names) != len(noise):
+    named = isinstance(names, list) and all(isinstance(one, str) for one in names)
+    if not named or noise.dtype != np.int8 or noise.ndim != 4 or len(names) != len(noise):
         raise RunError("The learned noise is damaged.", where=f"{folder}/{name}.npy")
     return Store({n: row for row, n in enumerate(names)}, noise)
 
