@@ -8,7 +8,7 @@ from noli.core.errors import DataError, UsageError
 from noli.core.method import FOLDER, DataSummary
 from noli.methods.protect import uc
 from noli.ops import assignments
-from noli.ops.clusters import nearest
+from noli.ops.clusters import k_means, nearest
 from noli.ops.noisestore import read
 from noli.testing import KEYS
 from noli.train.clustered import CENTRES, OWN_ENCODER, features_of
@@ -111,6 +111,20 @@ def test_noise_of_a_cluster_is_learned_on_its_own_pictures_or_on_all(tmp_path):
     assert own["assigned"] == everything["assigned"]
     noises = [read(str(study.folder), "noise").noise for study in studies]
     assert not np.array_equal(*noises)
+
+
+def test_a_cluster_that_lost_its_pictures_has_noise_for_those_that_come_later(tmp_path, monkeypatch):
+    def with_an_empty_one(points, count, stream):
+        found = k_means(points, count - 1, stream)
+        return np.concatenate([found, found[:1] + 1e3])
+
+    monkeypatch.setattr("noli.train.clustered.k_means", with_an_empty_one)
+    study = some_study(tmp_path, 12)
+    state = prepared(study)
+    assert {row.split("/")[0] for row in rows(state, study)} == {"0", "1"}
+    assert state["reached"][0]["smallest"] == 0
+    store = read(str(tmp_path), "noise")
+    assert np.abs(store.noise[store.rows["2/0"]]).max() > 0
 
 
 def test_a_packaged_encoder_by_default(tmp_path):
