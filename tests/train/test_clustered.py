@@ -1,10 +1,13 @@
 """Unlearnable clusters: everybody gets noise, labels play no part, additions learn nothing anew."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from studies import joined, some_study
 
-from noli.core.errors import DataError, UsageError
+from noli.core.errors import DataError, RunError, UsageError
 from noli.core.method import FOLDER, DataSummary
 from noli.methods.protect import uc
 from noli.ops import assignments
@@ -132,6 +135,21 @@ def test_a_packaged_encoder_by_default(tmp_path):
     state = prepared(study, uc.Config(size=16, clusters=2, steps=1, batch=2))
     assert state["encoder"] == "efficientnet-lite0"
     assert not (tmp_path / OWN_ENCODER).exists()
+
+
+def test_a_full_disk_is_a_typed_error(tmp_path, monkeypatch):
+    inner = np.save
+
+    def full(file, found, **how):
+        if found.dtype == np.float64:  # the centres
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        inner(file, found, **how)
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(RunError, match="disk is full") as caught:
+        prepared(some_study(tmp_path, 12))
+    assert caught.value.where.endswith(CENTRES)
+    assert not (tmp_path / CENTRES).exists()
 
 
 def test_apply_adds_the_stored_noise(tmp_path):

@@ -19,7 +19,6 @@ def write(folder: Path, name: str, rows: Mapping[str, str]) -> None:
     Raises:
         RunError: The place cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / f"{name}.json", json.dumps(dict(rows)).encode())
     read.cache_clear()
 

@@ -7,7 +7,6 @@ stretching cannot exceed the bound, because bilinear values lie between their ne
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError, RunError
-from noli.core.files import TEMP_SUFFIX, atomic_write, storage_error
+from noli.core.files import atomic_write
 from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import FOLDER, Apply, Extra, Invert, State
@@ -49,18 +48,7 @@ def write(folder: Path, name: str, names: Sequence[str], noise: Noise) -> None:
     Raises:
         RunError: The place cannot be written.
     """
-    file = folder / f"{name}.npy"
-    temporary = file.with_name(f".{file.name}{TEMP_SUFFIX}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as handle:
-            np.save(handle, noise, allow_pickle=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(file)
-    except OSError as exc:
-        temporary.unlink(missing_ok=True)
-        raise storage_error(exc, str(file)) from exc
+    atomic_write(folder / f"{name}.npy", lambda file: np.save(file, noise, allow_pickle=False))
     atomic_write(folder / f"{name}.json", json.dumps(list(names)).encode())
     read.cache_clear()  # a preparation that was killed and repeated writes the same names again
 

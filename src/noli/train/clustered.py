@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from noli.core.errors import DataError, UsageError
+from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.method import DataSummary, State, Study
 from noli.core.model import Model, evaluating
@@ -61,7 +62,7 @@ def prepare_clusters(summary: DataSummary, key: Key, cfg: ClusteredConfig, previ
     groups = nearest(features, centres)
     checkpoint.depends_on(encoder.weight_hash())
     reached = _learn(_Task(study, x, groups, centres, encoder, key, cfg), checkpoint)
-    np.save(study.folder / CENTRES, centres)
+    atomic_write(study.folder / CENTRES, lambda file: np.save(file, centres))
     assignments.write(study.folder, "assigned-0", _patterns(study, range(len(x)), groups, key, cfg))
     checkpoint.clear()
     return {
