@@ -32,7 +32,7 @@ def bench(photos: Path, key: Key, tmp_path: Path, **settings: Any) -> Bench:
     from noli.engine.auto.sample import read
 
     policies = {name: settings.pop(name) for name in ("format",) if name in settings}
-    cfg = Config(network="tiny", min_test=4, min_per_class=2, holdout=0.25, **settings)
+    cfg = Config(network="tiny", min_test=8, min_per_class=2, holdout=0.25, **settings)
     request = request_for(photos, tmp_path / "safe", "cuda", key=key, workers=1, **policies)
     source = open_source(photos)
     scratch = tmp_path / "scratch"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from noli.core.errors import OutputExists
+from noli.core.errors import OutputExists, RunError
 from noli.core.files import atomic_write, write_new
 
 
@@ -25,4 +28,18 @@ def test_write_new_makes_folders_and_leaves_no_temporary_file(tmp_path: Path) ->
     write_new(tmp_path / "a" / "b.png", b"sheet")
     assert (tmp_path / "a" / "b.png").read_bytes() == b"sheet"
     atomic_write(tmp_path / "a" / "b.png", b"again")
+    assert (tmp_path / "a" / "b.png").read_bytes() == b"again"
+    atomic_write(tmp_path / "a" / "b.png", lambda file: [file.write(part) for part in (b"in ", b"parts")])
+    assert (tmp_path / "a" / "b.png").read_bytes() == b"in parts"
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.png"]
+
+
+def test_a_disk_that_fills_up_while_the_content_is_made_keeps_the_old_file(tmp_path: Path) -> None:
+    def half(file: BinaryIO) -> None:
+        file.write(b"ne")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    atomic_write(tmp_path / "noise.npy", b"old")
+    with pytest.raises(RunError, match="disk is full"):
+        atomic_write(tmp_path / "noise.npy", half)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("noise.npy", b"old")]

@@ -6,11 +6,11 @@ import torch
 from coloured_shapes import frame, shapes, subject
 
 from noli.core.images import to_float
-from noli.methods.verify.battery import Trainer, owned, unpack
+from noli.methods.verify.battery import Trainer, cross_fitted, owned, unpack
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures import find, own
 from noli.methods.verify.countermeasures.projection import learned
-from noli.methods.verify.countermeasures.stopping import cross_fitted, shorter
+from noli.methods.verify.countermeasures.training import shorter
 from noli.ops.countermeasures import grayscale, jpeg
 from noli.train.recipe import Recipe
 
@@ -48,6 +48,13 @@ def test_every_row_trains_on_small_and_grey_data(channels):
             forms = {"untouched", "transformed"} if two else {"untouched"}
             assert set(found["correct"]) == forms, measure.name
             assert all(np.isfinite(list(found["detail"].values()))), measure.name
+
+
+@pytest.mark.parametrize("name", ["test-time", "purifier"])
+def test_the_fewest_held_out_images_are_enough_for_attackers_with_images_of_their_own(name):
+    (fewest,) = (limit.ge for limit in Config.model_fields["min_test"].metadata)
+    found = Trainer(subject(train=16, test=fewest), FULL).run(find(name, FULL), "protected", 0)
+    assert found["n"] == fewest - fewest // 4
 
 
 def test_projection_removes_class_wise_noise():

@@ -205,6 +205,15 @@ def test_a_noise_folder_takes_the_place_of_the_generator(tmp_path: Path) -> None
         prepared(tmp_path / "none", Config(store=str(tmp_path)))
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "5", "{", '{"key": 1}'])
+def test_a_damaged_noise_folder_is_named(content: str, tmp_path: Path) -> None:
+    t2ue.generate(["a cat"], KEYS[0], "untrained", tmp_path / "noise")
+    (tmp_path / "noise" / t2ue.ABOUT).write_text(content)
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        prepared(tmp_path / "run", Config(store=str(tmp_path / "noise")))
+    assert (caught.value.where or "").endswith(t2ue.ABOUT)
+
+
 def test_undo_takes_the_noise_off(tmp_path: Path) -> None:
     cfg = Config(generator=loud(tmp_path))
     state = prepared(tmp_path / "run", cfg)

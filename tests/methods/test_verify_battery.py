@@ -150,7 +150,7 @@ def test_scope_follows_what_decides_a_training():
     hashes = dict.fromkeys(("clean", "protected", "labels", "test", "test_labels"), "0")
     same = [cache_scope(hashes, QUICK), cache_scope(hashes, Config(claim="naive", bound=0.2, seeds=3))]
     assert same[0] == same[1] == cache_scope({**hashes, "run": "x"}, STANDARD)
-    assert cache_scope(hashes, Config(confidence=0.9, min_test=5, max_items=9, size=16)) == same[0]
+    assert cache_scope(hashes, Config(confidence=0.9, min_test=8, max_items=9, size=16)) == same[0]
     assert cache_scope({**hashes, "protected": "1"}, QUICK) != same[0]
     assert cache_scope(hashes, Config(epochs=9)) != same[0]
 

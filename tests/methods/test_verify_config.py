@@ -19,6 +19,7 @@ from noli.methods.verify.config import Config
         {"rows": ["plain"]},
         {"partial": (0.0,)},
         {"partial": (1.0,)},
+        {"min_test": 7},
     ],
 )
 def test_configurations_that_make_no_sense_are_refused(wrong):

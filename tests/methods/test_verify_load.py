@@ -242,7 +242,7 @@ def test_class_names_of_its_own_count_as_other_labels(tmp_path):
     assert np.array_equal(data.clean_y, data.protected_y), "a trainer is judged with the true labels"
     assert data.counts["changed_labels"] == 16
     assert data.relabelled == 0.25
-    evidence = judge(data, None, CFG.model_copy(update={"min_test": 5}))
+    evidence = judge(data, None, CFG.model_copy(update={"min_test": 8}))
     assert (evidence.verdict, evidence.value) == ("inconclusive", None)
     assert "25.0 % of the protected items carry another label" in evidence.reason
 

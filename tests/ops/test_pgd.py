@@ -147,6 +147,14 @@ def test_l2_stays_in_the_ball_raises_the_loss_and_leaves_the_model_alone():
         assert F.cross_entropy(model(out), y) > F.cross_entropy(model(x), y)
 
 
+@pytest.mark.parametrize("attack", [pgd_linf, pgd_l2])
+def test_a_ball_without_radius_leaves_images_unchanged(attack):
+    x, y = torch.rand((4, 3, 2, 2), generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 0])
+    for generator in (None, torch.Generator().manual_seed(0)):
+        assert torch.equal(attack(linear_model(), x, y, eps=0, steps=2, generator=generator), x)
+        assert torch.equal(attack(linear_model(), x, y, eps=0, steps=1, step_size=0.1), x)
+
+
 def test_l2_random_starts_fill_the_ball():
     model, y = linear_model(), torch.zeros(400, dtype=torch.int64)
     x = torch.full((400, 3, 2, 2), 0.5)

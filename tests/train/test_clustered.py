@@ -1,15 +1,17 @@
 """Unlearnable clusters: everybody gets noise, labels play no part, additions learn nothing anew."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
 from studies import joined, some_study
 
-from noli.core.errors import DataError, UsageError
+from noli.core.errors import DataError, RunError, UsageError
 from noli.core.method import FOLDER, DataSummary
 from noli.methods.protect import uc
-from noli.ops import assignments
-from noli.ops.clusters import nearest
+from noli.ops.clusters import k_means, nearest
 from noli.ops.noisestore import published, read
 from noli.testing import KEYS
 from noli.train import clustered
@@ -27,7 +29,7 @@ def prepared(study, cfg=CFG, key=KEYS[0], previous=None):
 
 
 def rows(state, study):
-    return assignments.rows_of(str(study.folder), state["assigned"], study.items)
+    return uc._rows({**state, FOLDER: str(study.folder)}, study.items, KEYS[0], CFG)
 
 
 @pytest.mark.parametrize("maker", ["direct", "generator"])
@@ -157,11 +159,40 @@ def test_noise_of_a_cluster_is_learned_on_its_own_pictures_or_on_all(tmp_path):
     assert not np.array_equal(*noises)
 
 
+def test_a_cluster_that_lost_its_pictures_has_noise_for_those_that_come_later(tmp_path, monkeypatch):
+    def with_an_empty_one(points, count, stream):
+        found = k_means(points, count - 1, stream)
+        return np.concatenate([found, found[:1] + 1e3])
+
+    monkeypatch.setattr("noli.train.clustered.k_means", with_an_empty_one)
+    study = some_study(tmp_path, 12)
+    state = prepared(study)
+    assert {row.split("/")[0] for row in rows(state, study)} == {"0", "1"}
+    assert state["reached"][0]["smallest"] == 0
+    store = read(str(tmp_path), "noise")
+    assert np.abs(store.noise[store.rows["2/0"]]).max() > 0
+
+
 def test_a_packaged_encoder_by_default(tmp_path):
     study = some_study(tmp_path, 5)
     state = prepared(study, uc.Config(size=16, clusters=2, steps=1, batch=2))
     assert state["encoder"] == "efficientnet-lite0"
     assert not (tmp_path / OWN_ENCODER).exists()
+
+
+def test_a_full_disk_is_a_typed_error(tmp_path, monkeypatch):
+    inner = np.save
+
+    def full(file, found, **how):
+        if found.dtype == np.float64:  # the centres
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        inner(file, found, **how)
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(RunError, match="disk is full") as caught:
+        prepared(some_study(tmp_path, 12))
+    assert caught.value.where.endswith(CENTRES)
+    assert not (tmp_path / CENTRES).exists()
 
 
 def test_apply_adds_the_stored_noise(tmp_path):

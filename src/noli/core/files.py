@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from noli.core.errors import OutputExists, RunError
 
@@ -22,10 +24,14 @@ def clean_url(text: str) -> str:
     return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text))
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
     The parent folder is created. The temporary file lies beside the target and is removed on failure.
+
+    Args:
+        path: Target.
+        data: The content, or a function that writes it to an open file.
 
     Raises:
         RunError: The place is full, read-only or otherwise not writable.
@@ -35,7 +41,10 @@ def atomic_write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temp.open("wb") as handle:
-            handle.write(data)
+            if callable(data):
+                data(handle)
+            else:
+                handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
         temp.replace(path)

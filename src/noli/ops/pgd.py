@@ -8,6 +8,8 @@ from torch import Tensor
 
 from noli.core.model import Model, evaluating
 
+_SHORTEST = 1e-12  # what lengths are divided by at least: an image without change or gradient has none
+
 
 def pgd_linf(
     model: Model,
@@ -95,12 +97,12 @@ def pgd_l2(
 
 def _unit(x: Tensor) -> Tensor:
     """Scale every image to length 1; those without length stay zero."""
-    return x / _lengths(x).clamp(min=1e-12)
+    return x / _lengths(x).clamp(min=_SHORTEST)
 
 
 def _in_ball(x: Tensor, change: Tensor, eps: float) -> Tensor:
     """Shorten changes to `eps`, then clip the images; clipping only shortens a change further."""
-    return torch.clamp(x + change * (eps / _lengths(change).clamp(min=eps)), 0, 1) - x
+    return torch.clamp(x + change * (eps / _lengths(change).clamp(min=max(eps, _SHORTEST))), 0, 1) - x
 
 
 def _lengths(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from noli.core.errors import DataError, UsageError
+from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.method import DataSummary, State, Study
 from noli.core.model import Model, evaluating
@@ -61,7 +62,7 @@ def prepare_clusters(summary: DataSummary, key: Key, cfg: ClusteredConfig, previ
     groups = nearest(features, centres)
     checkpoint.depends_on(encoder.weight_hash())
     reached = _learn(_Task(study, x, groups, centres, encoder, key, cfg), checkpoint)
-    np.save(study.folder / CENTRES, centres)
+    atomic_write(study.folder / CENTRES, lambda file: np.save(file, centres))
     assignments.write(study.folder, "assigned-0", _patterns(study, range(len(x)), groups, key, cfg))
     checkpoint.clear()
     return {
@@ -190,7 +191,8 @@ def _learn(task: _Task, checkpoint: Checkpoint) -> dict[str, float]:
         checkpoint.save("clusters", partial(_kept, learned, moved))
     names = [f"{cluster}/{pattern}" for cluster in range(count) for pattern in range(cfg.patterns)]
     noisestore.write(task.study.folder, NOISE, names, np.concatenate(learned))
-    return {"moved": moved / max(len(task.x), 1), "smallest": float(np.bincount(task.groups).min())}
+    sizes = np.bincount(task.groups, minlength=count)
+    return {"moved": moved / max(len(task.x), 1), "smallest": float(sizes.min())}
 
 
 def _kept(learned: list[noisestore.Noise], moved: int) -> Tensors:
@@ -206,7 +208,9 @@ def _cluster_noise(task: _Task, cluster: int, target: int) -> npt.NDArray[np.flo
     device = pick_device(cfg.device)
     start = torch.from_numpy(values.reshape(cfg.patterns, channels, side, side)).to(device)
     noise = Noise(start, cfg.eps, cfg.maker, width=cfg.width, seed=seed).to(device)
-    x = task.x if cfg.data == "all" else task.x[task.groups == cluster]
+    own = task.groups == cluster
+    # A cluster may have lost all its pictures, and new ones of an extended run may still come to it.
+    x = task.x[own] if cfg.data == "cluster" and own.any() else task.x
     # `fit` needs two pictures; a cluster of one shows its only one twice.
     x = np.repeat(x, 2, axis=0) if len(x) == 1 else x
     recipe = Recipe(

@@ -11,8 +11,7 @@ from torch import nn
 from noli.core.errors import UsageError
 from noli.core.model import Model
 from noli.zoo.base import Classifier, seeded
-from noli.zoo.resnet import resnet18
-from noli.zoo.small import resnet9, small, tiny
+from noli.zoo.classifiers import resnet9, resnet18, small, tiny
 
 __all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network"]
 
@@ -29,11 +28,7 @@ MEAN, STD = 0.47, 0.25
 
 
 def build(arch: str, args: Mapping[str, Any]) -> nn.Module:
-    """Make an untrained network by name.
-
-    Args:
-        arch: One of ``NETWORKS``.
-        args: Arguments of that function.
+    """Make an untrained network with one of the functions in ``NETWORKS`` and its arguments.
 
     Raises:
         UsageError: Unknown name.

@@ -41,6 +41,7 @@ from noli.ops.noisestore import Noise
 from noli.train.options import Bound
 
 NOISE, ABOUT = "noise", "about.json"
+_FACTS = {"generator": str, "eps": float, "key": str, "variants": int}
 _PURPOSE = "protect/t2ue"
 
 
@@ -229,6 +230,8 @@ def _about(cfg: Config, key: Key) -> dict[str, Any]:
     file = Path(cfg.store) / ABOUT
     try:
         about: dict[str, Any] = json.loads(file.read_bytes())
+        if not isinstance(about, dict) or not all(isinstance(about.get(k), t) for k, t in _FACTS.items()):
+            raise ValueError(f"it does not say all of {', '.join(_FACTS)}")
     except (OSError, ValueError) as error:
         what, fix = "The noise folder cannot be read.", "name one that `noli t2ue generate` has written"
         raise DataError(what, where=str(file), why=str(error), fix=fix) from error

@@ -30,7 +30,8 @@ class Config(MethodConfig):
         max_test: Held-out images used at most.
         holdout: Share of every class held out when the clean set has no test split.
         min_gain: Clean data must beat chance by this much, or there is nothing to protect.
-        min_test: Fewest held-out images for an answer.
+        min_test: Fewest held-out images for an answer. At least 8: some attackers hold a quarter of them, and
+            nothing can be learned from one image.
         min_per_class: Fewest training images per class for an answer.
         min_likeness: Smallest share of protected pictures that resemble their own original more than most of
             20 others. Protected pictures give 0.93 or more, others about 0.25, so that 0.9 lets at most one
@@ -59,7 +60,7 @@ class Config(MethodConfig):
     max_test: int = Field(5000, ge=1)
     holdout: float = Field(0.2, gt=0, lt=1)
     min_gain: float = Field(0.10, ge=0, lt=1)
-    min_test: int = Field(100, ge=1)
+    min_test: int = Field(100, ge=8)
     min_per_class: int = Field(10, ge=2)
     min_likeness: float = Field(0.9, ge=0, le=1)
     max_relabelled: float = Field(0.01, ge=0, le=1)
