@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from noli.core.dataset import Ref, Source
-from noli.core.errors import DataError, NoliError
-from noli.core.files import clean_url, write_new
+from noli.core.errors import DataError, NoliError, clean_url
+from noli.core.files import write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
 from noli.data.sources import open_source

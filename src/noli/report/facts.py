@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from noli import registry
 from noli.core.choice import Choice
-from noli.core.errors import NoliError, RunError
+from noli.core.errors import NoliError, RunError, clean_url
 from noli.core.evidence import Evidence
-from noli.core.files import clean_url
 from noli.core.method import Card
 from noli.core.run import Run
 from noli.report.pictures import Strip, load_strips
