@@ -62,7 +62,8 @@ def verify(
 
     Raises:
         DataError: No labels, no common items, one class, unreadable items.
-        UsageError: Unknown option, ``keys`` without a known protecting run, or that run is not finished.
+        UsageError: Unknown option, ``keys`` without a known protecting run or with a method that has none, or
+            that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
     given = {"battery": battery, "claim": claim, "seeds": seeds, **(config or {}), **options}
@@ -100,16 +101,12 @@ def verify(
 
 
 def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str) -> int:
-    """Number of fresh keys to compare with; refused where the run that protected the data is unknown."""
+    """Number of fresh keys to compare with; refused before anything is trained where they cannot be tried."""
     name = str(before.manifest.method) if before is not None else ""
-    # Pictures at the training size carry no captions and no names.
-    blind = name in registry.names() and "metadata" in registry.get(name).needs
-    if asked and blind:
-        what = "Fresh keys cannot be tried with a method that works from texts."
-        raise UsageError(what, where=name, fix="leave --keys out")
     if asked is None:
-        keyed = before is not None and before.manifest.key is not None and not blind
-        return FRESH_KEYS if keyed and battery != "quick" else 0
+        if battery == "quick" or name not in registry.names():
+            return 0
+        return 0 if _no_fresh_keys(name) else FRESH_KEYS
     if asked and before is None:
         raise UsageError(
             "Fresh keys need the run that protected this data.",
@@ -117,4 +114,15 @@ def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str)
             why="no run folder lies beside it",
             fix="put OUT.noli back beside OUT, or leave --keys out",
         )
+    if asked and (reason := _no_fresh_keys(name)):
+        raise UsageError(reason, where=name, fix="leave --keys out")
     return asked
+
+
+def _no_fresh_keys(name: str) -> str:
+    """Why fresh keys cannot be tried with a method; empty where they can."""
+    needs = registry.get(name).needs
+    if "key" not in needs:
+        return "This method needs no key, so there is nothing to compare."
+    # Pictures at the training size carry no captions and no names.
+    return "Fresh keys cannot be tried with a method that works from texts." if "metadata" in needs else ""
