@@ -73,9 +73,8 @@ def _readings(text: str) -> list[object]:
     fraction = _FRACTION.fullmatch(text)
     if fraction and float(fraction[2]) != 0:
         found.append(float(fraction[1]) / float(fraction[2]))
-    if text.strip().lower() in {"none", "null", "~"}:
-        found.append(None)
-    found.append(text)
+    nothing = text.strip().lower() in {"none", "null", "~"}
+    found += [None, text, []] if nothing else [text]  # an empty list is shown as `none`, too
     with contextlib.suppress(yaml.YAMLError):
         found.append(yaml.safe_load(text))
     if "," in text and not text.lstrip().startswith(("[", "{")):
