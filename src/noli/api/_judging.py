@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from noli import registry
 from noli.api._trainings import TrainingCache
 from noli.api._write import write_report
 from noli.core.dataset import Source, content_id
@@ -22,6 +23,7 @@ from noli.engine.progress import Progress, stage
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import stored_names
 from noli.engine.undo import output_of
+from noli.options import resolve
 
 if TYPE_CHECKING:
     from noli.methods.verify.config import Config
@@ -34,6 +36,14 @@ VERBS = ("verify", "attack")
 # Enough to see one file in a hundred that was exchanged with 87 % probability, and read in a second.
 _COMPARED = 200
 Measuring = Callable[["LearnabilityData", dict[str, str], TrainingCache], Evidence]
+
+
+def configured(
+    config: Mapping[str, object] | None, options: Mapping[str, object], **arguments: object
+) -> Config:
+    """Return the Config: options and arguments win over the mapping, except arguments that are None."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return cast("Config", resolve(registry.get(METHOD), {**(config or {}), **given, **options}))
 
 
 def folder_beside(place: str, verb: str) -> Path:
