@@ -83,8 +83,8 @@ def gather(
         evidence=evidence,
         strips=strips if pictures else (),
         quality=quality,
-        # A verification has no effect of its own: its limits are in the evidence.
-        card=method_card(data.manifest.method) if data.manifest.verb not in _JUDGING else None,
+        # A verification has no effect of its own: its limits are in the evidence. An undo ends the effect.
+        card=None if data.manifest.verb in (*_JUDGING, "undo") else method_card(data.manifest.method),
         limits=_limits(run, evidence, quality, protect_run),
         partner=protect_run.manifest.run_id if protect_run else None,
         choice=load_choice(run, names=pictures),
