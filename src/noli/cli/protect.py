@@ -101,7 +101,7 @@ def protect(
         ]
     if dry_run:
         plan = api.plan(data, output, **call)
-        document = {**plan.to_dict(), **document}
+        document = {**plan.as_dict(), **document}
         words += [_plan(plan), "Nothing else was written." if words else "Nothing was written."]
         out.warn_of_dicom(plan.formats.get("DICOM", 0))
         if len(plan.classes) == 1 and "labels" in spec.needs:

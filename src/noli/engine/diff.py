@@ -65,7 +65,7 @@ class Diff:
     missing: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0, "unlike": 0, "unreadable": 0})
     figures: list[Pair] = field(default_factory=list, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return JSON values, without the pictures."""
         found = asdict(replace(self, figures=[]))
         del found["figures"]
