@@ -151,12 +151,17 @@ def test_meanings_come_from_the_field_or_from_the_docstring() -> None:
             one: The first one,
                 over two lines.
             two_ones: The second: with a colon.
+            three: As ``one``.
         """
 
         one: int = 1
         two_ones: int = Field(11, description="From the field.")
+        three: int = 1
+        four: int = Field(1, description="``none`` or more")
         nameless: int = 0
 
+    assert options.meaning(Documented, "three") == "As one."
+    assert options.meaning(Documented, "four") == "none or more"
     assert options.meaning(Documented, "one") == "The first one, over two lines."
     assert options.meaning(Documented, "two_ones") == "From the field."
     assert options.meaning(Documented, "nameless") == ""

@@ -107,13 +107,13 @@ def describe(field: FieldInfo) -> str:
 
 
 def meaning(config: type[MethodConfig], name: str) -> str:
-    """Return what a Config field means: its description, or its line in the class docstring."""
+    """Return what a Config field means: its description, or its line in the class docstring; no markup."""
     description = config.model_fields[name].description
     if description:
-        return description
+        return description.replace("``", "")
     attributes = (inspect.getdoc(config) or "").partition("Attributes:")[2]
     found = re.search(rf"^ +{re.escape(name)}: (.+(?:\n {{5,}}.+)*)", attributes, re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    return " ".join(found[1].replace("``", "").split()) if found else ""
 
 
 def type_name(annotation: Any) -> str:

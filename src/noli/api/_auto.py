@@ -71,6 +71,9 @@ def choose(
     """
     from noli.engine.auto.choosing import choose as try_candidates
 
+    if arguments.get("key") is None:
+        fix = "make one with `noli key new owner.key` and pass --key owner.key"
+        raise UsageError("Choosing a protection needs a key.", fix=fix)
     given = {"psnr": psnr, "ssim": ssim, "time": time, "claim": claim, "only": only, "seed": seed}
     asked: Any = option_parser.resolve(SPEC, given)
     cfg = configured(TRAININGS, config or {})
