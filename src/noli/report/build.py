@@ -19,7 +19,7 @@ from noli.core.files import atomic_write
 from noli.core.run import Run
 from noli.report import words
 from noli.report.facts import Facts, find_evidence, find_protect_run, gather
-from noli.report.figures import battery_chart, grouped, quality_chart, tone
+from noli.report.quality import ticks
 
 SCHEMA_VERSION = 1
 GENERATOR = b'<meta name="generator" content="noli">'
@@ -92,11 +92,8 @@ def render_html(facts: Facts) -> str:
         evidence=evidence,
         levels={one.level: one for one in evidence.levels} if evidence else {},
         abouts={row.name: row.about for row in rows},
-        groups=grouped(rows),
-        battery=battery_chart(evidence) if evidence else None,
-        histograms=quality_chart(facts.quality.measures),
+        groups=words.grouped(rows),
         record=yaml.safe_dump(record, sort_keys=False, allow_unicode=True),
-        tone=tone,
         uniform=runs.pop() if len(runs) == 1 else None,
     )
 
@@ -147,7 +144,7 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        count=words.count, percent=words.percent, md=markdown, details=words.row_details
+        count=words.count, percent=words.percent, md=markdown, details=words.row_details, place=words.place
     )
-    environment.globals.update(words=words, LEVELS=LEVELS)
+    environment.globals.update(words=words, ticks=ticks, LEVELS=LEVELS)
     return environment.get_template(name)

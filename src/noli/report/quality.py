@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 Call = Callable[[Mapping[str, Any]], str]
+BINS = 24
 _SHOWN_ERRORS = 20
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often values fall into bins of equal width between `low` and `high`."""
+
+    counts: tuple[int, ...]
+    low: float
+    high: float
+
+    @property
+    def top(self) -> int:
+        """The largest count."""
+        return max(self.counts)
+
+    def share(self, value: float) -> float:
+        """Where a value lies between `low` and `high`: 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,13 @@ class Measure:
     def median(self) -> float:
         """Median of the finite values."""
         return float(np.median(self.values))
+
+    @property
+    def histogram(self) -> Histogram:
+        """How the values are distributed."""
+        # Values that differ by rounding errors only cannot be put into bins.
+        counts, edges = np.histogram(self.values.round(6), BINS)
+        return Histogram(tuple(map(int, counts)), float(edges[0]), float(edges[-1]))
 
     def summary(self) -> dict[str, Any]:
         """Return the figures for `report.json`."""
@@ -86,6 +113,14 @@ class Quality:
             "measures": {measure.name: measure.summary() for measure in self.measures},
             "notes": dict(self.notes),
         }
+
+
+def ticks(low: float, high: float, least: float = 0.0) -> tuple[float, ...]:
+    """Return at most six round values between two ends, `least` or more apart."""
+    rough = max((high - low) / 5, least)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return tuple(step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1))
 
 
 def summarise(

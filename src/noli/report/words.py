@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from noli.core.evidence import Evidence, Level
+from noli.core.evidence import LEVELS, Evidence, Level, Row
 from noli.ops.metrics import in_words
 from noli.report.quality import Quality
 
@@ -101,6 +101,26 @@ def row_details(detail: Mapping[str, float]) -> str:
     if "clean" in detail:
         found.append(f"the same training on the originals reaches {percent(detail['clean'])}")
     return "; ".join(found)
+
+
+def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Return the rows by level, mildest attacker first and comparison rows last, in their own order."""
+    groups = [(level, [row for row in rows if row.level == level]) for level in (*LEVELS, "context")]
+    return [(level, members) for level, members in groups if members]
+
+
+def tone(row: Row, bound: float | None) -> str:
+    """Return ``good``, ``bad``, ``unsure`` (the bound lies inside the interval) or ``plain``."""
+    if bound is None or row.level == "context":
+        return "plain"
+    if row.high <= bound:
+        return "good"
+    return "bad" if row.low > bound else "unsure"
+
+
+def place(share: float) -> str:
+    """Return a share as a length for the style sheet, within 0 and 100 %."""
+    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
 
 def banner(
