@@ -35,6 +35,7 @@ TRAININGS = "trainings.jsonl"
 VERBS = ("verify", "attack")
 # Enough to see one file in a hundred that was exchanged with 87 % probability, and read in a second.
 _COMPARED = 200
+# Data, what ties it to the protecting run, finished trainings -> evidence.
 Measuring = Callable[["LearnabilityData", dict[str, str], TrainingCache], Evidence]
 
 
@@ -67,17 +68,8 @@ def judged(
 ) -> Evidence:
     """Load both sides, measure, and keep the evidence in a run folder with its report.
 
-    Args:
-        place: Where the protected data lies.
-        before: The run that protected it, if known.
-        clean: The originals.
-        cfg: Configuration.
-        measure: ``(data, where it comes from, finished trainings)`` -> evidence.
-        verb: ``verify`` or ``attack``; names the run folder beside the data.
-        further: Arguments to note in the manifest beside data and configuration.
-        labels: Column with the class.
-        run: Run folder; None: beside the protected data.
-        bar: Progress.
+    `before` is the run that protected the data at `place`, `further` what the manifest notes beside data and
+    configuration. `verb` names the run folder beside the data, where `run` does not.
 
     Raises:
         Interrupted: Ctrl-C; the same call goes on.

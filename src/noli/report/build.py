@@ -36,18 +36,10 @@ def write_report(
     evidence: Evidence | None = None,
     pictures: bool = True,
 ) -> Path:
-    """Write ``report.html``, ``report.json`` and ``card.md`` into a run folder (atomic, each of them).
+    """Write ``report.html``, ``report.json`` and ``card.md`` into a run folder, and the page also to `page`.
 
-    Args:
-        folder: The run folder. A verification also shows the run beside the data that it judged.
-        page: Where the page goes in addition.
-        evidence: By default the run's own; for a protect run without any, that of the verification beside
-            it, if that judged the data as it is now.
-        pictures: False leaves out all pictures, replaces the names of items and places by digests, and writes
-            nothing but the page: `page`, or ``report-public.html`` in the run folder.
-
-    Returns:
-        Where the page lies: `page` if given, else ``report.html`` in the run folder.
+    Without pictures, the names of items and places become digests, and nothing but the page is written:
+    `page`, or ``report-public.html`` in the run folder. Returns where the page lies.
 
     Raises:
         OutputExists: `page` is a file that is no earlier report.

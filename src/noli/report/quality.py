@@ -37,16 +37,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Measure:
-    """The distribution of one measure over all items.
+    """The distribution of one measure over all items."""
 
-    Attributes:
-        name: ``psnr``, ``linf``, or ``ssim``, which is too slow for all items: only of the preview pictures.
-        values: Finite values, ``float64 [n]``; L-infinity in levels of 255 for every bit depth.
-        worst_item: What the report calls the most changed item.
-    """
-
-    name: str
-    values: npt.NDArray[np.float64]
+    name: str  # `psnr`, `linf`, or `ssim`, which is too slow for all items: only of the preview pictures
+    values: npt.NDArray[np.float64]  # [n], finite; L-infinity in levels of 255 for every bit depth
     worst_item: str
 
     @property
@@ -84,25 +78,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the item records say about the whole data set.
-
-    Attributes:
-        items: Number of items written.
-        skipped: Number of items left out.
-        identical: Number of items whose pictures did not change at all; they have no finite PSNR.
-        restored: True when the measures compare restored pictures with the originals.
-        measures: PSNR, L-infinity and SSIM, as far as they were measured and are finite.
-        notes: Note -> number of items (``CMYK converted to RGB``, ...).
-        errors: First items left out: ``(name, reason)``.
-    """
+    """What the item records say about the whole data set."""
 
     items: int = 0
     skipped: int = 0
-    identical: int = 0
-    restored: bool = False
+    identical: int = 0  # pictures that did not change at all; they have no finite PSNR
+    restored: bool = False  # the measures compare restored pictures with the originals
     measures: tuple[Measure, ...] = ()
-    notes: Mapping[str, int] = field(default_factory=dict)
-    errors: tuple[tuple[str, str], ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)  # note -> number of items
+    errors: tuple[tuple[str, str], ...] = ()  # first items left out: (name, reason)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures for `report.json`."""
@@ -130,13 +114,10 @@ def summarise(
     restored: bool = False,
     ssim: Mapping[str, float] | None = None,
 ) -> Quality:
-    """Read the item records once.
+    """Read the item records once, in any order.
 
-    Args:
-        records: Item records as they lie in the run folder, in any order.
-        call: How the report calls the item of a record.
-        restored: For an undo: take the comparison with the originals instead of that with the input.
-        ssim: SSIM of the preview pictures, by what the report calls the item.
+    `call` says how the report calls an item; `ssim` is that of the preview pictures by these names. Of an
+    undo, the comparison with the originals is taken instead of that with the input.
     """
     prefix = "restored_" if restored else ""
     values = {"psnr": array("d"), "linf": array("d")}

@@ -42,23 +42,14 @@ _GAP = "\u00a0"
 
 @dataclass(frozen=True)
 class Banner:
-    """The top of the report.
-
-    Attributes:
-        tone: Colour.
-        headline: The verdict in a few words.
-        sentences: What was found.
-        figures: ``(label, value)`` tiles.
-        command: Command the user should run now.
-        mark: Sign beside the headline, where it is not that of the tone.
-    """
+    """The top of the report."""
 
     tone: Tone
     headline: str
     sentences: tuple[str, ...]
-    figures: tuple[tuple[str, str], ...] = ()
-    command: str | None = None
-    mark: str | None = None
+    figures: tuple[tuple[str, str], ...] = ()  # label, value
+    command: str | None = None  # what the user should run now
+    mark: str | None = None  # beside the headline, where it is not that of the tone
 
 
 def percent(value: float | None) -> str:
@@ -126,13 +117,9 @@ def place(share: float) -> str:
 def banner(
     manifest: Mapping[str, Any], evidence: Evidence | None, quality: Quality, *, names: bool
 ) -> Banner:
-    """Say in a few words what came of a run.
+    """Say in a few words what came of a run; evidence decides, if there is any.
 
-    Args:
-        manifest: Its redacted manifest.
-        evidence: What was measured; it decides, if there is any.
-        quality: How much the pictures changed.
-        names: Whether places, and errors that may name items, can be shown.
+    Without names no places are shown, and no errors, which may name items. The manifest is a redacted one.
     """
     verb, status, error = manifest["verb"], manifest["status"], manifest["error"]
     if evidence is not None:
