@@ -280,6 +280,29 @@ def test_fresh_keys_need_a_known_run(class_folders: Folders, training: Any) -> N
     assert training.asked == []
 
 
+def test_a_method_without_a_key_has_no_fresh_keys(
+    class_folders: Folders, training: Any, tmp_path: Path
+) -> None:
+    photos = class_folders(**BIG_ENOUGH)
+    noli.protect(photos, tmp_path / "safe", "ops", workers=1)
+    with pytest.raises(UsageError, match="needs no key"):
+        noli.verify(tmp_path / "safe", clean=photos, keys=2, **SMALL_TEST)
+    assert training.asked == [], "refused before anything is trained"
+    evidence = noli.verify(tmp_path / "safe", clean=photos, battery="standard", seeds=1, **SMALL_TEST)
+    assert evidence.rows
+    assert "fresh_keys" not in evidence.reference
+
+
+def test_a_run_of_a_plugin_that_is_gone_is_judged_without_fresh_keys(
+    protected: Path, training: Any, tmp_path: Path
+) -> None:
+    Run.open(tmp_path / "safe.noli").update(method="acme/gone")
+    with pytest.raises(UsageError, match="Unknown method"):
+        noli.verify(tmp_path / "safe", clean=protected, keys=1, **SMALL_TEST)
+    assert training.asked == []
+    assert noli.verify(tmp_path / "safe", clean=protected, battery="standard", seeds=1, **SMALL_TEST).rows
+
+
 def test_unprotected_data_is_not_supported(class_folders: Folders, training: Any) -> None:
     training.accuracy["protected"] = 0.9
     photos, other = (class_folders(name, classes=3, each=100, size=8) for name in ("photos", "other"))

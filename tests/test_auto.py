@@ -274,12 +274,21 @@ def test_one_class_and_originals_that_do_not_teach_are_refused(
 # ---------------------------------------------------------------- command
 
 
+def test_a_key_is_asked_for_first_and_no_other_method_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["protect", "auto", str(tmp_path / "nothing"), "-o", str(tmp_path / "safe")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "noli key new" in said
+    assert "cuda" not in said
+
+
 @pytest.fixture
 def words(photos: Path, key: Key, training: Any, tmp_path: Path) -> list[str]:
     Key.new(tmp_path / "owner.key")
     places = [str(photos), "-o", str(tmp_path / "safe"), "--key", str(tmp_path / "owner.key")]
     settings = ["--set", "min_test=10", "--set", "min_per_class=5", "-j", "1"]
-    floor = ["--psnr", "5", "--ssim", "-1", "--only", "cuda,ops"]
+    floor = ["--psnr", "5", "--ssim", "-1", "--only", "cuda, ops"]
     return ["protect", "auto", *places, *settings, *floor]
 
 

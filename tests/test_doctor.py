@@ -67,8 +67,13 @@ def test_missing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_package_that_is_there_but_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, cv2=(False, "ImportError: libGL.so.1"))
-    last = list(_doctor._packages())[-1]
-    assert (last.status, last.found) == ("problem", "ImportError: libGL.so.1")
+    first, broken = _doctor._packages()
+    assert (first.status, broken.status, broken.found) == ("ok", "problem", "ImportError: libGL.so.1")
+    assert broken.fix == "pip install --force-reinstall opencv-python-headless"
+    answers(monkeypatch, PIL=(False, "a"), scipy=(False, "b"))
+    assert [check.fix for check in _doctor._packages()][1:] == [
+        "pip install --force-reinstall pillow", "pip install --force-reinstall scipy"
+    ]  # fmt: skip
 
 
 def test_missing_packages_come_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

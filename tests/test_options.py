@@ -42,6 +42,9 @@ SPEC = Spec("acme/x", "protect", "data->data", Config, Card("X", "none", (), ())
         ("plain", "rows", ("plain",)),
         ("plain,jpeg-10", "rows", ("plain", "jpeg-10")),
         ("[plain, crop]", "rows", ("plain", "crop")),
+        ("none", "rows", ()),
+        ("none", "sizes", ()),
+        ("none", "note", "none"),
         ("3,5", "sizes", (3, 5)),
         ("true", "fast", True),
         ("123", "note", "123"),
@@ -134,8 +137,7 @@ def test_every_config_round_trips_through_json_and_words(name: str) -> None:
     assert spec.config.model_validate_json(default.model_dump_json()) == default
     words = {field: options.show(value) for field, value in default}
     typed = {n: w for n, w in words.items() if not isinstance(getattr(default, n), dict | MethodConfig)}
-    kept = {n: w for n, w in typed.items() if getattr(default, n) != ()}
-    assert options.resolve(spec, kept) == default
+    assert options.resolve(spec, typed) == default
     for field, info in spec.config.model_fields.items():
         assert options.meaning(spec.config, field), "every option of a method is documented"
         assert options.describe(info)
@@ -149,12 +151,17 @@ def test_meanings_come_from_the_field_or_from_the_docstring() -> None:
             one: The first one,
                 over two lines.
             two_ones: The second: with a colon.
+            three: As ``one``.
         """
 
         one: int = 1
         two_ones: int = Field(11, description="From the field.")
+        three: int = 1
+        four: int = Field(1, description="``none`` or more")
         nameless: int = 0
 
+    assert options.meaning(Documented, "three") == "As one."
+    assert options.meaning(Documented, "four") == "none or more"
     assert options.meaning(Documented, "one") == "The first one, over two lines."
     assert options.meaning(Documented, "two_ones") == "From the field."
     assert options.meaning(Documented, "nameless") == ""

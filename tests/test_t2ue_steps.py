@@ -130,6 +130,9 @@ def test_existing_files_stay_and_captions_are_needed(captioned: Path, tmp_path: 
         noli.t2ue.train(captioned, taken, **QUICK)
     with pytest.raises(OutputExists):
         noli.t2ue.generate(["a cat"], key, "untrained", taken)
+    with pytest.raises(UsageError, match="several texts") as alone:
+        noli.t2ue.generate("cat", key, "untrained")  # not "c", "a" and "t"
+    assert "['cat']" in (alone.value.fix or "")
     for nothing in ([], ["a cat", " "]):
         with pytest.raises(DataError, match="no text"):
             noli.t2ue.generate(nothing, key, "untrained")

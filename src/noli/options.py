@@ -73,9 +73,8 @@ def _readings(text: str) -> list[object]:
     fraction = _FRACTION.fullmatch(text)
     if fraction and float(fraction[2]) != 0:
         found.append(float(fraction[1]) / float(fraction[2]))
-    if text.strip().lower() in {"none", "null", "~"}:
-        found.append(None)
-    found.append(text)
+    nothing = text.strip().lower() in {"none", "null", "~"}
+    found += [None, text, []] if nothing else [text]  # an empty list is shown as `none`, too
     with contextlib.suppress(yaml.YAMLError):
         found.append(yaml.safe_load(text))
     if "," in text and not text.lstrip().startswith(("[", "{")):
@@ -108,13 +107,13 @@ def describe(field: FieldInfo) -> str:
 
 
 def meaning(config: type[MethodConfig], name: str) -> str:
-    """Return what a Config field means: its description, or its line in the class docstring."""
+    """Return what a Config field means: its description, or its line in the class docstring; no markup."""
     description = config.model_fields[name].description
     if description:
-        return description
+        return description.replace("``", "")
     attributes = (inspect.getdoc(config) or "").partition("Attributes:")[2]
     found = re.search(rf"^ +{re.escape(name)}: (.+(?:\n {{5,}}.+)*)", attributes, re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    return " ".join(found[1].replace("``", "").split()) if found else ""
 
 
 def type_name(annotation: Any) -> str:

@@ -34,6 +34,7 @@ _SUMMARIES = {
     "protect/lsp": "Patches of linearly separable noise, a fast baseline that is easy to remove (LSP)",
     "verify/learnability": "Train fresh models on clean and protected data and compare what they learn",
 }
+FAMILIES = tuple(sorted({name.partition("/")[0] for name in _SUMMARIES}))
 TABLE = {name: Entry(f"noli.methods.{name.replace('/', '.')}", text) for name, text in _SUMMARIES.items()}
 
 
@@ -48,9 +49,8 @@ def names(family: str | None = None) -> tuple[str, ...]:
     """
     if family is None:
         return tuple(sorted({*TABLE, *plugins()[0]}))
-    known = {name.split("/")[0] for name in TABLE}
-    if family not in known:
-        raise UsageError("Unknown family.", where=family, fix=did_you_mean(family, known))
+    if family not in FAMILIES:
+        raise UsageError("Unknown family.", where=family, fix=did_you_mean(family, FAMILIES))
     return tuple(sorted(name for name in TABLE if name.split("/")[0] == family))
 
 

@@ -22,6 +22,7 @@ def test_list_shows_every_method_with_its_summary(noli: Run) -> None:
     found = noli("list", "protect", "--json").json["methods"]
     assert [method["name"] for method in found] == list(registry.names("protect"))
     assert noli("list", "protec").code == 2
+    assert "choose from: attack, protect, verify" in noli("list", "mark").err
 
 
 def test_list_names_refused_plugins_and_goes_on(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +53,14 @@ def test_explain_unknown(noli: Run) -> None:
     assert "did you mean protect/cuda?" in done.err
     assert noli("explain", "cuda").out == noli("explain", "protect/cuda").out
     assert "noli protect auto --help" in noli("explain", "auto").err
+    for family in ("attack", *registry.FAMILIES):
+        assert f"`noli list {family}`" in noli("explain", family).err
+
+
+def test_no_markup_shows_through(noli: Run) -> None:
+    for name in registry.TABLE:
+        assert "``" not in noli("explain", name).out
+    assert "``" not in noli("protect", "cuda", "--help-all").out
 
 
 def test_doctor_is_content_with_the_test_machine(noli: Run) -> None:

@@ -104,13 +104,19 @@ def test_errors_are_json_when_json_is_asked_for(noli: Run, monkeypatch: pytest.M
         (["verify", "x"], "--clean"),
         (["verify", "x", "--clean", "y", "--battery", "huge"], "quick"),
         (["key", "nwe"], "new"),
-        ([], "noli --help"),
     ],
 )
 def test_usage_errors_end_with_2_and_a_hint(noli: Run, words: list[str], says: str) -> None:
     done = noli(*words)
     assert done.code == 2
     assert says in done.err
+
+
+@pytest.mark.parametrize("words", [[], ["key"], ["t2ue"], ["protect"]], ids=str)
+def test_a_missing_command_gives_the_help_and_nothing_else(noli: Run, words: list[str]) -> None:
+    done = noli(*words)
+    assert (done.code, done.err) == (2, "")
+    assert done.out.split() == noli(*words, "--help").out.split()
 
 
 def test_debug_shows_where_it_happened(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,8 +205,8 @@ def test_quiet_and_json_keep_hints_away(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_logins_in_urls_are_not_printed(noli: Run, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
-    where = "s3://me:SECRET@host/bucket"
+def test_secrets_in_urls_are_not_printed(noli: Run, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    where = "s3://me:SECRET@host/bucket?X-Amz-Signature=SECRET"
     failing(monkeypatch, DataError("No.", where=where, why=f"see {where}", fix=where, items=[where]))
     done = noli("list", *(["--json"] if as_json else []))
     assert "SECRET" not in done.err

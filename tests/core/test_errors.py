@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from noli.core import errors
-from noli.core.errors import NoliError
+from noli.core.errors import NoliError, clean_url
 
 CLASSES = [c for c in vars(errors).values() if inspect.isclass(c) and issubclass(c, NoliError)]
 
@@ -71,6 +71,27 @@ def test_crosses_process_borders(cls: type[NoliError], duplicate: object) -> Non
     assert twin.items == ("1", "2")
     assert str(twin) == str(error)
     assert twin.exit_code == cls.exit_code
+
+
+def test_no_part_of_an_error_holds_login_or_signature() -> None:
+    url = "https://u:p@ss@h/a.zip?X-Amz-Signature=SECRET"
+    error = errors.DataError(f"No {url}.", where=url, why=f"403 for {url}", fix=f"open {url}", items=[url])
+    for text in (error.what, error.where, error.why, error.fix, *error.items, str(error)):
+        assert "https://h/a.zip" in str(text)
+        assert not any(secret in str(text) for secret in ("u:", "p@", "ss@", "SECRET"))
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("s3://me:pw@b/x?sig=1#f and https://b/c#d", "s3://b/x and https://b/c"),
+        ("S3://me@b", "S3://b"),
+        ("gs://b/a@b.png", "gs://b/a@b.png"),
+        ("me@home: what? /a/b#c", "me@home: what? /a/b#c"),
+    ],
+)
+def test_clean_url_cuts_logins_and_queries_and_nothing_else(text: str, public: str) -> None:
+    assert clean_url(text) == public
 
 
 def test_details_are_keywords_only() -> None:

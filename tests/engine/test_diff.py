@@ -33,7 +33,7 @@ def test_diff_against_the_definitions(data: Path, ask: Ask, tmp_path: Path) -> N
     assert [row["psnr"] for row in found.worst] == pytest.approx(lowest, abs=1e-3)
     assert len(found.figures) == 8
     np.testing.assert_array_equal(found.figures[0].before, np.asarray(Image.open(data / "ant/00000.png")))
-    assert "figures" not in json.loads(json.dumps(found.to_dict()))
+    assert "figures" not in json.loads(json.dumps(found.as_dict()))
     assert len(found.figures) == 8
     assert Image.open(found.save_sheet(tmp_path / "sheet.png")).format == "PNG"
 

@@ -40,7 +40,7 @@ def test_dry_run_counts_and_writes_nothing(data: Path, ask: Ask, tmp_path: Path)
     assert plan.memory_mb > 10
     assert plan.fits
     assert not plan.resumes
-    assert json.loads(json.dumps(plan.to_dict()))["classes"] == {"ant": 12, "bee": 11}
+    assert json.loads(json.dumps(plan.as_dict()))["classes"] == {"ant": 12, "bee": 11}
 
 
 def test_dry_run_estimates_the_output_well(data: Path, ask: Ask, tmp_path: Path) -> None:

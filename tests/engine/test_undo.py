@@ -110,6 +110,8 @@ def test_wrong_and_missing_keys(data: Path, ask: Ask, tmp_path: Path) -> None:
 def test_what_cannot_be_undone(data: Path, ask: Ask, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No run belongs"):
         back(data, tmp_path)
+    with pytest.raises(UsageError, match="does not exist"):
+        back(tmp_path / "nothing", tmp_path)
     run = run_data(ask())
     found = back(tmp_path / "out", tmp_path)
     with pytest.raises(UsageError, match="`undo` run"):

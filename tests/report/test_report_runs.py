@@ -110,6 +110,12 @@ def test_undo_run_compares_with_the_originals(tmp_path: Path) -> None:
         "The protected picture of a.png",
         "The restored picture of a.png",
     }
+    card = write_report(run.path).with_name("card.md").read_text("utf-8")
+    for text in (page.text, card):
+        assert "Meant to stop" not in text, "restored originals stop nothing"
+        assert "measured" not in text.split("Manifest")[0]
+        assert "noli verify" not in text
+    assert "\n\n\n" not in card
     run.write_shard_record(0, [record(0, "a.png")])
     assert "The originals were not at hand" in build(run)
 

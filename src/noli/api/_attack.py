@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from noli import options as option_parser
-from noli import registry
-from noli.api._judging import METHOD, judged, subject_of
+from noli.api._judging import configured, judged, subject_of
 from noli.core.errors import MissingPrerequisite
 from noli.core.evidence import Evidence
 from noli.engine.progress import Progress, stage
@@ -39,11 +37,11 @@ def attack(
         name: The countermeasure; :func:`noli.api.countermeasures` lists them.
         protected: The protected data as stored, or the run folder of its protection.
         clean: The originals. Their test split is held out; without one a share of every class is.
-        seeds: Trainings per row; 1 when None.
+        seeds: Trainings per row; when None as ``config`` says, otherwise 1.
         labels: Column with the class, for table layouts; None: the one that the protecting run used.
         run: Run folder; ``OUT.attack.noli`` beside the protected data when None.
         progress: Where progress goes; nowhere when None.
-        config: Further options of the battery as a mapping.
+        config: Options of the battery as a mapping, for example from a file; arguments win over it.
         options: Further options of the battery.
 
     Returns:
@@ -59,7 +57,7 @@ def attack(
     """
     from noli.methods.verify.countermeasures import find
 
-    cfg: Any = option_parser.resolve(registry.get(METHOD), {"seeds": seeds, **(config or {}), **options})
+    cfg = configured(config, options, seeds=seeds)
     measure = find(name, cfg)
     if fix := measure.missing():
         raise MissingPrerequisite("The countermeasure needs a package that is missing.", where=name, fix=fix)

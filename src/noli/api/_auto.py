@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from noli import options as option_parser
-from noli import registry
-from noli.api._judging import METHOD
+from noli.api._judging import configured
 from noli.api._protect import ProtectRun, protect, request_for
 from noli.core.choice import Choice
 from noli.core.errors import Interrupted, RunError, UsageError
@@ -72,9 +71,12 @@ def choose(
     """
     from noli.engine.auto.choosing import choose as try_candidates
 
+    if arguments.get("key") is None:
+        fix = "make one with `noli key new owner.key` and pass --key owner.key"
+        raise UsageError("Choosing a protection needs a key.", fix=fix)
     given = {"psnr": psnr, "ssim": ssim, "time": time, "claim": claim, "only": only, "seed": seed}
     asked: Any = option_parser.resolve(SPEC, given)
-    cfg: Any = option_parser.resolve(registry.get(METHOD), {**TRAININGS, **(config or {})})
+    cfg = configured(TRAININGS, config or {})
     request = request_for(data, output, _STAND_IN, **arguments)
     kept = _kept(request, asked, cfg)
     if kept is not None:

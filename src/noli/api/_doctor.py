@@ -26,6 +26,9 @@ BASE = {
     "skimage": "scikit-image", "typer": "typer", "yaml": "pyyaml",
 }  # fmt: skip
 
+# Modules of theirs that can be present and still not load.
+COMPILED = ("cv2", "pyarrow", "PIL.Image", "scipy.stats")
+
 
 @dataclass(frozen=True)
 class Check:
@@ -79,10 +82,11 @@ def _packages() -> Iterator[Check]:
         return
     noli = package_version("noli") or "not installed as a package"
     yield Check("packages", "ok", f"noli {noli}, {len(BASE)} packages present")
-    ok, text = _python_says("import cv2, pyarrow, PIL.Image, scipy.stats")
-    if not ok:
-        fix = "pip install --force-reinstall the package named on the left"
-        yield Check("packages load", "problem", text, fix)
+    for module in COMPILED:
+        ok, text = _python_says(f"import {module}")
+        if not ok:
+            dist = BASE[module.partition(".")[0]]
+            yield Check(f"{dist} loads", "problem", text, f"pip install --force-reinstall {dist}")
 
 
 def _torch() -> Check:

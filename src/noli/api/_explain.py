@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from noli import options, registry
+from noli.core.errors import UsageError
 from noli.core.method import Spec
 
 
@@ -47,6 +48,8 @@ def explain(method: str) -> Explanation:
         UsageError: Unknown method (with the nearest names).
         MissingPrerequisite: The method cannot be loaded.
     """
+    if method in ("attack", *registry.FAMILIES):
+        raise UsageError(f"{method} is a family, no method.", fix=f"name one of `noli list {method}`")
     own = {name.partition("/")[2]: name for name in registry.TABLE}
     spec = registry.get(own.get(method, method))
     rows = []

@@ -12,7 +12,6 @@ import numpy as np
 
 from noli import registry
 from noli.core.dataset import Item, content_id
-from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Row
 from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
@@ -40,13 +39,8 @@ def with_fresh_keys(
     """Add context rows for ``count`` fresh keys, and their mean and worst accuracy as reference values.
 
     `cache` keeps finished rows, never keys; `note` is called with ``(done, all, what)``.
-
-    Raises:
-        UsageError: The method needs no key.
     """
     spec = registry.get(str(manifest.method))
-    if "key" not in spec.needs:
-        raise UsageError("This method needs no key, so there is nothing to compare.", where=spec.name)
     hashes = subject.hashes()
     decides = [recipe_scope(cfg), str(cfg.seed_count), spec.name, str(manifest.args_resolved.get("config"))]
     decides += [hashes[name] for name in ("clean", "labels", "test", "test_labels")]

@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from noli import registry
 from noli.api._trainings import TrainingCache
 from noli.api._write import write_report
 from noli.core.dataset import Source, content_id
@@ -22,6 +23,7 @@ from noli.engine.progress import Progress, stage
 from noli.engine.request import absolute, run_folder
 from noli.engine.results import stored_names
 from noli.engine.undo import output_of
+from noli.options import resolve
 
 if TYPE_CHECKING:
     from noli.methods.verify.config import Config
@@ -33,7 +35,16 @@ TRAININGS = "trainings.jsonl"
 VERBS = ("verify", "attack")
 # Enough to see one file in a hundred that was exchanged with 87 % probability, and read in a second.
 _COMPARED = 200
+# Data, what ties it to the protecting run, finished trainings -> evidence.
 Measuring = Callable[["LearnabilityData", dict[str, str], TrainingCache], Evidence]
+
+
+def configured(
+    config: Mapping[str, object] | None, options: Mapping[str, object], **arguments: object
+) -> Config:
+    """Return the Config: options and arguments win over the mapping, except arguments that are None."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return cast("Config", resolve(registry.get(METHOD), {**(config or {}), **given, **options}))
 
 
 def folder_beside(place: str, verb: str) -> Path:
@@ -57,17 +68,8 @@ def judged(
 ) -> Evidence:
     """Load both sides, measure, and keep the evidence in a run folder with its report.
 
-    Args:
-        place: Where the protected data lies.
-        before: The run that protected it, if known.
-        clean: The originals.
-        cfg: Configuration.
-        measure: ``(data, where it comes from, finished trainings)`` -> evidence.
-        verb: ``verify`` or ``attack``; names the run folder beside the data.
-        further: Arguments to note in the manifest beside data and configuration.
-        labels: Column with the class.
-        run: Run folder; None: beside the protected data.
-        bar: Progress.
+    `before` is the run that protected the data at `place`, `further` what the manifest notes beside data and
+    configuration. `verb` names the run folder beside the data, where `run` does not.
 
     Raises:
         Interrupted: Ctrl-C; the same call goes on.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from noli import options as option_parser
 from noli import registry
-from noli.api._judging import METHOD, judged, subject_of
+from noli.api._judging import configured, judged, subject_of
 from noli.api._write import write_report
 from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
@@ -26,8 +25,8 @@ def verify(
     protected: str | Path,
     *,
     clean: str | Path,
-    battery: Literal["quick", "standard", "full"] = "quick",
-    claim: Level = "routine",
+    battery: Literal["quick", "standard", "full"] | None = None,
+    claim: Level | None = None,
     seeds: int | None = None,
     keys: int | None = None,
     labels: str | None = None,
@@ -45,16 +44,17 @@ def verify(
     Args:
         protected: The protected data as stored, or the run folder of its protection.
         clean: The originals. Their test split is held out; without one a share of every class is.
-        battery: ``quick``, ``standard`` (three seeds, more rows) or ``full`` (all rows).
-        claim: Attacker level at which the claim is made, fixed before anything is trained.
-        seeds: Trainings per row; the battery's default when None.
+        battery: ``quick``, ``standard`` (three seeds, more rows) or ``full`` (all rows). When None, like the
+            next two, as ``config`` says; otherwise ``quick``.
+        claim: Attacker level at which the claim is made, fixed before anything is trained; else ``routine``.
+        seeds: Trainings per row; else the battery's default.
         keys: Also protect the clean images in memory with so many fresh keys and report ordinary training
             on them: mean and worst. Needs the run folder of the protection. None: 0 with ``quick``, with
             the others 3 where that run is known and used a key.
         labels: Column with the class, for table layouts; None: the one that the protecting run used.
         run: Run folder; ``OUT.verify.noli`` beside the protected data when None.
         progress: Where progress goes; nowhere when None.
-        config: Further options of the battery as a mapping.
+        config: Options of the battery as a mapping, for example from a file; arguments win over it.
         options: Further options of the battery.
 
     Returns:
@@ -62,11 +62,11 @@ def verify(
 
     Raises:
         DataError: No labels, no common items, one class, unreadable items.
-        UsageError: Unknown option, ``keys`` without a known protecting run, or that run is not finished.
+        UsageError: Unknown option, ``keys`` without a known protecting run or with a method that has none, or
+            that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    given = {"battery": battery, "claim": claim, "seeds": seeds, **(config or {}), **options}
-    cfg: Any = option_parser.resolve(registry.get(METHOD), given)
+    cfg = configured(config, options, battery=battery, claim=claim, seeds=seeds)
     place, before = subject_of(protected)
     count = _fresh_keys(keys, cfg.battery, before, place)
     bar = progress if progress is not None else Progress()
@@ -100,16 +100,12 @@ def verify(
 
 
 def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str) -> int:
-    """Number of fresh keys to compare with; refused where the run that protected the data is unknown."""
+    """Number of fresh keys to compare with; refused before anything is trained where they cannot be tried."""
     name = str(before.manifest.method) if before is not None else ""
-    # Pictures at the training size carry no captions and no names.
-    blind = name in registry.names() and "metadata" in registry.get(name).needs
-    if asked and blind:
-        what = "Fresh keys cannot be tried with a method that works from texts."
-        raise UsageError(what, where=name, fix="leave --keys out")
     if asked is None:
-        keyed = before is not None and before.manifest.key is not None and not blind
-        return FRESH_KEYS if keyed and battery != "quick" else 0
+        if battery == "quick" or name not in registry.names():
+            return 0
+        return 0 if _no_fresh_keys(name) else FRESH_KEYS
     if asked and before is None:
         raise UsageError(
             "Fresh keys need the run that protected this data.",
@@ -117,4 +113,15 @@ def _fresh_keys(asked: int | None, battery: str, before: Run | None, place: str)
             why="no run folder lies beside it",
             fix="put OUT.noli back beside OUT, or leave --keys out",
         )
+    if asked and (reason := _no_fresh_keys(name)):
+        raise UsageError(reason, where=name, fix="leave --keys out")
     return asked
+
+
+def _no_fresh_keys(name: str) -> str:
+    """Why fresh keys cannot be tried with a method; empty where they can."""
+    needs = registry.get(name).needs
+    if "key" not in needs:
+        return "This method needs no key, so there is nothing to compare."
+    # Pictures at the training size carry no captions and no names.
+    return "Fresh keys cannot be tried with a method that works from texts." if "metadata" in needs else ""

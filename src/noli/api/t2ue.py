@@ -93,12 +93,15 @@ def generate(
         Noise ``int8 [N * variants, S, S, 3]``, variants of a prompt side by side; 127 is the bound.
 
     Raises:
+        UsageError: One text instead of a sequence, or no key.
         DataError: No prompts, no generator, or one for another text encoder.
         OutputExists: The folder exists.
         MissingPrerequisite: The generator's text encoder is not installed.
     """
     from noli.methods.protect import t2ue
 
+    if isinstance(prompts, str):
+        raise UsageError("Prompts are several texts, and this is one.", where="prompts", fix=f"[{prompts!r}]")
     if not prompts or not all(prompt.strip() for prompt in prompts):
         fix = "give one text or more, none of them empty"
         raise DataError("There is no text to make noise from.", where="prompts", fix=fix)

@@ -74,7 +74,7 @@ def auto(
         "ssim": ssim,
         "time": time,
         "claim": claim,
-        "only": tuple(filter(None, only.split(","))),
+        "only": tuple(filter(None, map(str.strip, only.split(",")))),
         "seed": seed,
         "config": options.read_settings(settings or (), config),
     }

@@ -12,6 +12,7 @@ from noli.cli import console
 from noli.cli.attack import show_list
 from noli.cli.shared import Json
 from noli.core.errors import UsageError
+from noli.core.plugins import did_you_mean
 
 _MARKS = {
     "ok": ("ok", "green"),
@@ -31,6 +32,9 @@ def list_methods(
     if family == "attack":
         show_list(console.Output(json=json))
         return
+    if family is not None and family not in registry.FAMILIES:
+        known = ("attack", *registry.FAMILIES)
+        raise UsageError("Unknown family.", where=family, fix=did_you_mean(family, known))
     lines = [(name, registry.entry(name)) for name in registry.names(family)]
     refused = {} if family else registry.plugins()[1]
     out = console.Output(json=json)

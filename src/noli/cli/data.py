@@ -121,7 +121,7 @@ def diff(
         blocks += ["", console.table("Most changed", columns, worst, right=3)]
     if sheet is not None:
         blocks += ["", f"Examples: {found.save_sheet(sheet)}"]
-    out.result(found.to_dict(), *blocks)
+    out.result(found.as_dict(), *blocks)
 
 
 def _number(value: float | None, digits: int) -> str:

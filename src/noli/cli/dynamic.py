@@ -25,15 +25,10 @@ def flag_fields(spec: Spec, body: Body) -> tuple[str, ...]:
 
 
 def command(spec: Spec, body: Body, help_text: str) -> Any:
-    """Make the command of a method.
+    """Make the command of a method: flags for the options that all methods of the verb share, and its own.
 
-    ``--help`` shows the method's first flag, ``--help-all`` the others, too.
-
-    Args:
-        spec: The method.
-        body: Function with the options that all methods of the verb share; it is called as
-            ``body(spec, **options, method_options=dict)``.
-        help_text: First paragraph of ``--help``.
+    `body` has the shared ones and is called as ``body(spec, **options, method_options=dict)``. ``--help``
+    shows the method's first flag, ``--help-all`` the others, too.
     """
     signature = inspect.signature(body, eval_str=True)
     shared = [p for name, p in signature.parameters.items() if name not in ("spec", "method_options")]
@@ -79,10 +74,7 @@ def method_group(
 ) -> type[TyperGroup]:
     """Make the group class of a verb whose sub-commands are the methods of a family.
 
-    Args:
-        family: The family.
-        body: As for :func:`command`.
-        further: Commands that are no methods: name -> function and help.
+    `further` are commands that are no methods: name -> function and help.
     """
     others = dict(further or {})
 

@@ -96,6 +96,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return 0
     except (Exception, KeyboardInterrupt) as problem:
+        if type(problem).__name__ == "NoArgsIsHelpError":  # the help was printed: it says what is missing
+            return UsageError.exit_code
         error = _typed(problem)
     if os.environ.get("NOLI_DEBUG") == "1":
         raise error
@@ -112,9 +114,7 @@ def _typed(problem: BaseException) -> NoliError:
     if isinstance(problem, TyperException):
         context = getattr(problem, "ctx", None)
         path = context.command_path if context is not None else "noli"
-        bare = type(problem).__name__ == "NoArgsIsHelpError"
-        what = "A command is missing." if bare else problem.format_message()
-        return UsageError(what, where=path, fix=f"see `{path} --help`")
+        return UsageError(problem.format_message(), where=path, fix=f"see `{path} --help`")
     error = NoliError(
         "Something went wrong inside noli.",
         why=f"{type(problem).__name__}: {problem}",

@@ -31,6 +31,7 @@ from noli.cli.shared import (
     Workers,
     load_key,
 )
+from noli.core.errors import clean_url
 from noli.core.method import Spec
 from noli.report.words import duration
 
@@ -100,7 +101,7 @@ def protect(
         ]
     if dry_run:
         plan = api.plan(data, output, **call)
-        document = {**plan.to_dict(), **document}
+        document = {**plan.as_dict(), **document}
         words += [_plan(plan), "Nothing else was written." if words else "Nothing was written."]
         out.warn_of_dicom(plan.formats.get("DICOM", 0))
         if len(plan.classes) == 1 and "labels" in spec.needs:
@@ -166,7 +167,7 @@ def show_run(
     if not labels:
         out.hint("To measure it, noli verify needs classes, in the originals and in the protected copy.")
         return
-    out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(data)}")
+    out.hint(f"Next: noli verify {shlex.quote(run.output)} --clean {shlex.quote(clean_url(data))}")
     if found["items"] < _MEASURABLE:
         out.hint(
             f"It needs 100 held-out pictures: a test split, or about {_MEASURABLE} in all. Until then "

@@ -63,10 +63,7 @@ class Brief(TyperCommand):
 def load_key(path: Path, passphrase_file: Path | None = None, key_id: str | None = None) -> Key:
     """Open a key file, asking for its passphrase only where a person can answer.
 
-    Args:
-        path: The key file.
-        passphrase_file: Where its passphrase lies.
-        key_id: Which key of a rotated file; the active one by default.
+    Without `key_id` the active key of a rotated file is taken.
 
     Raises:
         KeyFileError: The file cannot be read, or needs a passphrase that was not given.

@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 
 _KEYS_HELP = "Fresh keys to compare with: mean and worst; default: 0 with quick, else 3."
-Battery = Annotated[Literal["quick", "standard", "full"], Option(help="How many countermeasures are tried.")]
-Claim = Annotated[Literal["naive", "routine", "adaptive"], Option(help="Attacker level of the claim.")]
+# None: not given, so that a settings file can say it.
+Battery = Annotated[
+    Literal["quick", "standard", "full"] | None,
+    Option(help="How many countermeasures are tried; default: quick."),
+]
+Claim = Annotated[
+    Literal["naive", "routine", "adaptive"] | None,
+    Option(help="Attacker level of the claim; default: routine."),
+]
 
 
 def verify(
     protected: Annotated[str, Argument(help="The protected data as stored, or its run folder.")],
     clean: Annotated[str, Option(help="The originals; their test split is used if any.")],
-    battery: Battery = "quick",
-    claim: Claim = "routine",
+    battery: Battery = None,
+    claim: Claim = None,
     seeds: Annotated[
         int | None, Option(metavar="N", min=1, help="Trainings per row; default: the battery's.")
     ] = None,

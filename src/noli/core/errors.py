@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_LOGIN = re.compile(r"(://)[^/@\s]+@")
+_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s]*@", re.I)
+_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.I)
 
 
-def without_logins(text: str) -> str:
-    """Return text with logins removed from the URLs in it: messages end up in logs."""
-    return _LOGIN.sub(r"\1", text)
+def clean_url(text: str) -> str:
+    """Return text with logins and query strings removed from the URLs in it: messages end up in logs."""
+    return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text))
 
 
 class NoliError(Exception):
@@ -35,9 +36,9 @@ class NoliError(Exception):
         fix: str | None = None,
         items: Iterable[str] = (),
     ) -> None:
-        self.what = what
-        self.where, self.why, self.fix = (text and without_logins(text) for text in (where, why, fix))
-        self.items = tuple(map(without_logins, items))
+        self.what = clean_url(what)
+        self.where, self.why, self.fix = (text and clean_url(text) for text in (where, why, fix))
+        self.items = tuple(map(clean_url, items))
         super().__init__(str(self))
 
     def __str__(self) -> str:

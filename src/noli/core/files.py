@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -14,14 +13,7 @@ from noli.core.errors import OutputExists, RunError
 TEMP_SUFFIX = ".noli-tmp"
 KEY_FORMAT = "noli-key"  # how a key file names itself, in its first line
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]*@", re.I)
-_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.I)
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
-
-
-def clean_url(text: str) -> str:
-    """Return text with logins and query strings removed from the URLs in it."""
-    return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text))
 
 
 def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:

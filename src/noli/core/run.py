@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from noli.core.environment import Meter, capture_environment
-from noli.core.errors import Interrupted, NoliError, OutputExists, RunError
-from noli.core.files import atomic_write, clean_url, storage_error
+from noli.core.errors import Interrupted, NoliError, OutputExists, RunError, clean_url
+from noli.core.files import atomic_write, storage_error
 from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, Manifest
 
 MANIFEST = "run.json"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from noli.core.dataset import Ref, Source
-from noli.core.errors import DataError, NoliError
-from noli.core.files import clean_url, write_new
+from noli.core.errors import DataError, NoliError, clean_url
+from noli.core.files import write_new
 from noli.core.images import Stored
 from noli.core.run import Record, Run
 from noli.data.codec import upright
@@ -67,7 +67,7 @@ class Diff:
     missing: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0, "unlike": 0, "unreadable": 0})
     figures: list[Pair] = field(default_factory=list, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return JSON values, without the pictures."""
         found = asdict(replace(self, figures=[]))
         del found["figures"]

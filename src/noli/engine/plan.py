@@ -85,7 +85,7 @@ class Plan:
         most = self.bytes_out * (2 if self.layout in _ASSEMBLED else 1)
         return self.disk_free is None or most <= self.disk_free
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {**asdict(self), "fits": self.fits}
 

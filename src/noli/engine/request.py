@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from noli.core.errors import MissingPrerequisite, UsageError
-from noli.core.files import clean_url
+from noli.core.errors import MissingPrerequisite, UsageError, clean_url
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
 from noli.data.picture import FormatPolicy, Metadata

@@ -12,7 +12,7 @@ from noli.core.key import Key
 from noli.core.manifest import KeyInfo
 from noli.core.method import Spec
 from noli.core.run import Run
-from noli.data.place import is_url
+from noli.data.place import is_url, local_path
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key, run_folder
 from noli.engine.runner import run_data
@@ -133,6 +133,9 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
         output = output_of(run)
     elif Run.exists(run_folder(place)):
         run, output = Run.open(run_folder(place)), place
+    elif not is_url(place) and not local_path(place).exists():
+        fix = "name the protected data, or its run folder (it ends in .noli)"
+        raise UsageError("This place does not exist.", where=place, fix=fix)
     else:
         raise UsageError(
             "No run belongs to this data.",

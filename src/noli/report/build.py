@@ -19,7 +19,7 @@ from noli.core.files import atomic_write
 from noli.core.run import Run
 from noli.report import words
 from noli.report.facts import Facts, find_evidence, find_protect_run, gather
-from noli.report.figures import battery_chart, grouped, quality_chart, tone
+from noli.report.quality import ticks
 
 SCHEMA_VERSION = 1
 GENERATOR = b'<meta name="generator" content="noli">'
@@ -36,18 +36,10 @@ def write_report(
     evidence: Evidence | None = None,
     pictures: bool = True,
 ) -> Path:
-    """Write ``report.html``, ``report.json`` and ``card.md`` into a run folder (atomic, each of them).
+    """Write ``report.html``, ``report.json`` and ``card.md`` into a run folder, and the page also to `page`.
 
-    Args:
-        folder: The run folder. A verification also shows the run beside the data that it judged.
-        page: Where the page goes in addition.
-        evidence: By default the run's own; for a protect run without any, that of the verification beside
-            it, if that judged the data as it is now.
-        pictures: False leaves out all pictures, replaces the names of items and places by digests, and writes
-            nothing but the page: `page`, or ``report-public.html`` in the run folder.
-
-    Returns:
-        Where the page lies: `page` if given, else ``report.html`` in the run folder.
+    Without pictures, the names of items and places become digests, and nothing but the page is written:
+    `page`, or ``report-public.html`` in the run folder. Returns where the page lies.
 
     Raises:
         OutputExists: `page` is a file that is no earlier report.
@@ -92,11 +84,8 @@ def render_html(facts: Facts) -> str:
         evidence=evidence,
         levels={one.level: one for one in evidence.levels} if evidence else {},
         abouts={row.name: row.about for row in rows},
-        groups=grouped(rows),
-        battery=battery_chart(evidence) if evidence else None,
-        histograms=quality_chart(facts.quality.measures),
+        groups=words.grouped(rows),
         record=yaml.safe_dump(record, sort_keys=False, allow_unicode=True),
-        tone=tone,
         uniform=runs.pop() if len(runs) == 1 else None,
     )
 
@@ -147,7 +136,7 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        count=words.count, percent=words.percent, md=markdown, details=words.row_details
+        count=words.count, percent=words.percent, md=markdown, details=words.row_details, place=words.place
     )
-    environment.globals.update(words=words, LEVELS=LEVELS)
+    environment.globals.update(words=words, ticks=ticks, LEVELS=LEVELS)
     return environment.get_template(name)

@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from noli import registry
 from noli.core.choice import Choice
-from noli.core.errors import NoliError, RunError
+from noli.core.errors import NoliError, RunError, clean_url
 from noli.core.evidence import Evidence
-from noli.core.files import clean_url
 from noli.core.method import Card
 from noli.core.run import Run
 from noli.report.pictures import Strip, load_strips
@@ -26,15 +25,9 @@ _JUDGING = ("verify", "attack")
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything a report says, before it becomes HTML, JSON or Markdown.
+    """Everything a report says, before it becomes HTML, JSON or Markdown; nothing in it is secret.
 
-    Attributes:
-        subject: What the report is about; empty where names may not be shown.
-        manifest: The run's manifest, redacted.
-        limits: What the report does not show.
-        partner: Id of the protect run a verification refers to, or None.
-        choice: How the method of a protect run was chosen, where it was.
-        pictures: Whether pictures and names are shown.
+    `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged.
     """
 
     title: str
@@ -54,14 +47,10 @@ class Facts:
 def gather(
     run: Run, evidence: Evidence | None = None, *, pictures: bool = True, protect_run: Run | None = None
 ) -> Facts:
-    """Collect what a report says, from nothing but the run folders.
+    """Collect what a report says, from nothing but the run folders; the evidence is by default the run's own.
 
-    Args:
-        run: The run.
-        evidence: Evidence to show; by default ``artifacts/evidence.json`` of the run.
-        pictures: False leaves out all pictures and replaces the names of items and places by digests.
-        protect_run: For a verification: the run that protected the data. Its pictures, quality figures and
-            method card are shown.
+    A verification shows pictures, quality and method card of `protect_run`. Without pictures, the names of
+    items and places become digests.
 
     Raises:
         RunError: Files of a run are damaged.
@@ -84,8 +73,8 @@ def gather(
         evidence=evidence,
         strips=strips if pictures else (),
         quality=quality,
-        # A verification has no effect of its own: its limits are in the evidence.
-        card=method_card(data.manifest.method) if data.manifest.verb not in _JUDGING else None,
+        # A verification has no effect of its own: its limits are in the evidence. An undo ends the effect.
+        card=None if data.manifest.verb in (*_JUDGING, "undo") else method_card(data.manifest.method),
         limits=_limits(run, evidence, quality, protect_run),
         partner=protect_run.manifest.run_id if protect_run else None,
         choice=load_choice(run, names=pictures),
@@ -116,9 +105,7 @@ def load_evidence(run: Run) -> Evidence | None:
 def load_choice(run: Run, *, names: bool = True) -> Choice | None:
     """Return how the method of a run was chosen, or None where it was not chosen by trials.
 
-    Args:
-        run: The run.
-        names: False leaves out the place of the data, and reasons, which may name items.
+    Without names, the place of the data is left out, and so are reasons, which may name items.
 
     Raises:
         RunError: The file is damaged.

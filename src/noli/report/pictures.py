@@ -46,14 +46,9 @@ class Strip:
 
 
 def load_strips(file: Path, *, undone: bool = False) -> tuple[Strip, ...]:
-    """Read `preview.npz` of a run.
+    """Read `preview.npz` of a run: ``original_i``, ``protected_i`` (``uint8 [H, W, C]``) and ``names``.
 
-    Args:
-        file: Arrays ``original_i``, ``protected_i`` (``uint8 [H, W, C]``) and ``names``.
-        undone: The run was an undo: its first picture is the protected one, its second the restored one.
-
-    Returns:
-        One strip a pair; none when the file does not exist.
+    Of an undo the first picture is the protected one, the second the restored one. No file, no strips.
 
     Raises:
         RunError: The file is damaged.
@@ -77,15 +72,7 @@ def load_strips(file: Path, *, undone: bool = False) -> tuple[Strip, ...]:
 
 
 def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> Strip:
-    """Return the four pictures of one item.
-
-    Args:
-        name: What the report calls it.
-        first: ``uint8 [H, W, C]``.
-        second: ``uint8 [H, W, C]``; when its shape differs, only the two pictures are shown.
-        before: Caption of `first`.
-        after: Caption of `second`.
-    """
+    """Return four pictures of an item, or two when the shapes of the two ``uint8 [H, W, C]`` differ."""
     two = (
         _tile(before.capitalize(), f"The {before} picture of {name}", first),
         _tile(after.capitalize(), f"The {after} picture of {name}", second),

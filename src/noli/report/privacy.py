@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from noli.core.errors import clean_url
 from noli.core.evidence import Evidence
-from noli.core.files import clean_url
 
 NOT_SHOWN = "not shown"
 WITHHELD = "withheld"

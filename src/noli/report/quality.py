@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,21 +13,34 @@ import numpy as np
 import numpy.typing as npt
 
 Call = Callable[[Mapping[str, Any]], str]
+BINS = 24
 _SHOWN_ERRORS = 20
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """How often values fall into bins of equal width between `low` and `high`."""
+
+    counts: tuple[int, ...]
+    low: float
+    high: float
+
+    @property
+    def top(self) -> int:
+        """The largest count."""
+        return max(self.counts)
+
+    def share(self, value: float) -> float:
+        """Where a value lies between `low` and `high`: 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True)
 class Measure:
-    """The distribution of one measure over all items.
+    """The distribution of one measure over all items."""
 
-    Attributes:
-        name: ``psnr``, ``linf``, or ``ssim``, which is too slow for all items: only of the preview pictures.
-        values: Finite values, ``float64 [n]``; L-infinity in levels of 255 for every bit depth.
-        worst_item: What the report calls the most changed item.
-    """
-
-    name: str
-    values: npt.NDArray[np.float64]
+    name: str  # `psnr`, `linf`, or `ssim`, which is too slow for all items: only of the preview pictures
+    values: npt.NDArray[np.float64]  # [n], finite; L-infinity in levels of 255 for every bit depth
     worst_item: str
 
     @property
@@ -49,6 +63,13 @@ class Measure:
         """Median of the finite values."""
         return float(np.median(self.values))
 
+    @property
+    def histogram(self) -> Histogram:
+        """How the values are distributed."""
+        # Values that differ by rounding errors only cannot be put into bins.
+        counts, edges = np.histogram(self.values.round(6), BINS)
+        return Histogram(tuple(map(int, counts)), float(edges[0]), float(edges[-1]))
+
     def summary(self) -> dict[str, Any]:
         """Return the figures for `report.json`."""
         figures = {name: round(getattr(self, name), 6) for name in ("mean", "median", "worst")}
@@ -57,25 +78,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the item records say about the whole data set.
-
-    Attributes:
-        items: Number of items written.
-        skipped: Number of items left out.
-        identical: Number of items whose pictures did not change at all; they have no finite PSNR.
-        restored: True when the measures compare restored pictures with the originals.
-        measures: PSNR, L-infinity and SSIM, as far as they were measured and are finite.
-        notes: Note -> number of items (``CMYK converted to RGB``, ...).
-        errors: First items left out: ``(name, reason)``.
-    """
+    """What the item records say about the whole data set."""
 
     items: int = 0
     skipped: int = 0
-    identical: int = 0
-    restored: bool = False
+    identical: int = 0  # pictures that did not change at all; they have no finite PSNR
+    restored: bool = False  # the measures compare restored pictures with the originals
     measures: tuple[Measure, ...] = ()
-    notes: Mapping[str, int] = field(default_factory=dict)
-    errors: tuple[tuple[str, str], ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)  # note -> number of items
+    errors: tuple[tuple[str, str], ...] = ()  # first items left out: (name, reason)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures for `report.json`."""
@@ -88,6 +99,14 @@ class Quality:
         }
 
 
+def ticks(low: float, high: float, least: float = 0.0) -> tuple[float, ...]:
+    """Return at most six round values between two ends, `least` or more apart."""
+    rough = max((high - low) / 5, least)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return tuple(step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1))
+
+
 def summarise(
     records: Iterable[Mapping[str, Any]],
     call: Call,
@@ -95,13 +114,10 @@ def summarise(
     restored: bool = False,
     ssim: Mapping[str, float] | None = None,
 ) -> Quality:
-    """Read the item records once.
+    """Read the item records once, in any order.
 
-    Args:
-        records: Item records as they lie in the run folder, in any order.
-        call: How the report calls the item of a record.
-        restored: For an undo: take the comparison with the originals instead of that with the input.
-        ssim: SSIM of the preview pictures, by what the report calls the item.
+    `call` says how the report calls an item; `ssim` is that of the preview pictures by these names. Of an
+    undo, the comparison with the originals is taken instead of that with the input.
     """
     prefix = "restored_" if restored else ""
     values = {"psnr": array("d"), "linf": array("d")}

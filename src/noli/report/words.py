@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from noli.core.evidence import Evidence, Level
+from noli.core.evidence import LEVELS, Evidence, Level, Row
 from noli.ops.metrics import in_words
 from noli.report.quality import Quality
 
@@ -42,23 +42,14 @@ _GAP = "\u00a0"
 
 @dataclass(frozen=True)
 class Banner:
-    """The top of the report.
-
-    Attributes:
-        tone: Colour.
-        headline: The verdict in a few words.
-        sentences: What was found.
-        figures: ``(label, value)`` tiles.
-        command: Command the user should run now.
-        mark: Sign beside the headline, where it is not that of the tone.
-    """
+    """The top of the report."""
 
     tone: Tone
     headline: str
     sentences: tuple[str, ...]
-    figures: tuple[tuple[str, str], ...] = ()
-    command: str | None = None
-    mark: str | None = None
+    figures: tuple[tuple[str, str], ...] = ()  # label, value
+    command: str | None = None  # what the user should run now
+    mark: str | None = None  # beside the headline, where it is not that of the tone
 
 
 def percent(value: float | None) -> str:
@@ -103,16 +94,32 @@ def row_details(detail: Mapping[str, float]) -> str:
     return "; ".join(found)
 
 
+def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Return the rows by level, mildest attacker first and comparison rows last, in their own order."""
+    groups = [(level, [row for row in rows if row.level == level]) for level in (*LEVELS, "context")]
+    return [(level, members) for level, members in groups if members]
+
+
+def tone(row: Row, bound: float | None) -> str:
+    """Return ``good``, ``bad``, ``unsure`` (the bound lies inside the interval) or ``plain``."""
+    if bound is None or row.level == "context":
+        return "plain"
+    if row.high <= bound:
+        return "good"
+    return "bad" if row.low > bound else "unsure"
+
+
+def place(share: float) -> str:
+    """Return a share as a length for the style sheet, within 0 and 100 %."""
+    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
 def banner(
     manifest: Mapping[str, Any], evidence: Evidence | None, quality: Quality, *, names: bool
 ) -> Banner:
-    """Say in a few words what came of a run.
+    """Say in a few words what came of a run; evidence decides, if there is any.
 
-    Args:
-        manifest: Its redacted manifest.
-        evidence: What was measured; it decides, if there is any.
-        quality: How much the pictures changed.
-        names: Whether places, and errors that may name items, can be shown.
+    Without names no places are shown, and no errors, which may name items. The manifest is a redacted one.
     """
     verb, status, error = manifest["verb"], manifest["status"], manifest["error"]
     if evidence is not None:

@@ -59,7 +59,7 @@ def config_survives_json_and_words(name: str, folder: Path) -> None:
     for field in spec.config.model_fields:
         _expect(bool(options.meaning(spec.config, field)), "every option is explained", field)
         value = getattr(default, field)
-        if value != () and not isinstance(value, dict | MethodConfig):
+        if not isinstance(value, dict | MethodConfig):
             typed = getattr(options.resolve(spec, {field: options.show(value)}), field)
             _expect(typed == value, "what is shown can be typed", f"{field}={options.show(value)}")
     _expect(set(spec.options) <= set(spec.config.model_fields), "options name Config fields", spec.options)

@@ -98,7 +98,8 @@ def find(name: str, cfg: Config) -> Measure:
         raise bad[name]
     if name not in good:
         hint = did_you_mean(name, {*known, *good})
-        raise UsageError("Unknown countermeasure.", where=name, fix=f"{hint} `noli attack` lists all of them")
+        fix = f"{hint}{'' if hint.endswith('?') else '.'} `noli attack` says what each of them does"
+        raise UsageError("Unknown countermeasure.", where=name, fix=fix)
     return _plugin(name, good[name], cfg)
 
 
