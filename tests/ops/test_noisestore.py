@@ -81,6 +81,23 @@ def test_bytes_keep_the_bound_and_lose_little(values, eps):
     assert np.array_equal(change.ravel(), np.floor(back.astype(float) * 255 + 0.5))
 
 
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (64, 64), (48, 80), (50, 71), (9, 5)])
+def test_sparse_noise_stays_sparse_on_pictures_of_any_size(height, width):
+    noise = np.where(np.random.default_rng(0).random((3, 16, 16, 1)) < 0.25, 100, 0).astype(np.int8)
+    noise = noise.repeat(3, 3)
+    plain = noisestore.stretched(noise, EPS, height, width, 3)
+    sparse = noisestore.stretched(noise, EPS, height, width, 3, sparse=True)
+    # A pixel belongs to the one of the small square whose centre is nearest.
+    rows, columns = (((np.arange(n) + 0.5) * 16 / n).astype(int) for n in (height, width))
+    expected = plain * (noise[:, rows][:, :, columns] != 0).transpose(0, 3, 1, 2)
+    assert np.all((sparse == plain) | (sparse == 0))
+    if height % 16 == 0:  # else some pixels lie exactly between two
+        np.testing.assert_array_equal(sparse, expected)
+    if height >= 16:
+        assert np.mean(sparse != 0) == pytest.approx(np.mean(noise != 0), abs=0.02)
+        assert height == 16 or np.mean(plain != 0) > 1.5 * np.mean(noise != 0)
+
+
 def test_what_is_written_is_found_again_whatever_the_order(tmp_path):
     first, second = some_noise(3, seed=1), some_noise(2, seed=2)
     noisestore.write(tmp_path, "noise-0", ["a", "b", "c"], first)

@@ -120,7 +120,9 @@ def published(images: npt.NDArray[np.uint8], noise: Noise, eps: float) -> npt.ND
     return np.clip(images + levels + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
-def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) -> Working:
+def stretched(
+    noise: Noise, eps: float, height: int, width: int, channels: int, *, sparse: bool = False
+) -> Working:
     """Turn stored noise into working noise of a picture's size.
 
     Args:
@@ -129,6 +131,7 @@ def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) 
         height: Height in pixels.
         width: Width in pixels.
         channels: 1 or 3; colour noise on a grey picture is averaged, grey noise on colour repeated.
+        sparse: A pixel whose nearest one in `noise` is 0 stays 0: stretching does not widen what is touched.
 
     Returns:
         ``float32 [N, channels, height, width]``; see :func:`bounded`.
@@ -140,6 +143,10 @@ def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) 
         size = (width, height)
         resized = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in values]
         values = np.stack(resized).reshape(len(values), height, width, channels)
+        if sparse:
+            touched = (noise != 0).any(3).astype(np.float32)
+            nearest = [cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for one in touched]
+            values *= np.stack(nearest)[..., None]
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
@@ -147,18 +154,19 @@ def _own(state: State, items: Sequence[Item], key: Key, cfg: Any) -> list[str]:
     return [item.id for item in items]
 
 
-def hooks(rows: Rows = _own) -> tuple[Apply, Invert]:
+def hooks(rows: Rows = _own, *, sparse: bool = False) -> tuple[Apply, Invert]:
     """Make `apply` and `invert` of a method whose config has an ``eps`` and whose noise was stored.
 
     Args:
         rows: Names the row of every item; by default it is the item's own.
+        sparse: See :func:`stretched`.
     """
 
     def noise(
         state: State, items: Sequence[Item], key: Key, cfg: Any, channels: int, height: int, width: int
     ) -> Working:
         stored = lookup(state[FOLDER], state["noise"], rows(state, items, key, cfg), items)
-        return stretched(stored, cfg.eps, height, width, channels)
+        return stretched(stored, cfg.eps, height, width, channels, sparse=sparse)
 
     return additive(noise)
 

@@ -9,7 +9,7 @@ optionally inside regions that the owner gives.
 
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], grey and colour, 8 and 16 bit; noise is learned on
 squares of ``size`` pixels and stretched over pictures of any size, within the same bound ``eps`` (in [0, 1]
-units; on larger pictures the edges of the masked region blur by one learned pixel).
+units) and the same share of touched pixels.
 
 Threat model: a trainer who trains from scratch on all protected images with your labels and ordinary
 augmentation. It does not stop JPEG and other purification, adversarial training, or anybody with clean
@@ -99,4 +99,4 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     return prepare_noise(summary, key, cfg, previous, learn, "protect/salm")
 
 
-apply, invert = noisestore.hooks()
+apply, invert = noisestore.hooks(sparse=True)
