@@ -17,14 +17,7 @@ from noli.data.place import Place
 
 
 class NpzWriter(AssembledWriter):
-    """One ``.npz`` file.
-
-    Args:
-        place: The output file.
-        source: What is written.
-        work: Private folder for parts and the ledger.
-        strip: Leave out texts with positions.
-    """
+    """One ``.npz`` file; `strip` leaves out its XMP files and texts with positions."""
 
     def __init__(self, place: Place, source: NpzSource, work: Path, *, strip: bool = False) -> None:
         super().__init__(place, work, {pair.images: pair.images for pair in source.pairs})

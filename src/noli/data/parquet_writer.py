@@ -20,8 +20,6 @@ class ParquetWriter(AssembledWriter):
 
     Args:
         place: Output folder, or output file for a single-file source.
-        source: What is written.
-        work: Private folder for parts and the ledger.
         strip: Leave out XMP files and positions beside the files.
     """
 

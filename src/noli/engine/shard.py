@@ -43,10 +43,7 @@ class ShardWork:
     """A request with its prepared state, ready to process shards. Pickled, it leaves the key behind.
 
     Args:
-        request: What to do.
-        state: Prepared state of the method.
-        source: Where the items come from.
-        writer: Where they go; without it items can be tried out but no shard processed.
+        writer: Where the items go; without it items can be tried out but no shard processed.
         originals: For an undo: where the unprotected originals may still lie.
     """
 

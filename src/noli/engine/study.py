@@ -29,13 +29,7 @@ def prepare(
 ) -> State:
     """Let the method do its expensive part, if it learns, on the data or on what is known of it.
 
-    Args:
-        request: The job.
-        source: Where the items lie.
-        totals: What the scan counted.
-        rows: Index rows of all items, old ones first.
-        folder: Run folder.
-        previous: State of the run that is being extended.
+    The index rows are those of all items, old ones first; `previous` is the state of a run that is extended.
     """
     work = ShardWork(request, {}, source)
     study = StoredStudy(work, rows, files(folder)) if request.spec.studies else None
@@ -62,10 +56,7 @@ def files(folder: Path) -> Path:
 class StoredStudy:
     """A :class:`noli.core.method.Study` of the items of a run; squeezed images wait in a scratch file.
 
-    Args:
-        work: Reads items as the method will get them.
-        rows: Index rows, bad items among them.
-        folder: Where the method keeps files; made when missing.
+    Bad items among the index rows are passed over; the folder is made when a file is kept there.
     """
 
     def __init__(self, work: ShardWork, rows: Iterable[Record], folder: Path) -> None:

@@ -46,10 +46,7 @@ class Bench:
 
     Args:
         request: The run that a choice would end with, with any method.
-        source: The data.
-        sample: The sample of it.
-        cfg: Settings of the trainings.
-        seed: First seed.
+        seed: First seed of the trainings.
         folder: Scratch folder for what methods keep.
         clock: Monotonic seconds.
     """
@@ -202,12 +199,7 @@ class Bench:
 
 
 class _Protected:
-    """The training pictures under one candidate, made a few at a time when they are read.
-
-    Args:
-        work: The prepared method.
-        sample: The sample.
-    """
+    """The training pictures under one candidate, made a few at a time when they are read."""
 
     def __init__(self, work: ShardWork, sample: Sample) -> None:
         self._work, self._sample = work, sample

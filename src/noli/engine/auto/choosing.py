@@ -55,7 +55,8 @@ def choose(request: RunRequest, asked: Asked, cfg: Config, clock: Clock) -> Choi
     bar = request.progress
     with TemporaryDirectory(prefix="noli-auto-") as folder:
         sample = read(request, source, cfg)
-        _check_size(sample.train and sample.test)
+        if not (sample.train and sample.test):
+            raise DataError("The data is too small to choose a method on.", fix=_YOURSELF)
         begun = clock()
         bench = Bench(request, source, sample, cfg, asked.seed, Path(folder), clock)
         base = _checked(bench.subject, cfg)
@@ -88,11 +89,6 @@ def _counts(sample: Sample, subject: LearnabilityData) -> dict[str, int]:
         "side": subject.clean_x.shape[1],
         "pictures": sample.totals.items,
     }
-
-
-def _check_size(enough: object) -> None:
-    if not enough:
-        raise DataError("The data is too small to choose a method on.", fix=_YOURSELF)
 
 
 def _checked(subject: LearnabilityData, cfg: Config) -> float:

@@ -191,16 +191,9 @@ def search(
 ) -> None:
     """Fill the board until nothing more could change anything, or time is up.
 
-    A training that has begun is finished. The first candidate is made ready however short the time is.
-
-    Args:
-        board: What is known; filled.
-        bench: Where candidates are tried.
-        floor: Quality that is asked for.
-        clock: Monotonic seconds.
-        begun: When the budget began.
-        budget: Seconds; infinity for as many as it takes.
-        step: Called after everything that was done.
+    A training that has begun is finished. The first candidate is made ready however short the time is. The
+    budget is in seconds, infinity for as many as it takes, counted from `begun` on by the monotonic clock;
+    `step` is called after everything that was done.
     """
     for place, state in enumerate(board.states):
         _make_ready(state, bench, floor, clock, math.inf if place == 0 else begun + READY_SHARE * budget)

@@ -22,8 +22,6 @@ _VERDICTS: dict[tuple[Verdict, bool], str] = {
     ("inconclusive", False): "It does not hold, though by less than the uncertainty.",
     ("not supported", False): "It does not hold.",
 }
-
-
 _PARTLY = "No row that was measured is above that, but not all were measured."
 
 
@@ -85,9 +83,11 @@ def refusal(choice: Choice, *, anyway: bool) -> NoChoice | None:
         late = [one.name for one in choice.candidates if one.reason == LATE]
         tried = " that was tried" if late else ""
         what = f"No candidate{tried} meets the floor." if low else "No candidate could be tried."
-        fix = _relaxed(low, choice.floor) if low else _more(choice)
-        if low and late:
-            fix = f"give more --time ({', '.join(late)}); or {fix}"
+        if low:
+            more = f"give more --time ({', '.join(late)}); or " if late else ""
+            fix = more + _relaxed(low, choice.floor)
+        else:
+            fix = "see the reasons; name others with --only" if choice.complete else "give more --time"
         error = NoChoice(what, why=choice.reason, fix=fix)
     elif choice.holds or anyway:
         return None
@@ -159,10 +159,11 @@ def _order(tried: Tried) -> tuple[int, float]:
 
 def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdict: Verdict) -> str:
     worst, candidate, asked = state.worst, state.candidate, facts.asked
-    quality = state.quality
+    quality, count = state.quality, len(state.rows)
+    trainings = "The only training" if count == 1 else f"The most successful of {count} trainings"
     partly = state not in board.complete and worst.value <= board.allowed
     text = (
-        f"{candidate.name}: PSNR {in_words(quality.psnr)}, SSIM {quality.ssim:.2f}. {_trainings(state)} "
+        f"{candidate.name}: PSNR {in_words(quality.psnr)}, SSIM {quality.ssim:.2f}. {trainings} "
         f"on the protected sample, {worst.name}, reaches {percent(worst.value)} "
         f"({percent(worst.low)} to {percent(worst.high)}) on held-out originals. The originals themselves "
         f"teach {percent(facts.clean.value)}, guessing gives {percent(facts.chance)}; to hold at the "
@@ -176,7 +177,8 @@ def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdi
             "both count as equal, and its PSNR is lower."
         )
     elif len(equal) > 1:
-        text += f" {_names(equal, state)} came within its interval, with lower PSNR."
+        names = ", ".join(other.candidate.name for other in equal if other is not state)
+        text += f" {names} came within its interval, with lower PSNR."
     else:
         text += " Nothing else that was measured alike came within its interval."
     if missing := _missing(state, board):
@@ -184,8 +186,9 @@ def _why(state: State, equal: Sequence[State], board: Board, facts: Facts, verdi
     elif not board.decided():
         text += " Time ran out: a candidate that was not finished or not tried may be better."
     if candidate.trial:
+        options = ", ".join(f"{name}={value}" for name, value in candidate.trial.items())
         text += (
-            f" It was tried with {_options(candidate.trial)}; the run uses its defaults, which take longer "
+            f" It was tried with {options}; the run uses its defaults, which take longer "
             "and were not measured."
         )
     return text
@@ -228,26 +231,9 @@ def _short(choice: Choice) -> str:
     )
 
 
-def _more(choice: Choice) -> str:
-    return "give more --time" if not choice.complete else "see the reasons; name others with --only"
-
-
 def _missing(state: State, board: Board) -> str:
     left = [row for row in board.rows if row not in state.rows]
     if not left:
         return ""
     verb = "was" if len(left) == 1 else "were"
     return f"{len(left)} of {len(board.rows)} rows {verb} not measured ({', '.join(left)})"
-
-
-def _trainings(state: State) -> str:
-    count = len(state.rows)
-    return "The only training" if count == 1 else f"The most successful of {count} trainings"
-
-
-def _names(states: Sequence[State], without: State) -> str:
-    return ", ".join(state.candidate.name for state in states if state is not without)
-
-
-def _options(options: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options.items())
