@@ -123,16 +123,8 @@ class Run:
     def event(self, kind: str, **data: Any) -> None:
         """Append one line to `events.jsonl`; `data` must be JSON and hold no secret."""
         data = _without_logins(data)
-        line = dump_line({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "kind": kind, **data})
-        try:
-            with (self.path / EVENTS).open("a+b") as handle:
-                # A kill may have torn the last line; the next event must not be glued to it.
-                if handle.tell():
-                    handle.seek(-1, os.SEEK_END)
-                    line = line if handle.read(1) == b"\n" else b"\n" + line
-                handle.write(line)
-        except OSError as exc:
-            raise storage_error(exc, str(self.path / EVENTS)) from exc
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        append_line(self.path / EVENTS, {"time": moment, "kind": kind, **data})
 
     def events(self) -> Iterator[Record]:
         """Iterate over the events; a torn line left by a kill is passed over."""
@@ -215,6 +207,27 @@ def dump_line(record: Mapping[str, Any]) -> bytes:
     """Return one JSON line; NaN and infinity are refused because they are not JSON."""
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def append_line(file: Path, record: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Append a record to a JSON-lines file; when it is `durable`, it has reached the disk on return.
+
+    Raises:
+        RunError: The place cannot be written.
+    """
+    line = dump_line(record)
+    try:
+        with file.open("a+b") as handle:
+            # A kill may have torn the last line; the next one must not be glued to it.
+            if handle.tell():
+                handle.seek(-1, os.SEEK_END)
+                line = line if handle.read(1) == b"\n" else b"\n" + line
+            handle.write(line)
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
+    except OSError as exc:
+        raise storage_error(exc, str(file)) from exc
 
 
 def read_lines(file: Path, *, torn: str = "error") -> Iterator[Record]:
