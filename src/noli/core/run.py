@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from noli.core.environment import Meter, capture_environment
 from noli.core.errors import Interrupted, NoliError, OutputExists, RunError, clean_url
@@ -19,6 +21,7 @@ from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, Manifest
 MANIFEST = "run.json"
 EVENTS = "events.jsonl"
 Record = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
 _KEPT_ITEMS = 1000
 
 
@@ -177,6 +180,21 @@ class Run:
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         self.update(status=status, finished=finished, resources=self.meter.add_to(self._before), **fields)
         self.event(status, **({} if status == "done" else {"error": fields["error"].model_dump()}))
+
+
+def read_artifact(file: Path, model: type[M], fix: str) -> M | None:
+    """Return what a run kept as JSON, or None when it kept nothing.
+
+    Raises:
+        RunError: The file is damaged; `fix` says what to do.
+    """
+    if not file.is_file():
+        return None
+    try:
+        return model.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as exc:
+        what = f"The {file.stem} of the run cannot be read."
+        raise RunError(what, where=str(file), why=type(exc).__name__, fix=fix) from exc
 
 
 def describe_error(error: BaseException) -> ErrorInfo:
