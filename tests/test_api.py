@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import noli
-from noli.api._trainings import TrainingCache
+from noli.api._judging import TrainingCache
 from noli.core.errors import DataError, Interrupted, OutputExists, UsageError, WrongKey
 from noli.core.evidence import Evidence
 from noli.core.key import Key

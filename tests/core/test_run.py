@@ -13,8 +13,8 @@ from noli.core import environment
 from noli.core.environment import Meter, available_cores, capture_environment, peak_memory_mb
 from noli.core.errors import DataError, Interrupted, OutputExists, RunError
 from noli.core.files import TEMP_SUFFIX, atomic_write, storage_error
-from noli.core.manifest import DataInfo, Generation, KeyInfo, Manifest, Resources
-from noli.core.run import Run, describe_error, dump_line, read_lines
+from noli.core.manifest import DataInfo, Environment, Generation, KeyInfo, Manifest, Resources
+from noli.core.run import Run, append_line, describe_error, dump_line, read_artifact, read_lines
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e300, 1e300) | st.text(),
@@ -138,6 +138,30 @@ def test_a_torn_event_does_not_swallow_the_next(tmp_path: Path) -> None:
         handle.write(b'{"kind": "to')
     run.event("two")
     assert [event["kind"] for event in run.events()] == ["one", "two"]
+
+
+def test_a_line_that_must_last_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    file = tmp_path / "x.jsonl"
+    append_line(file, {"n": 1}, durable=True)
+    append_line(file, {"n": 2})
+    assert synced == [len(dump_line({"n": 1}))], "the whole line was written before"
+    assert file.read_bytes() == b'{"n":1}\n{"n":2}\n'
+    with pytest.raises(RunError, match="cannot be written"):
+        append_line(tmp_path, {"n": 3})
+
+
+def test_what_a_run_kept_is_read_or_its_damage_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "machine.json"
+    assert read_artifact(file, Environment, "make it again") is None
+    atomic_write(file, Environment(cpu="Some CPU").model_dump_json().encode())
+    assert read_artifact(file, Environment, "make it again") == Environment(cpu="Some CPU")
+    for damaged in (b"", b'{"cpu": ', b"[]", b"\xff"):
+        atomic_write(file, damaged)
+        with pytest.raises(RunError, match="The machine of the run cannot be read") as caught:
+            read_artifact(file, Environment, "make it again")
+        assert (caught.value.where, caught.value.fix) == (str(file), "make it again")
 
 
 @given(record=st.dictionaries(st.text(), JSON, max_size=4))

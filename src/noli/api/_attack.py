@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noli.api._judging import configured, judged, subject_of
+from noli.api._judging import TrainingCache, configured, judged, subject_of
 from noli.core.errors import MissingPrerequisite
 from noli.core.evidence import Evidence
 from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
-    from noli.api._trainings import TrainingCache
     from noli.methods.verify.subject import LearnabilityData
 
 

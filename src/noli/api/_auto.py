@@ -5,23 +5,18 @@ from __future__ import annotations
 import time as clocks
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import ValidationError
-
-from noli import options as option_parser
 from noli.api._judging import configured
 from noli.api._protect import ProtectRun, protect, request_for
 from noli.core.choice import Choice
-from noli.core.errors import Interrupted, RunError, UsageError
+from noli.core.errors import Interrupted, UsageError
 from noli.core.evidence import Level
 from noli.core.files import atomic_write
-from noli.core.run import Run
-from noli.engine.auto.asked import SPEC, TRAININGS
+from noli.core.run import Run, read_artifact
+from noli.engine.auto.asked import TRAININGS, Asked
 from noli.engine.request import RunRequest, absolute
-
-if TYPE_CHECKING:
-    from noli.engine.auto.asked import Asked
+from noli.options import configure
 
 CHOICE = "choice.json"
 # Any method with a key will do for looking at the data and at the place of the output.
@@ -75,7 +70,7 @@ def choose(
         fix = "make one with `noli key new owner.key` and pass --key owner.key"
         raise UsageError("Choosing a protection needs a key.", fix=fix)
     given = {"psnr": psnr, "ssim": ssim, "time": time, "claim": claim, "only": only, "seed": seed}
-    asked: Any = option_parser.resolve(SPEC, given)
+    asked = configure(Asked, "protect/auto", given)
     cfg = configured(TRAININGS, config or {})
     request = request_for(data, output, _STAND_IN, **arguments)
     kept = _kept(request, asked, cfg)
@@ -139,8 +134,10 @@ def _file(request: RunRequest) -> Path:
 
 def _kept(request: RunRequest, asked: Asked, cfg: Any) -> Choice | None:
     """Return the choice that the output was begun with, or None; refuse to begin it in another way."""
-    file, folder = _file(request), request.run_folder
-    if not file.is_file():
+    folder = request.run_folder
+    fix = "choose another output; this run goes on under `noli protect METHOD`"
+    kept = read_artifact(_file(request), Choice, fix)
+    if kept is None:
         if Run.exists(folder):
             method = Run.open(folder).manifest.method
             raise UsageError(
@@ -151,11 +148,6 @@ def _kept(request: RunRequest, asked: Asked, cfg: Any) -> Choice | None:
                 "or choose another output",
             )
         return None
-    try:
-        kept = Choice.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        fix = "choose another output; this run goes on under `noli protect METHOD`"
-        raise RunError("The kept choice is damaged.", where=str(file), why=str(error), fix=fix) from error
     changed = _changed(kept, request, asked, cfg)
     if not changed:
         return kept

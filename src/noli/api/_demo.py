@@ -15,6 +15,7 @@ from noli.core.evidence import Evidence, Row
 from noli.core.files import atomic_write
 from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
+from noli.core.run import read_artifact
 from noli.data.demo import photo_crops
 from noli.engine.progress import Progress
 from noli.engine.undo import undo
@@ -166,8 +167,9 @@ def _accuracy(
     data = made.manifest.output.hash if made.manifest.output else ""
     name = hashlib.sha256(f"{cfg.model_dump_json()} {on} {data}".encode()).hexdigest()[:12]
     file = made.artifact(f"demo-{name}.json")
-    if file.is_file():
-        return Row.model_validate_json(file.read_bytes()).value
+    kept = read_artifact(file, Row, "remove this file and give the same command again")
+    if kept is not None:
+        return kept.value
     subject = load(made.output, str(clean), cfg)
     if len(subject.classes) < 2 or len(subject.test_y) == 0:
         return None

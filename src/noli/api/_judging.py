@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from noli import registry
-from noli.api._trainings import TrainingCache
 from noli.api._write import write_report
 from noli.core.dataset import Source, content_id
 from noli.core.errors import DataError, Interrupted, UsageError
 from noli.core.evidence import Evidence
 from noli.core.files import atomic_write
 from noli.core.manifest import DataInfo
-from noli.core.run import Run
+from noli.core.run import Run, append_line, read_lines
 from noli.data.place import is_url
 from noli.engine.lock import locked
 from noli.engine.progress import Progress, stage
@@ -35,6 +34,24 @@ TRAININGS = "trainings.jsonl"
 VERBS = ("verify", "attack")
 # Enough to see one file in a hundred that was exchanged with 87 % probability, and read in a second.
 _COMPARED = 200
+
+
+class TrainingCache(dict[str, dict[str, Any]]):
+    """Finished trainings: a dict that appends every new entry to a file, so that a killed run goes on.
+
+    `others` are files of other runs on the same data, which are only read.
+    """
+
+    def __init__(self, file: Path, others: Iterable[Path] = ()) -> None:
+        self._file = file
+        found = (read_lines(place, torn="skip") for place in (*others, file) if place.is_file())
+        super().__init__({line["key"]: line["value"] for lines in found for line in lines})
+
+    def __setitem__(self, key: str, value: dict[str, Any]) -> None:
+        append_line(self._file, {"key": key, "value": value}, durable=True)
+        super().__setitem__(key, value)
+
+
 # Data, what ties it to the protecting run, finished trainings -> evidence.
 Measuring = Callable[["LearnabilityData", dict[str, str], TrainingCache], Evidence]
 

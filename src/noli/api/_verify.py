@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from noli import registry
-from noli.api._judging import configured, judged, subject_of
+from noli.api._judging import TrainingCache, configured, judged, subject_of
 from noli.api._write import write_report
 from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
@@ -15,7 +15,6 @@ from noli.core.run import Run
 from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
-    from noli.api._trainings import TrainingCache
     from noli.methods.verify.subject import LearnabilityData
 
 FRESH_KEYS = 3

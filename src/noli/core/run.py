@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from noli.core.environment import Meter, capture_environment
 from noli.core.errors import Interrupted, NoliError, OutputExists, RunError, clean_url
@@ -19,6 +21,7 @@ from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, Manifest
 MANIFEST = "run.json"
 EVENTS = "events.jsonl"
 Record = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
 _KEPT_ITEMS = 1000
 
 
@@ -123,16 +126,8 @@ class Run:
     def event(self, kind: str, **data: Any) -> None:
         """Append one line to `events.jsonl`; `data` must be JSON and hold no secret."""
         data = _without_logins(data)
-        line = dump_line({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "kind": kind, **data})
-        try:
-            with (self.path / EVENTS).open("a+b") as handle:
-                # A kill may have torn the last line; the next event must not be glued to it.
-                if handle.tell():
-                    handle.seek(-1, os.SEEK_END)
-                    line = line if handle.read(1) == b"\n" else b"\n" + line
-                handle.write(line)
-        except OSError as exc:
-            raise storage_error(exc, str(self.path / EVENTS)) from exc
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        append_line(self.path / EVENTS, {"time": moment, "kind": kind, **data})
 
     def events(self) -> Iterator[Record]:
         """Iterate over the events; a torn line left by a kill is passed over."""
@@ -187,6 +182,21 @@ class Run:
         self.event(status, **({} if status == "done" else {"error": fields["error"].model_dump()}))
 
 
+def read_artifact(file: Path, model: type[M], fix: str) -> M | None:
+    """Return what a run kept as JSON, or None when it kept nothing.
+
+    Raises:
+        RunError: The file is damaged; `fix` says what to do.
+    """
+    if not file.is_file():
+        return None
+    try:
+        return model.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as exc:
+        what = f"The {file.stem} of the run cannot be read."
+        raise RunError(what, where=str(file), why=type(exc).__name__, fix=fix) from exc
+
+
 def describe_error(error: BaseException) -> ErrorInfo:
     """Return what the manifest keeps of an error; foreign exceptions give their type and message."""
     if isinstance(error, NoliError):
@@ -215,6 +225,27 @@ def dump_line(record: Mapping[str, Any]) -> bytes:
     """Return one JSON line; NaN and infinity are refused because they are not JSON."""
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def append_line(file: Path, record: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Append a record to a JSON-lines file; when it is `durable`, it has reached the disk on return.
+
+    Raises:
+        RunError: The place cannot be written.
+    """
+    line = dump_line(record)
+    try:
+        with file.open("a+b") as handle:
+            # A kill may have torn the last line; the next one must not be glued to it.
+            if handle.tell():
+                handle.seek(-1, os.SEEK_END)
+                line = line if handle.read(1) == b"\n" else b"\n" + line
+            handle.write(line)
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
+    except OSError as exc:
+        raise storage_error(exc, str(file)) from exc
 
 
 def read_lines(file: Path, *, torn: str = "error") -> Iterator[Record]:

@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from noli import registry
 from noli.core.choice import Choice
-from noli.core.errors import NoliError, RunError, clean_url
+from noli.core.errors import NoliError, clean_url
 from noli.core.evidence import Evidence
 from noli.core.method import Card
-from noli.core.run import Run
+from noli.core.run import Run, read_artifact
 from noli.report.pictures import Strip, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
@@ -88,18 +86,7 @@ def load_evidence(run: Run) -> Evidence | None:
     Raises:
         RunError: The file is damaged.
     """
-    file = run.path / "artifacts" / "evidence.json"
-    if not file.is_file():
-        return None
-    try:
-        return Evidence.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise RunError(
-            "The evidence of the run cannot be read.",
-            where=str(file),
-            why=type(error).__name__,
-            fix="run `noli verify` again",
-        ) from error
+    return read_artifact(run.path / "artifacts" / "evidence.json", Evidence, "run `noli verify` again")
 
 
 def load_choice(run: Run, *, names: bool = True) -> Choice | None:
@@ -110,17 +97,9 @@ def load_choice(run: Run, *, names: bool = True) -> Choice | None:
     Raises:
         RunError: The file is damaged.
     """
-    file = run.path / "artifacts" / "choice.json"
-    if not file.is_file():
-        return None
-    try:
-        found = Choice.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        fix = "restore it from a backup, or remove it: the run itself does not need it"
-        raise RunError(
-            "The choice of the run cannot be read.", where=str(file), why=type(error).__name__, fix=fix
-        ) from error
-    if found.pick is None or found.pick.method != run.manifest.method:
+    fix = "restore it from a backup, or remove it: the run itself does not need it"
+    found = read_artifact(run.path / "artifacts" / "choice.json", Choice, fix)
+    if found is None or found.pick is None or found.pick.method != run.manifest.method:
         return None
     if names:
         return found

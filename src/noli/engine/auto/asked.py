@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from noli.core.evidence import Level
-from noli.core.method import Card, MethodConfig, Spec
+from noli.core.method import MethodConfig
 from noli.train.options import Seconds
 
 RULE = (
@@ -34,21 +34,6 @@ class Asked(MethodConfig):
     seed: int = Field(0, ge=0, description="first seed of the trainings")
 
 
-SPEC = Spec(
-    name="protect/auto",
-    family="protect",
-    arrow="judge",
-    config=Asked,
-    card=Card(
-        title="A protection chosen by trials on a sample",
-        paper="ours; the trials are those of verify/learnability",
-        stops=("Whatever the picked method stops.",),
-        does_not_stop=LIMITS,
-    ),
-    needs=frozenset({"key", "labels"}),
-    options=tuple(Asked.model_fields),
-    module=__name__,
-)
 # Rows of every attacker level, in the order in which they are run: those that decide most, first.
 ROWS = ("crop+flip", "jpeg-10", "coin", "grayscale", "rsk+ff", "op", "leak-1-pair", "adversarial")
 # Settings of the trainings; they are those of `noli verify`.
