@@ -11,9 +11,9 @@ from dataclasses import replace
 from types import ModuleType
 from typing import get_args
 
-from noli.core.errors import MissingPrerequisite, UsageError
+from noli.core.errors import UsageError
 from noli.core.method import Family, Spec
-from noli.core.plugins import Entry, did_you_mean
+from noli.core.plugins import Entry, did_you_mean, loading
 from noli.core.plugins import plugins as find_plugins
 
 GROUP = "noli.methods"
@@ -78,15 +78,8 @@ def module(name: str) -> ModuleType:
         MissingPrerequisite: The module or a package it needs is not installed.
     """
     line = entry(name)
-    try:
+    with loading("method", name, f"pip install --upgrade {line.package or 'noli'}, then `noli doctor`"):
         return importlib.import_module(line.module)
-    except ImportError as error:
-        raise MissingPrerequisite(
-            "A method could not be loaded.",
-            where=name,
-            why=f"{type(error).__name__}: {error}",
-            fix=f"pip install --upgrade {line.package or 'noli'}, then `noli doctor`",
-        ) from error
 
 
 def get(name: str) -> Spec:

@@ -195,7 +195,6 @@ def test_numbers_are_written_for_people() -> None:
     assert (console.spread(0.5, 0.25, "", 3), console.spread(None, None)) == (
         "0.500 on average, 0.250 at worst", "-"
     )  # fmt: skip
-    assert (console.percent(0.5338), console.percent(None)) == ("53.4 %", "-")
 
 
 def test_quiet_and_json_keep_hints_away(capsys: pytest.CaptureFixture[str]) -> None:

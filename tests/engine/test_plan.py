@@ -19,7 +19,7 @@ from noli.engine.pictures import evenly, measure, small
 from noli.engine.plan import dry_run, preview
 from noli.engine.request import RunRequest
 from noli.engine.runner import run_data
-from noli.engine.sheet import Pair, contact_sheet, difference
+from noli.engine.sheet import Pair, contact_sheet
 from noli.methods.protect import rem
 
 Ask = Callable[..., RunRequest]
@@ -137,12 +137,6 @@ def test_sheet_survives_hostile_names() -> None:
     facts = {"label": None, "shape": [3, 900, 1], "psnr": None}
     pairs = [Pair({"path": path, **facts}, before, after) for path in ("x" * 500, "caf\udce9/ü漢.png")]
     assert contact_sheet(pairs, title="T" * 300, note="n").startswith(b"\x89PNG")
-
-
-def test_difference_is_signed_around_grey() -> None:
-    before = np.array([[[100], [100], [100], [0]]], np.uint8)
-    after = np.array([[[100], [103], [95], [255]]], np.uint8)
-    assert difference(before, after).ravel().tolist() == [128, 158, 78, 255]
 
 
 @given(count=st.integers(1, 200), n=st.integers(1, 12))

@@ -138,3 +138,19 @@ def test_spectrum_of_a_flat_image_is_black_and_of_stripes_has_two_points() -> No
     stripes[:, ::4] = stripes[:, 1::4] = 200
     bright = np.argwhere(metrics.spectrum(stripes) > 200)
     assert sorted(map(tuple, bright.tolist())) == [(8, 4), (8, 12)]
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_difference_is_signed_around_grey_and_times_ten(a: int, b: int) -> None:
+    first, second = np.full((1, 2, 3), a, np.uint8), np.full((1, 2, 3), b, np.uint8)
+    found = metrics.difference(first, second)
+    assert (found.dtype, found.shape) == (np.uint8, (1, 2, 3))
+    assert (found == min(255, max(0, 128 + 10 * (b - a)))).all()
+    before = np.array([[[100], [100], [100], [0]]], np.uint8)
+    after = np.array([[[100], [103], [95], [255]]], np.uint8)
+    assert metrics.difference(before, after).ravel().tolist() == [128, 158, 78, 255]
+
+
+def test_shares_in_words() -> None:
+    assert (metrics.percent(0.5338), metrics.percent(None)) == ("53.4 %", "-")
+    assert metrics.percent(None, missing="?") == "?"

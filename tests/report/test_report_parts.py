@@ -61,12 +61,6 @@ def test_one_pixel_and_thin_pictures() -> None:
         assert found.psnr == "identical"
 
 
-@given(st.integers(0, 255), st.integers(0, 255))
-def test_difference_is_signed_and_times_ten(a: int, b: int) -> None:
-    first, second = np.full((1, 1, 1), a, np.uint8), np.full((1, 1, 1), b, np.uint8)
-    assert pictures.difference(first, second)[0, 0, 0] == min(255, max(0, 128 + 10 * (b - a)))
-
-
 def test_spectra_join_two_halves() -> None:
     first, second = textured(1), textured(2)
     joined = pictures.spectra(first, second)[..., 0]

@@ -8,8 +8,7 @@ from typing import Any
 
 from noli import options as option_parser
 from noli import registry
-from noli.api._places import refuse_inside
-from noli.api._write import write_report
+from noli.api._write import refuse_inside, write_report
 from noli.core.environment import available_cores
 from noli.core.errors import RunError, UsageError
 from noli.core.manifest import Manifest

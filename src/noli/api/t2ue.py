@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.errors import DataError, OutputExists, UsageError
+from noli.core.errors import DataError, UsageError
+from noli.core.files import refuse_existing
 from noli.core.images import Stored, to_float, to_uint8, to_uint16
 from noli.engine.progress import Progress, stage
 from noli.engine.request import KeyLike, open_key
@@ -57,7 +58,7 @@ def train(
     from noli.train.t2ue import learn_generator
 
     cfg = configure(GeneratorConfig, "t2ue train", {**(config or {}), **options})
-    _refuse_existing(output)
+    refuse_existing(output)
     bar = progress or Progress()
     checkpoint = Checkpoint(Path(output).with_name(f".{Path(output).name}.learning"))
     x, captions = _captioned(data, cfg.side, bar)
@@ -109,7 +110,7 @@ def generate(
     if owner is None:
         raise UsageError("Noise needs a key.", where="key", fix="make one with `noli key new owner.key`")
     if output is not None:
-        _refuse_existing(output)
+        refuse_existing(output)
     bar = progress or Progress()
     with TemporaryDirectory() as scratch:
         folder = Path(output or scratch)
@@ -137,12 +138,6 @@ def apply(picture: Stored, noise: Noise, eps: float = EPS) -> Stored:
     noisy = to_float(picture[None]) + noisestore.stretched(noise[None], eps, height, width, channels)
     safe: Stored = (to_uint16 if picture.dtype == np.uint16 else to_uint8)(noisy)[0]
     return safe
-
-
-def _refuse_existing(place: str | Path) -> None:
-    if Path(place).exists():
-        fix = "name another or remove it"
-        raise OutputExists("This exists, and nothing is overwritten.", where=str(place), fix=fix)
 
 
 def _captioned(data: str | Path, side: int, bar: Progress) -> tuple[npt.NDArray[np.uint8], list[str]]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.console import percent, verdict
+from noli.cli.console import verdict
 from noli.cli.shared import (
     Format,
     Labels,
@@ -23,6 +23,7 @@ from noli.cli.shared import (
     load_key,
 )
 from noli.core.evidence import LEVELS, Level
+from noli.ops.metrics import percent
 from noli.report.words import duration
 
 if TYPE_CHECKING:

@@ -155,11 +155,6 @@ def verdict(word: str, text: str = "") -> Text:
     return Text(text or word, style=_VERDICTS[word])
 
 
-def percent(value: float | None) -> str:
-    """Return a fraction as ``53.4 %``; ``-`` for None."""
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
 def spread(mean: float | None, low: float | None, unit: str = " dB", digits: int = 1) -> str:
     """Return mean and worst of a data set; ``-`` for None."""
     if mean is None or low is None:

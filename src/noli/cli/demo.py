@@ -8,8 +8,9 @@ from rich.console import RenderableType
 from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.console import percent, verdict
+from noli.cli.console import verdict
 from noli.cli.shared import Config, Json, Quiet, Settings
+from noli.ops.metrics import percent
 from noli.report.words import duration
 
 if TYPE_CHECKING:

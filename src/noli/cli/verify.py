@@ -9,8 +9,9 @@ from rich.text import Text
 from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.console import Rows, percent, verdict
+from noli.cli.console import Rows, verdict
 from noli.cli.shared import Config, Json, Labels, Quiet, RunDir, Settings
+from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
     from noli.core.evidence import Evidence

@@ -52,11 +52,19 @@ def write_new(path: Path, data: bytes) -> None:
         OutputExists: Something is there; it was not touched.
         RunError: The place cannot be written.
     """
-    if path.exists() or path.is_symlink():
-        raise OutputExists(
-            "This file exists, and nothing is overwritten.", where=str(path), fix="name another or remove it"
-        )
+    refuse_existing(path)
     atomic_write(path, data)
+
+
+def refuse_existing(place: str | Path) -> None:
+    """Refuse a place, named by the user, where something is.
+
+    Raises:
+        OutputExists: Something is there.
+    """
+    if Path(place).exists() or Path(place).is_symlink():
+        what = "This exists, and nothing is overwritten."
+        raise OutputExists(what, where=str(place), fix="name another or remove it")
 
 
 def remove_quietly(path: Path) -> None:

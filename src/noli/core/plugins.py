@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from noli.core.errors import UsageError
+from noli.core.errors import MissingPrerequisite, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,20 @@ def plugins(
         if (error := _problem(name, lines, group, kind, reserved))
     }
     return {name: found[name].pop() for name in sorted(found.keys() - bad)}, bad
+
+
+@contextmanager
+def loading(kind: str, name: str, fix: str) -> Iterator[None]:
+    """Say in plain words that what an entry names cannot be imported.
+
+    Raises:
+        MissingPrerequisite: The module, the attribute, or something that it needs is not there.
+    """
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        what, why = f"A {kind} could not be loaded.", f"{type(error).__name__}: {error}"
+        raise MissingPrerequisite(what, where=name, why=why, fix=fix) from error
 
 
 def _problem(

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from noli.core.errors import MissingPrerequisite, UsageError, clean_url
+from noli.core.errors import UsageError, clean_url
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
+from noli.core.plugins import loading
 from noli.data.picture import FormatPolicy, Metadata
 from noli.data.place import is_url, local_path
 from noli.engine.progress import Progress
@@ -146,10 +147,5 @@ def load_method(module: str) -> DataMethod:
     Raises:
         MissingPrerequisite: The module or something it needs is not installed.
     """
-    try:
+    with loading("method", module, "run `noli doctor`; install what it names"):
         return cast(DataMethod, importlib.import_module(module))
-    except ImportError as exc:
-        fix = "run `noli doctor`; install what it names"
-        raise MissingPrerequisite(
-            "The method's module cannot be imported.", where=module, why=str(exc), fix=fix
-        ) from exc

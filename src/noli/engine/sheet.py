@@ -9,19 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from noli.core.images import Stored
 from noli.core.run import Record
+from noli.ops.metrics import GAIN, difference
 
 CELL = 200
 GAP = 10
 MARGIN = 32
 CAPTION = 40
 HEAD = 104
-GAIN = 10
 _PAPER, _INK, _SOFT, _FRAME = (250, 250, 248), (28, 30, 34), (120, 124, 130), (238, 238, 234)
 _COLUMNS = ("original", "protected", f"difference \u00d7{GAIN}")
 
@@ -61,12 +60,6 @@ def contact_sheet(pairs: Sequence[Pair], *, title: str, note: str) -> bytes:
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def difference(before: Stored, after: Stored, gain: int = GAIN) -> Stored:
-    """Return the signed difference, `gain` times enlarged around middle grey, ``uint8 [H, W, C]``."""
-    change = after.astype(np.int32) - before.astype(np.int32)
-    return np.clip(128 + gain * change, 0, 255).astype(np.uint8)
 
 
 def _caption(draw: ImageDraw.ImageDraw, record: Record, left: int, top: int, width: int) -> None:

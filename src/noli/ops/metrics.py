@@ -15,6 +15,7 @@ import numpy.typing as npt
 from noli.core.errors import DataError
 from noli.core.images import Stored
 
+GAIN = 10  # how much `difference` enlarges
 SSIM_WINDOW = 7
 # log10 of the orthonormal Fourier magnitude of luminance in [0, 1]; covers rounding noise up to strong edges.
 SPECTRUM_RANGE = (-3.0, 1.0)
@@ -89,6 +90,12 @@ def linf(a: Stored, b: Stored) -> int:
     return int(np.max(np.maximum(a, b) - np.minimum(a, b)))
 
 
+def difference(a: Stored, b: Stored) -> npt.NDArray[np.uint8]:
+    """Picture of the signed change from `a` to `b` (``uint8 [H, W, C]``), ten times enlarged around grey."""
+    change = b.astype(np.int32) - a.astype(np.int32)
+    return np.clip(128 + GAIN * change, 0, 255).astype(np.uint8)
+
+
 def finite(value: float) -> float | None:
     """Return ``value`` for JSON: None for the infinite PSNR of identical images."""
     return float(value) if math.isfinite(value) else None
@@ -99,6 +106,11 @@ def in_words(decibels: float | None) -> str:
     if decibels is None or math.isinf(decibels):
         return "identical"
     return f"{decibels:.1f} dB"
+
+
+def percent(share: float | None, *, missing: str = "-") -> str:
+    """Return a share as text, ``53.4 %``; `missing` for None."""
+    return missing if share is None else f"{100 * share:.1f} %"
 
 
 def spectrum(image: Stored) -> npt.NDArray[np.uint8]:

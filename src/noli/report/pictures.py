@@ -13,11 +13,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from noli.core.errors import RunError
-from noli.ops.metrics import in_words, psnr, spectrum, ssim
+from noli.ops.metrics import GAIN, difference, in_words, psnr, spectrum, ssim
 
 Pixels = npt.NDArray[np.uint8]
 SMALLEST, LARGEST = 192, 256  # shown sides in pixels: small pictures are enlarged, large ones reduced
-GAIN = 10
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,6 @@ def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> 
         _tile("Spectrum", waves, spectra(first, second)),
     )
     return Strip(name, tiles, in_words(psnr(first, second)), ssim(first, second))
-
-
-def difference(first: Pixels, second: Pixels) -> Pixels:
-    """Return the signed difference times ten around mid-grey, ``uint8 [H, W, C]``."""
-    gap = second.astype(np.int32) - first.astype(np.int32)
-    return np.clip(128 + GAIN * gap, 0, 255).astype(np.uint8)
 
 
 def spectra(first: Pixels, second: Pixels) -> Pixels:

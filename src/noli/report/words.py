@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from noli.core.evidence import LEVELS, Evidence, Level, Row
-from noli.ops.metrics import in_words
+from noli.ops import metrics
 from noli.report.quality import Quality
 
 Tone = Literal["good", "bad", "unsure", "none"]
@@ -54,7 +54,7 @@ class Banner:
 
 def percent(value: float | None) -> str:
     """Return a share as text, ``53.2 %``; a dash for None."""
-    return _DASH if value is None else f"{100 * value:.1f}{_GAP}%"
+    return metrics.percent(value, missing=_DASH).replace(" ", _GAP)
 
 
 def count(number: int, noun: str) -> str:
@@ -150,8 +150,8 @@ def banner(
             sentence += " The originals were not at hand, so nobody compared the result with them."
             return Banner("none", "Restored", (sentence,), mark=MARKS["good"])
         figures = (
-            ("PSNR against the originals", in_words(psnr.mean)),
-            ("Worst picture", in_words(psnr.worst)),
+            ("PSNR against the originals", metrics.in_words(psnr.mean)),
+            ("Worst picture", metrics.in_words(psnr.worst)),
         )
         return Banner("none", "Restored", (sentence,), figures, mark=MARKS["good"])
     return Banner("none", "Finished", ("The run is complete.",))

@@ -25,7 +25,8 @@ from noli.engine.runner import check_places
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures import find
 from noli.methods.verify.subject import LearnabilityData
-from noli.methods.verify.verdicts import bounds, chance, percent, too_small
+from noli.methods.verify.verdicts import bounds, chance, too_small
+from noli.ops.metrics import percent
 
 _YOURSELF = "choose a method yourself (`noli list protect`), then run `noli verify`"
 

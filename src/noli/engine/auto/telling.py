@@ -13,8 +13,8 @@ from noli.engine.auto.asked import LIMITS, RULE, Asked
 from noli.engine.auto.search import LATE, Board, State
 from noli.engine.request import RunRequest, absolute
 from noli.methods.verify.config import Config
-from noli.methods.verify.verdicts import bounds, percent, verdict_of
-from noli.ops.metrics import finite, in_words
+from noli.methods.verify.verdicts import bounds, verdict_of
+from noli.ops.metrics import finite, in_words, percent
 
 _VERDICTS: dict[tuple[Verdict, bool], str] = {
     ("supported", True): "It holds.",

@@ -15,7 +15,8 @@ from noli.methods.verify.countermeasures.training import REFERENCE as PLAIN_REFE
 from noli.methods.verify.pairing import likeness
 from noli.methods.verify.rows import Cache, Progress, Runner, Training, cache_scope
 from noli.methods.verify.subject import LearnabilityData
-from noli.methods.verify.verdicts import chance, percent, too_small
+from noli.methods.verify.verdicts import chance, too_small
+from noli.ops.metrics import percent
 
 
 class Measured(NamedTuple):

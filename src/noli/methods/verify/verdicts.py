@@ -8,6 +8,7 @@ import numpy as np
 
 from noli.core.evidence import LEVELS, Level, LevelVerdict, Row, Verdict
 from noli.methods.verify.subject import Labels, LearnabilityData
+from noli.ops.metrics import percent
 
 
 def too_small(subject: LearnabilityData, min_test: int, min_per_class: int, share: float) -> str | None:
@@ -131,8 +132,3 @@ def alone(rows: Sequence[Row], clean: Row, base: float, allowed: float) -> str:
         f"{text}. To count as protected it may reach {percent(allowed)}; ordinary training on clean data "
         f"reaches {percent(clean.value)}, chance is {percent(base)}."
     )
-
-
-def percent(share: float) -> str:
-    """Return a share as text."""
-    return f"{100 * share:.1f} %"

@@ -13,9 +13,9 @@ import importlib
 from dataclasses import replace
 from typing import Any, get_args
 
-from noli.core.errors import MissingPrerequisite, UsageError
+from noli.core.errors import UsageError
 from noli.core.evidence import Level
-from noli.core.plugins import Entry, did_you_mean
+from noli.core.plugins import Entry, did_you_mean, loading
 from noli.core.plugins import plugins as find_plugins
 from noli.methods.verify.config import Config
 from noli.methods.verify.measure import BATTERIES, Measure
@@ -104,15 +104,8 @@ def find(name: str, cfg: Config) -> Measure:
 
 
 def _plugin(name: str, line: Entry, cfg: Config) -> Measure:
-    try:
+    with loading("countermeasure", name, f"pip install --upgrade {line.package}"):
         measures = _loaded(line.module, cfg)
-    except (ImportError, AttributeError) as error:
-        raise MissingPrerequisite(
-            "A countermeasure could not be loaded.",
-            where=name,
-            why=f"{type(error).__name__}: {error}",
-            fix=f"pip install --upgrade {line.package}",
-        ) from error
     fitting = [m for m in measures if isinstance(m, Measure) and m.name == name]
     if len(fitting) != 1 or fitting[0].level not in (*get_args(Level), "context"):
         raise UsageError(
