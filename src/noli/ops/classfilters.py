@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,41 +104,38 @@ class ItemFilters:
 
 
 def keyed_filters(
-    draws: dict[str, int],
-    items: Sequence[Item],
-    key: Key,
-    kernel: int,
-    blur: float,
-    *,
-    binary: bool,
-    jitter: float,
-    purpose: str,
+    state: State, items: Sequence[Item], key: Key, cfg: Any, height: int, width: int, purpose: str
 ) -> ItemFilters:
     """The filters of the items, anchored on the tap of 1 and divided by their sum.
 
     Args:
-        draws: Class name -> draw, of :func:`choose_draws`.
-        items: The items.
+        state: Result of :func:`choose_draws`.
+        items: Items whose images are all of one size.
         key: Owner's key.
-        kernel: Side k.
-        blur: Bound of the taps.
-        binary: Class taps from {0, blur} instead of U(0, blur).
-        jitter: Random taps per image, in units of the blur; 0 for none.
-        purpose: The method.
+        cfg: Has ``shape_for(height, width)``, which returns side and blur, ``binary`` as of
+            :func:`class_filter`, and ``jitter``: random taps per image in units of the blur, 0 for none.
+        height: Height in pixels.
+        width: Width in pixels.
+        purpose: As of :func:`class_filter`.
+
+    Raises:
+        DataError: An item's class has no draw.
     """
+    draws: dict[str, int] = state["draws"]
+    kernel, blur = cfg.shape_for(height, width)
     labels = class_numbers(items, draws)
-    bank = [class_filter(key, label, draws[label], kernel, blur, binary, purpose) for label in labels]
+    bank = [class_filter(key, label, draws[label], kernel, blur, cfg.binary, purpose) for label in labels]
     rows = np.fromiter((labels[str(item.label)] for item in items), np.intp, len(items))
     kernels = np.stack([taps for taps, _ in bank])[rows]
     anchors = np.array([spot for _, spot in bank])[rows]
     total = kernels.sum(axis=(1, 2), keepdims=True)
-    if not jitter:
+    if not cfg.jitter:
         return ItemFilters(kernels / total, anchors)
     # The extra taps lie around the output pixel in a window that moves from image to image: taps that
     # were always in the same places would add a common blur, which one leaked pair gives away.
     raw = np.stack([key.stream(f"{purpose}/item", i.id).uniform(2 + kernel**2) for i in items])
     spots = (raw[:, :2] * kernel).astype(np.int64)
-    noise = (raw[:, 2:] * (jitter * blur)).reshape(kernels.shape).astype(np.float32)
+    noise = (raw[:, 2:] * (cfg.jitter * blur)).reshape(kernels.shape).astype(np.float32)
     noise[np.arange(len(items)), spots[:, 0], spots[:, 1]] = 0.0
     total += noise.sum(axis=(1, 2), keepdims=True)
     return ItemFilters(kernels / total, anchors, noise / total, spots)
@@ -153,22 +151,13 @@ def class_numbers(items: Sequence[Item], known: Mapping[str, object]) -> dict[st
     return {label: row for row, label in enumerate(sorted({str(item.label) for item in items}))}
 
 
-def choose_draws(
-    summary: DataSummary,
-    key: Key,
-    previous: State | None,
-    *,
-    shape_for: Callable[[int, int], tuple[int, float]],
-    binary: bool,
-    candidates: int,
-    separation: float,
-    purpose: str,
-) -> State:
+def choose_draws(summary: DataSummary, key: Key, cfg: Any, previous: State | None, purpose: str) -> State:
     """Choose, per class name, which keyed draw to use; classes of ``previous`` keep theirs.
 
-    A draw is rejected when its filter is closer than `separation` to another class's or to doing nothing;
-    after 32 draws the best one is taken. Of `candidates` complete sets the one with the lowest attraction
-    entropy is used. Later classes join the chosen set.
+    A draw is rejected when its filter is closer than ``cfg.separation`` to another class's or to doing
+    nothing; after 32 draws the best one is taken. Of ``cfg.candidates`` complete sets the one with the lowest
+    attraction entropy is used. Later classes join the chosen set. The rest of `cfg` is as of
+    :func:`keyed_filters`.
 
     Returns:
         ``{"draws": {class: draw}, "series": chosen set, "judged": [kernel, blur]}``; not secret.
@@ -177,13 +166,13 @@ def choose_draws(
     draws: dict[str, int] = dict(old.get("draws", {}))
     fresh = [label for label in summary.classes if label not in draws]
     height, width, _ = max(summary.shapes, key=lambda s: (summary.shapes[s], s), default=(32, 32, 3))
-    kernel, blur = old.get("judged", shape_for(height, width))
+    kernel, blur = old.get("judged", cfg.shape_for(height, width))
 
     def vector(label: str, draw: int) -> Vectors:
-        return signature(class_filter(key, label, draw, kernel, blur, binary, purpose)[0][None])
+        return signature(class_filter(key, label, draw, kernel, blur, cfg.binary, purpose)[0][None])
 
-    serieses = [old["series"]] if old else range(candidates)
-    sets = {s: _complete(draws, fresh, s * _ATTEMPTS, vector, separation) for s in serieses}
+    serieses = [old["series"]] if old else range(cfg.candidates)
+    sets = {s: _complete(draws, fresh, s * _ATTEMPTS, vector, cfg.separation) for s in serieses}
     best = min(sets, key=lambda s: _attraction(sets[s], vector))
     return {"draws": sets[best], "series": best, "judged": [kernel, blur]}
 

@@ -129,12 +129,10 @@ def item_filters(
     state: State, items: Sequence[Item], key: Key, cfg: Config, height: int, width: int
 ) -> ItemFilters:
     """The filters of the items, all images being ``height x width``."""
+    if cfg.mode == "keyed":
+        return keyed_filters(state, items, key, cfg, height, width, SPEC.name)
     kernel, blur = cfg.shape_for(height, width)
     draws: dict[str, int] = state["draws"]
-    if cfg.mode == "keyed":
-        return keyed_filters(
-            draws, items, key, kernel, blur, binary=cfg.binary, jitter=cfg.jitter, purpose=SPEC.name
-        )
     labels = class_numbers(items, draws)
     bank = np.stack([class_filter(key, n, draws[n], kernel, blur, cfg.binary)[0] for n in labels])
     rows = np.fromiter((labels[str(item.label)] for item in items), np.intp, len(items))
@@ -150,16 +148,7 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     if cfg.mode == "paper":
         known = previous["draws"] if previous else {}
         return {"draws": known | dict.fromkeys((c for c in summary.classes if c not in known), 0)}
-    return choose_draws(
-        summary,
-        key,
-        previous,
-        shape_for=cfg.shape_for,
-        binary=cfg.binary,
-        candidates=cfg.candidates,
-        separation=cfg.separation,
-        purpose=SPEC.name,
-    )
+    return choose_draws(summary, key, cfg, previous, SPEC.name)
 
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:

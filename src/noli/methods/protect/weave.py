@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ from noli.core.dataset import Item
 from noli.core.images import Working, check_images
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
-from noli.ops.classfilters import ItemFilters, choose_draws, kernel_for, keyed_filters
+from noli.ops.classfilters import choose_draws, kernel_for, keyed_filters
 from noli.ops.filters import Border, invert_batch
 
 GRID = 4
@@ -40,6 +41,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 class Config(MethodConfig):
     """Options of the weave; every default is ours."""
 
+    binary: ClassVar[bool] = True  # as of noli.ops.classfilters.class_filter
     colour: float = Field(8 / 255, ge=0, le=0.2, description="strength of the class colours, in [0, 1] units")
     colour_jitter: float = Field(
         0.0, ge=0, le=4, description="strength of a picture's own colours, in units of its class's"
@@ -115,16 +117,7 @@ def veils(items: Sequence[Item], key: Key, cfg: Config, height: int, width: int)
 
 def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
     """Choose the filters; see :func:`noli.ops.classfilters.choose_draws`."""
-    return choose_draws(
-        summary,
-        key,
-        previous,
-        shape_for=cfg.shape_for,
-        binary=True,
-        candidates=cfg.candidates,
-        separation=cfg.separation,
-        purpose=SPEC.name,
-    )
+    return choose_draws(summary, key, cfg, previous, SPEC.name)
 
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
@@ -133,7 +126,7 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     if len(batch) == 0:
         return batch
     _, channels, height, width = batch.shape
-    out = _filters(state, items, key, cfg, height, width).apply(batch, cfg.border)
+    out = keyed_filters(state, items, key, cfg, height, width, SPEC.name).apply(batch, cfg.border)
     if channels == 3:
         out += veils(items, key, cfg, height, width)
     return np.clip(out, 0.0, 1.0, out=out)
@@ -153,15 +146,6 @@ def invert(
         return batch
     _, channels, height, width = batch.shape
     plain = batch - veils(items, key, cfg, height, width) if channels == 3 else batch
-    parts = _filters(state, items, key, cfg, height, width).parts()
+    parts = keyed_filters(state, items, key, cfg, height, width, SPEC.name).parts()
     restored = invert_batch(plain, parts, cfg.border, damping=1e-4, steps=30)
     return np.clip(restored, 0.0, 1.0, out=restored)
-
-
-def _filters(
-    state: State, items: Sequence[Item], key: Key, cfg: Config, height: int, width: int
-) -> ItemFilters:
-    kernel, blur = cfg.shape_for(height, width)
-    return keyed_filters(
-        state["draws"], items, key, kernel, blur, binary=True, jitter=cfg.jitter, purpose=SPEC.name
-    )
