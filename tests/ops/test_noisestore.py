@@ -1,6 +1,7 @@
 """Learned noise on disk: bytes, bounds, sizes, damage."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from noli.core.errors import DataError, RunError
 from noli.core.images import to_float, to_uint8
 from noli.core.method import FOLDER
 from noli.ops import noisestore
+from noli.testing import KEYS
 
 EPS = 8 / 255
 
@@ -125,11 +127,13 @@ def test_adding_and_taking_off(tmp_path):
     noisestore.write(tmp_path, "noise-0", list("abcd"), noise)
     state = {"noise": ["noise-0"], FOLDER: str(tmp_path)}
     x = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 3), np.uint8)
-    stored = to_uint8(noisestore.apply(state, to_float(x), list("abcd"), some_items("abcd"), EPS))
+    apply, invert = noisestore.hooks()
+    context = (some_items("abcd"), KEYS[0], SimpleNamespace(eps=EPS))
+    stored = to_uint8(apply(state, to_float(x), *context))
     assert np.abs(stored.astype(int) - x).max() <= 8
     assert np.abs(stored.astype(int) - x).mean() > 2
-    back = to_uint8(noisestore.apply(state, to_float(stored), list("abcd"), some_items("abcd"), EPS, -1.0))
+    back = to_uint8(invert(state, to_float(stored), *context, [{}] * 4))
     middle = (stored > 0) & (stored < 255)
     assert np.abs(back.astype(int) - x)[middle].max() <= 1
     assert np.abs(back.astype(int) - x).max() <= 8
-    assert len(noisestore.apply(state, to_float(x[:0]), [], [], EPS)) == 0
+    assert len(apply(state, to_float(x[:0]), [], *context[1:])) == 0

@@ -10,7 +10,6 @@ from studies import joined, some_study
 from noli.core.errors import DataError, RunError, UsageError
 from noli.core.method import FOLDER, DataSummary
 from noli.methods.protect import uc
-from noli.ops import assignments
 from noli.ops.clusters import k_means, nearest
 from noli.ops.noisestore import read
 from noli.testing import KEYS
@@ -27,7 +26,7 @@ def prepared(study, cfg=CFG, key=KEYS[0], previous=None):
 
 
 def rows(state, study):
-    return assignments.rows_of(str(study.folder), state["assigned"], study.items)
+    return uc._rows({**state, FOLDER: str(study.folder)}, study.items, KEYS[0], CFG)
 
 
 @pytest.mark.parametrize("maker", ["direct", "generator"])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from noli.core.dataset import Item
 from noli.core.errors import RunError
 from noli.core.files import atomic_write
-from noli.ops.noisestore import unlearned
 
 
 def write(folder: Path, name: str, rows: Mapping[str, str]) -> None:
@@ -36,20 +34,6 @@ def read(folder: str, name: str) -> dict[str, str]:
     except (OSError, ValueError) as exc:
         fix = "put the run folder's artifacts back, or protect into a new output"
         raise RunError("An assignment cannot be read.", where=str(file), why=str(exc), fix=fix) from exc
-    if not isinstance(rows, dict):
+    if not isinstance(rows, dict) or not all(isinstance(row, str) for row in rows.values()):
         raise RunError("An assignment is damaged.", where=str(file))
     return rows
-
-
-def rows_of(folder: str, files: Sequence[str], items: Sequence[Item]) -> list[str]:
-    """Return the name of every item's noise.
-
-    Raises:
-        DataError: An item is in none of the files.
-    """
-    tables = [read(folder, file) for file in files]
-    found = {item.id: next((table[item.id] for table in tables if item.id in table), None) for item in items}
-    missing = [item.path for item in items if found[item.id] is None]
-    if missing:
-        raise unlearned(missing)
-    return [str(found[item.id]) for item in items]

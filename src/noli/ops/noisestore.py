@@ -20,9 +20,10 @@ import numpy.typing as npt
 from noli.core.dataset import Item
 from noli.core.errors import DataError, RunError
 from noli.core.files import atomic_write
-from noli.core.images import Working, check_images
+from noli.core.images import Working
 from noli.core.key import Key
-from noli.core.method import FOLDER, Apply, Extra, Invert, State
+from noli.core.method import FOLDER, Apply, Invert, State
+from noli.ops.noise import additive
 
 LEVELS = 127
 Noise = npt.NDArray[np.int8]
@@ -91,19 +92,14 @@ def lookup(folder: str, files: Sequence[str], names: Sequence[str], items: Seque
         else:
             found.append(store.noise[store.rows[name]])
     if missing:
-        raise unlearned(missing)
+        raise DataError(
+            "No noise was learned for a picture.",
+            items=missing,
+            why="it was not part of the data when the method learned",
+            fix="give the same protect command again: new pictures get noise of their own",
+        )
     channels = max(one.shape[2] for one in found)
     return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in found])
-
-
-def unlearned(paths: Sequence[str]) -> DataError:
-    """Return the error for pictures that were not there when the method learned."""
-    return DataError(
-        "No noise was learned for a picture.",
-        items=list(paths),
-        why="it was not part of the data when the method learned",
-        fix="give the same protect command again: new pictures get noise of their own",
-    )
 
 
 def bounded(noise: Noise, eps: float) -> npt.NDArray[np.float32]:
@@ -147,28 +143,6 @@ def stretched(noise: Noise, eps: float, height: int, width: int, channels: int) 
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
-def apply(
-    state: State, batch: Working, names: Sequence[str], items: Sequence[Item], eps: float, sign: float = 1.0
-) -> Working:
-    """Add the stored noise of some rows to working images and clip.
-
-    Args:
-        state: ``{"noise": names of files, "folder": where they lie}``.
-        batch: ``float32 [N, C, H, W]`` in [0, 1].
-        names: Row of every image, for example its item id or class name.
-        items: The N items, for error messages.
-        eps: Bound in [0, 1] units.
-        sign: -1 takes the noise off again; pixels that were clipped come back within `eps`.
-    """
-    check_images(batch)
-    if len(batch) == 0:
-        return batch
-    _, channels, height, width = batch.shape
-    noise = lookup(state[FOLDER], state["noise"], names, items)
-    out = batch + np.float32(sign) * stretched(noise, eps, height, width, channels)
-    return np.clip(out, 0.0, 1.0, out=out)
-
-
 def _own(state: State, items: Sequence[Item], key: Key, cfg: Any) -> list[str]:
     return [item.id for item in items]
 
@@ -180,17 +154,13 @@ def hooks(rows: Rows = _own) -> tuple[Apply, Invert]:
         rows: Names the row of every item; by default it is the item's own.
     """
 
-    def apply_noise(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> Working:
-        """Add the learned noise, at most ``cfg.eps``; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
-        return apply(state, batch, rows(state, items, key, cfg), items, cfg.eps)
-
-    def invert_noise(
-        state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any, extras: Sequence[Extra]
+    def noise(
+        state: State, items: Sequence[Item], key: Key, cfg: Any, channels: int, height: int, width: int
     ) -> Working:
-        """Take the noise off again; pixels that were clipped come back within ``cfg.eps``."""
-        return apply(state, batch, rows(state, items, key, cfg), items, cfg.eps, -1.0)
+        stored = lookup(state[FOLDER], state["noise"], rows(state, items, key, cfg), items)
+        return stretched(stored, cfg.eps, height, width, channels)
 
-    return apply_noise, invert_noise
+    return additive(noise)
 
 
 def quantised(noise: npt.NDArray[np.float32], eps: float) -> Noise:

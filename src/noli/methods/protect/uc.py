@@ -19,6 +19,7 @@ take CPU weeks.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
 
 from noli.core.dataset import Item
@@ -78,7 +79,8 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
 
 
 def _rows(state: State, items: Sequence[Item], key: Key, cfg: Config) -> list[str]:
-    return assignments.rows_of(state[FOLDER], state["assigned"], items)
+    assigned = ChainMap(*(assignments.read(state[FOLDER], file) for file in state["assigned"]))
+    return [assigned.get(item.id, item.id) for item in items]  # no noise has the name of an item
 
 
 apply, invert = noisestore.hooks(_rows)
