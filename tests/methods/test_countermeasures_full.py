@@ -6,11 +6,11 @@ import torch
 from coloured_shapes import frame, shapes, subject
 
 from noli.core.images import to_float
-from noli.methods.verify.battery import Trainer, owned, unpack
+from noli.methods.verify.battery import Trainer, cross_fitted, owned, unpack
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures import find, own
 from noli.methods.verify.countermeasures.projection import learned
-from noli.methods.verify.countermeasures.stopping import cross_fitted, shorter
+from noli.methods.verify.countermeasures.training import shorter
 from noli.ops.countermeasures import grayscale, jpeg
 from noli.train.recipe import Recipe
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from noli.methods.verify import countermeasures
 from noli.methods.verify.config import Config
-from noli.methods.verify.countermeasures.stopping import cross_fitted
 from noli.methods.verify.countermeasures.training import REFERENCE as _REFERENCE
 from noli.methods.verify.measure import Measure as Measure
 from noli.methods.verify.measure import Own, Squeeze, View
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from noli.core.model import Model
     from noli.train.fit import Callback
 
+Right = npt.NDArray[np.bool_]
 Part = Literal["protected", "clean", "mixed", "clean-part"]
 # Trained model, held-out images by form, their labels -> numbers for the result's detail.
 Look = Callable[["Model", Mapping[str, npt.NDArray[Any]], Labels], dict[str, float]]
@@ -88,11 +88,17 @@ class Trainer:
         if view is not None:
             views["transformed"] = view(test_x)
         recipe = cfg.recipe(seed) if measure.recipe is None else measure.recipe(cfg.recipe(seed))
-        tests = _Tests(views, test_y, every_epoch=measure.best_epoch)
+        epochs: list[dict[str, Right]] = []
+
+        def test(model: Model) -> None:
+            epochs.append({form: model.predict(view).argmax(1) == test_y for form, view in views.items()})
+
         model = measure.start(x, names, recipe, cfg, [_watch(self.stopped)])
-        watch = _watch(self.stopped, tests)
+        watch = _watch(self.stopped, test if measure.best_epoch else None)
         trained = fit(model, x, y, recipe, [watch, *measure.callbacks(len(names), cfg)])
-        right = tests.final(model)
+        if not epochs:
+            test(model)
+        right = {form: cross_fitted(np.stack([epoch[form] for epoch in epochs])) for form in views}
         if measure.adapt is not None:
             adapted = measure.adapt(model, subject.test_x[mine], y)
             right |= {form: logits(test_x).argmax(1) == test_y for form, logits in adapted.items()}
@@ -145,26 +151,8 @@ class Trainer:
             return self._restored[name]
 
 
-class _Tests:
-    """The held-out images in all their forms, and which of them a model gets right."""
-
-    def __init__(
-        self, views: dict[str, npt.NDArray[Any]], labels: Labels, *, every_epoch: bool = False
-    ) -> None:
-        self.views, self.labels, self.every_epoch = views, labels, every_epoch
-        self.epochs: list[dict[str, npt.NDArray[np.bool_]]] = []
-
-    def right(self, model: Model) -> dict[str, npt.NDArray[np.bool_]]:
-        return {form: model.predict(view).argmax(1) == self.labels for form, view in self.views.items()}
-
-    def final(self, model: Model) -> dict[str, npt.NDArray[np.bool_]]:
-        if not self.every_epoch:
-            return self.right(model)
-        return {form: cross_fitted(np.stack([epoch[form] for epoch in self.epochs])) for form in self.views}
-
-
-def _watch(stopped: threading.Event, tests: _Tests | None = None) -> Callback:
-    """Return the callback that ends unwanted trainings and looks at every epoch where that is asked for."""
+def _watch(stopped: threading.Event, test: Callable[[Model], None] | None = None) -> Callback:
+    """Return the callback that ends unwanted trainings and tests every epoch where that is asked for."""
     from noli.train.fit import Callback
 
     class Watch(Callback):
@@ -174,10 +162,29 @@ def _watch(stopped: threading.Event, tests: _Tests | None = None) -> Callback:
             return x, y
 
         def on_epoch_end(self, model: Model, epoch: int, loss: float) -> None:
-            if tests is not None and tests.every_epoch:
-                tests.epochs.append(tests.right(model))
+            if test is not None:
+                test(model)
 
     return Watch()
+
+
+def cross_fitted(correct: Right) -> Right:
+    """Pick the best epoch without judging it on the images that picked it; a single one is taken as it is.
+
+    The images are cut into two fixed random halves. Each half is answered by the epoch that is best on the
+    other half (the earliest of equals), so that every answer comes from an epoch chosen without it.
+
+    Args:
+        correct: ``bool [E, M]``, which of M held-out images each epoch gets right.
+
+    Returns:
+        ``bool [M]``.
+    """
+    order = np.random.default_rng(0).permutation(correct.shape[1])
+    picked = np.empty(correct.shape[1], bool)
+    for judged, picking in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        picked[judged] = correct[correct[:, picking].sum(1).argmax(), judged]
+    return picked
 
 
 def mixture(labels: Labels, share: float) -> npt.NDArray[np.bool_]:

@@ -29,15 +29,8 @@ Adapt = Callable[["Model", Images, Labels], dict[str, Logits]]
 Start = Callable[[Images, Sequence[str], "Recipe", Config, Sequence["Callback"]], "Model"]
 
 
-def crop_flip(classes: int, cfg: Config) -> list[Callback]:
-    """Return the callback that every training but ``plain`` begins with: random shifts and mirroring."""
-    from noli.train.callbacks import CropFlip
-
-    return [CropFlip()]
-
-
 def trained_with(*makes: Callable[[Any, int, Config], Callback]) -> Callable[[int, Config], list[Callback]]:
-    """Return callbacks that begin like all others and end with more.
+    """Return callbacks that begin like those of every training but ``plain``, and end with more.
 
     Args:
         makes: Called with the module :mod:`noli.train.callbacks`, the number of classes and the options.
@@ -51,6 +44,9 @@ def trained_with(*makes: Callable[[Any, int, Config], Callback]) -> Callable[[in
     return callbacks
 
 
+crop_flip = trained_with()
+
+
 def untrained(
     x: Images, names: Sequence[str], recipe: Recipe, cfg: Config, callbacks: Sequence[Callback]
 ) -> Model:
@@ -58,11 +54,6 @@ def untrained(
     from noli import zoo
 
     return zoo.network(cfg.network, names, x.shape[3], size=x.shape[1], seed=recipe.seed)
-
-
-def nothing_missing() -> str:
-    """Return what has to be installed for a row that needs no optional package: nothing."""
-    return ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +81,8 @@ class Measure:
         recipe: Changes the training recipe.
         start: ``(training images, class names, recipe, cfg, callbacks)`` -> the network that is then trained;
             the callbacks are for whatever training makes it.
-        callbacks: ``(classes, cfg)`` -> callbacks of `fit`, called in order.
+        callbacks: ``(classes, cfg)`` -> callbacks of `fit`, called in order; random shifts and mirroring
+            where nothing else is given.
         adapt: ``(trained model, unlabelled images like the tested ones, training labels)`` -> further test
             forms: name -> what turns test images into logits ``[N, K]``. The images are not tested on.
         best_epoch: The trainer takes the best epoch instead of the last one.
@@ -115,7 +107,7 @@ class Measure:
     adapt: Adapt | None = None
     best_epoch: bool = False
     regroup: Callable[[int], Labels] | None = None
-    missing: Callable[[], str] = nothing_missing
+    missing: Callable[[], str] = str
     share: float = 0.0
     origin: str = ""
 

@@ -1,17 +1,35 @@
-"""Rows that only change how a network is trained, by callbacks: from no change to adversarial training.
+"""Rows that only change how a network is trained: from no change to adversarial training.
 
-Adversarial training is that of Madry et al. 2018 (arXiv 1706.06083).
+Stopping early: networks may learn content before they learn what protection added. Adversarial training is
+that of Madry et al. 2018 (arXiv 1706.06083).
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from noli.methods.verify.config import Config
 from noli.methods.verify.measure import Battery, Measure, trained_with
+
+if TYPE_CHECKING:
+    from noli.train.recipe import Recipe
+
+_SHARE = 4
 
 PLAIN = Measure(
     "plain", "trains on the images as they are", "naive", battery="quick", callbacks=lambda classes, cfg: []
 )
 REFERENCE = Measure("crop+flip", "random shifts and mirroring", "naive", battery="quick")
+
+
+def shorter(recipe: Recipe) -> Recipe:
+    """Return the recipe of a quarter of the training, its schedule shortened as well."""
+    short = {"epochs": max(1, recipe.epochs // _SHARE), "min_steps": recipe.min_steps // _SHARE}
+    return recipe.model_copy(update=short)
+
+
+SHORT = Measure("short", "trains for a quarter of the time", "routine", recipe=shorter)
+BEST_EPOCH = Measure("best-epoch", "keeps the best epoch, seen on clean images", "routine", best_epoch=True)
 
 CUTOUT_MIXUP = Measure(
     "cutout+mixup",
