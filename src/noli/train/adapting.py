@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from noli.core.model import Model
 
@@ -23,19 +23,12 @@ def renormalised(model: Model, images: npt.NDArray[np.uint8]) -> Model:
         model: Any classifier; without batch normalisation nothing changes.
         images: ``uint8 [N, H, W, C]``, N at least 1.
     """
-    adapted = copy.deepcopy(model)
-    norms = [layer for layer in adapted.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return adapted
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain average over all batches
+    adapted = copy.deepcopy(model).eval()
     device = next(adapted.parameters()).device
-    adapted.train()
-    with torch.no_grad():
-        for part in np.array_split(images, -(-len(images) // _BATCH)):
-            adapted(torch.from_numpy(part).to(device).permute(0, 3, 1, 2).float().div_(255))
-    return adapted.eval()
+    parts = np.array_split(images, -(-len(images) // _BATCH))
+    batches = (torch.from_numpy(part).to(device).permute(0, 3, 1, 2).float().div_(255) for part in parts)
+    update_bn(batches, adapted)
+    return adapted
 
 
 def balancing(logits: Logits, shares: npt.NDArray[np.floating]) -> Logits:
