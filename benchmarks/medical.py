@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import softmax
 
+from areas import auc_difference, macro_auc
 from common import Cells, Protector, arguments, bench_key, psnr, save, summarised, work_file
 from medical_sets import MedicalSet, blood, chest
 from medical_signs import signs
@@ -42,7 +43,6 @@ from noli.core.model import Model
 from noli.methods.verify.battery import LearnabilityData, Trainer, table
 from noli.methods.verify.config import Config
 from noli.ops.metrics import ssim
-from noli.ops.stats import auc_difference, macro_auc
 
 SETS: dict[str, Callable[[], MedicalSet]] = {
     "chest": lambda: chest(32), "blood": blood, "chest-64": lambda: chest(64),
