@@ -11,8 +11,7 @@ from torch import nn
 from noli.core.errors import UsageError
 from noli.core.model import Model
 from noli.zoo.base import Classifier, seeded
-from noli.zoo.resnet import resnet18
-from noli.zoo.small import resnet9, small, tiny
+from noli.zoo.classifiers import resnet9, resnet18, small, tiny
 
 __all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network"]
 
