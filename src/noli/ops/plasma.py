@@ -68,10 +68,7 @@ def erase(x: Tensor, generator: torch.Generator) -> Tensor:
     """One augmentation of UEraser: plasma brightness or contrast, channel shuffle, TrivialAugment.
 
     Every image gets brightness and contrast with probability 1/2 each, so both or neither at times.
-
-    Args:
-        x: ``float32 [N, C, H, W]`` in [0, 1].
-        generator: CPU generator.
+    Images are ``float32 [N, C, H, W]`` in [0, 1].
     """
     for change in (plasma_brightness, plasma_contrast):
         chosen = (torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5).to(x.device)

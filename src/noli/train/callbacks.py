@@ -114,11 +114,7 @@ class AdversarialL2(Callback):
 
 
 class CutMix(Callback):
-    """Boxes pasted from other images.
-
-    Args:
-        classes: Number of classes.
-    """
+    """Boxes pasted from other images."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes

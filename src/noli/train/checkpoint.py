@@ -28,11 +28,8 @@ class Checkpoint:
     """The stages of one job, each the latest of its tensors.
 
     Files of another job, of another version of torch or of another number of threads are as good as none:
-    what follows from a checkpoint has the very bytes that an uninterrupted run has.
-
-    Args:
-        folder: Where the files lie; made when missing.
-        clock: Monotonic clock.
+    what follows from a checkpoint has the very bytes that an uninterrupted run has. The folder is made when
+    it is missing; the clock must be monotonic.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,12 +56,9 @@ class Checkpoint:
             return None
 
     def save(self, stage: str, make: Callable[[], Tensors], *, now: bool = False) -> None:
-        """Save a stage if the last time is a minute ago (longer where saving is slow), or in any case.
+        """Replace a stage if the last time is a minute ago (longer where saving is slow), or if told `now`.
 
-        Args:
-            stage: Its name; what was saved under it is replaced.
-            make: Gives the tensors; not called when it is too early.
-            now: Do not look at the clock.
+        When it is too early, `make` is not called.
         """
         if not now and self.clock() < self._next:
             return

@@ -168,14 +168,7 @@ class TimeBudget(Callback):
 
 
 class Told(Callback):
-    """Reports every step as progress.
-
-    Args:
-        tell: ``(done, total, what)``.
-        total: Steps in all.
-        what: Name of the stage.
-        done: Steps made before.
-    """
+    """Reports every step as progress ``(done, total, what)``, after `done` steps that were made before."""
 
     def __init__(self, tell: Callable[[int, int, str], None], total: int, what: str, done: int = 0) -> None:
         self.tell, self.total, self.what, self.done = tell, total, what, done

@@ -30,11 +30,11 @@ def alternate(
     not lower its error.
 
     Args:
-        lesson: What is learned from; its noise is filled.
+        lesson: Its noise is filled.
         how: One sweep's search; it starts from the present noise.
         train_steps: Surrogate steps per round.
         rounds: Rounds at most.
-        stop: Training error of the surrogate at which the noise is good enough.
+        stop: Training error of the surrogate, in [0, 1], at which the noise is good enough.
         mask: Gives, per batch and round, where noise may be.
 
     Returns:
@@ -61,12 +61,7 @@ def sweep(
 ) -> None:
     """Search noise for every item once; where rows are shared (class-wise), their mean over a batch is kept.
 
-    Args:
-        lesson: What is learned from.
-        how: The search.
-        fresh: Start from random noise instead of the present one.
-        mask: Where noise may be.
-        number: Round, for the mask.
+    The search starts from the present noise or, if `fresh`, from random noise; `number` is the mask's round.
     """
     items = np.flatnonzero(lesson.open[lesson.rows])
     parts, done = lesson.parts(items), lesson.resume("sweep") if fresh else int(lesson.memory.get("part", 0))
@@ -139,12 +134,7 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
 
 
 class GoodEnough(Callback):
-    """Ends SEM's or REM's training once the surrogate learns enough from a batch with fresh noise.
-
-    Args:
-        lesson: What is learned from; ``cfg.stop`` is the error that ends it.
-        how: The search for the noise.
-    """
+    """Ends SEM's or REM's training once the error on a batch with fresh noise is at most ``cfg.stop``."""
 
     def __init__(self, lesson: Lesson, how: Descent) -> None:
         self.lesson, self.how = lesson, how

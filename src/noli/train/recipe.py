@@ -65,12 +65,7 @@ class Recipe(BaseModel):
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def rates(self, step: int, total: int) -> tuple[float, float]:
-        """Return ``(learning rate, momentum)`` of one step.
-
-        Args:
-            step: 0 .. total - 1.
-            total: Number of steps of the whole training.
-        """
+        """Return ``(learning rate, momentum)`` of step 0 .. ``total - 1``."""
         if self.schedule != "onecycle":
             drops = int(step >= 0.4 * total) + int(step >= 0.8 * total) if self.schedule == "step" else 0
             return self.lr * 0.1**drops, self.momentum

@@ -56,12 +56,7 @@ class Noise(nn.Module):
 
 
 class Carrier(nn.Module):
-    """What `fit` trains: the noise; its output is what the frozen encoder sees.
-
-    Args:
-        noise: The noise.
-        encoder: The encoder.
-    """
+    """What `fit` trains: the noise; its output is what the frozen encoder sees."""
 
     def __init__(self, noise: Noise, encoder: Frozen) -> None:
         super().__init__()
@@ -74,12 +69,7 @@ class Carrier(nn.Module):
 
 
 class AddNoise(Callback):
-    """Puts the noise on every batch, the M pictures of noise in turn.
-
-    Args:
-        noise: The noise.
-        shift: Largest shift in pixels of the protected pictures (ours); 0 shows them as they are.
-    """
+    """Puts the M pictures of noise on every batch in turn, then shifts it by up to `shift` pixels (ours)."""
 
     def __init__(self, noise: Noise, shift: int = 0) -> None:
         self.noise, self.shift = noise, shift
@@ -92,11 +82,7 @@ class AddNoise(Callback):
 
 
 def towards(centre: Tensor) -> Loss:
-    """Return UC's loss: how far the softmax of features is from that of a centre, ``KL(centre || features)``.
-
-    Args:
-        centre: ``[D]``.
-    """
+    """Return UC's loss, ``KL(centre || features)`` of the softmax of a centre ``[D]`` and of features."""
     wanted = F.softmax(centre, dim=0)
 
     def loss(features: Tensor, _: Tensor) -> Tensor:

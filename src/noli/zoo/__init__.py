@@ -28,11 +28,7 @@ MEAN, STD = 0.47, 0.25
 
 
 def build(arch: str, args: Mapping[str, Any]) -> nn.Module:
-    """Make an untrained network by name.
-
-    Args:
-        arch: One of ``NETWORKS``.
-        args: Arguments of that function.
+    """Make an untrained network with one of the functions in ``NETWORKS`` and its arguments.
 
     Raises:
         UsageError: Unknown name.

@@ -37,11 +37,7 @@ class Classifier(nn.Module):
 
 
 class Features(nn.Module):
-    """The features of a network as its output.
-
-    Args:
-        net: A network or model with ``features``.
-    """
+    """The features of a network or model, which has a method of that name, as its output."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -54,11 +50,7 @@ class Features(nn.Module):
 
 
 class Frozen(nn.Module):
-    """Keeps a network in evaluation mode and its weights as they are; gradients reach its input.
-
-    Args:
-        net: Maps ``[N, C, H, W]`` to anything.
-    """
+    """Keeps a network in evaluation mode and its weights as they are; gradients reach its input."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -85,11 +77,7 @@ def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
 
 
 class Residual(nn.Module):
-    """Two blocks of convolution whose result is added to their input, ``[N, width, H, W]``.
-
-    Args:
-        width: Channels.
-    """
+    """Two blocks of convolution whose result is added to their input, ``[N, width, H, W]``."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

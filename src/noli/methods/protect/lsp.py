@@ -90,12 +90,7 @@ SPEC = Spec(
 
 @lru_cache(maxsize=256)
 def cluster(key: Key, label: str, features: int) -> tuple[Floats, Floats]:
-    """Draw the cluster of one class.
-
-    Args:
-        key: Owner's key.
-        label: Class name.
-        features: F, number of dimensions.
+    """Draw the cluster of one class in F dimensions.
 
     Returns:
         The centre ``[F]`` of -1 and 1, and the map ``[F, F]`` from unit noise to the class's spread.

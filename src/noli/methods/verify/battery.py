@@ -42,10 +42,7 @@ class Stopped(Exception):
 class Trainer:
     """Runs single trainings on one subject, several at a time if asked from several threads.
 
-    Args:
-        subject: The data.
-        cfg: Configuration.
-        look: Measures more on every trained model; what it returns joins the result's ``detail``.
+    What `look` measures on every trained model joins the result's ``detail``.
 
     Attributes:
         stopped: Once set, running trainings end with :class:`Stopped` at their next batch.
@@ -60,12 +57,7 @@ class Trainer:
         self._from_own: dict[str, Squeeze] = {}
 
     def run(self, measure: Measure, part: Part, seed: int) -> dict[str, Any]:
-        """Train once and test.
-
-        Args:
-            measure: Countermeasure.
-            part: Which images to train on: all protected, all clean, a mixture, or the mixture's clean part.
-            seed: Seed of weights and training.
+        """Train on all protected images, all clean ones, a mixture, or the mixture's clean part; then test.
 
         Returns:
             JSON-serialisable: ``correct`` (test form -> packed bits, hex), ``n``, ``detail`` (numbers).
@@ -190,10 +182,6 @@ def cross_fitted(correct: Right) -> Right:
 def mixture(labels: Labels, share: float) -> npt.NDArray[np.bool_]:
     """Choose which items of a partial-protection row are protected: `share` of every class, rounded down.
 
-    Args:
-        labels: ``int64 [N]``.
-        share: 0 .. 1.
-
     Returns:
         ``bool [N]``; the same items for the same labels.
     """
@@ -211,9 +199,6 @@ def owned(count: int) -> npt.NDArray[np.bool_]:
     They are of the same collection, which is an upper bound for somebody whose own images are of another;
     none is the original of a protected image that is trained on, which would be a leaked pair; and nothing is
     tested on them.
-
-    Args:
-        count: Held-out images.
 
     Returns:
         ``bool [count]``; the same images for the same number.

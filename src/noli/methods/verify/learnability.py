@@ -199,12 +199,6 @@ def measure_row(
 ) -> Row:
     """Measure one row alone, without a verdict (to compare keys or settings).
 
-    Args:
-        subject: The data.
-        cfg: Configuration.
-        name: Row name.
-        part: Train on ``protected`` or ``clean`` images.
-
     Raises:
         DataError: The battery has no such row.
     """

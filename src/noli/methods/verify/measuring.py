@@ -49,14 +49,8 @@ def measured(
 ) -> Measured:
     """Check the data, train the clean reference, and the rest where that shows something.
 
-    Args:
-        subject: The data.
-        record: Further hashes and ids to note.
-        cfg: Configuration.
-        planned: All trainings that `work` asks for, after the clean reference.
-        work: Returns the rows.
-        progress: Called with ``(trainings done, trainings in all, name of the next row)``.
-        cache: Finished trainings.
+    `planned` are that reference and all trainings that `work` asks for; the other arguments are those of
+    :func:`noli.methods.verify.learnability.judge`.
 
     Raises:
         DataError: Fewer than two classes.

@@ -57,10 +57,7 @@ def parts(measure: Measure, *, context: bool) -> tuple[Part, ...]:
 def plan(measures: Sequence[Measure], cfg: Config, *, context: bool | None = None) -> list[Training]:
     """Return all trainings in the order in which they are run; the clean reference first.
 
-    Args:
-        measures: Rows.
-        cfg: Configuration.
-        context: Also run every row on clean images; None: except with the quick battery.
+    With `context` every row is also run on clean images; None: except with the quick battery.
     """
     wanted = cfg.battery != "quick" if context is None else context
     clean: list[tuple[Measure, Part]] = [(PLAIN_REFERENCE, "clean")]
@@ -86,14 +83,8 @@ class Runner:
     Trainings run side by side, each on one thread: on small networks that is as fast as one training on all
     cores, far faster where other programs use the cores too, and the results do not depend on their number.
     A single training, or one on a GPU, runs in the calling thread with torch's own threads. The cache and
-    `progress` are used in the calling thread only.
-
-    Args:
-        trainer: Runs one training.
-        planned: Trainings that will be asked for, in this order.
-        scope: Result of :func:`cache_scope`.
-        progress: Called with ``(done, planned, name)``.
-        cache: Finished trainings.
+    `progress`, called with ``(done, planned, name)``, are used in the calling thread only. Rows are asked for
+    in the order in which they are planned; `scope` is a result of :func:`cache_scope`.
     """
 
     def __init__(
@@ -181,12 +172,9 @@ class Runner:
 
 
 def summarise(measure: Measure, results: list[Result], confidence: float) -> Row:
-    """Make a row of the trainings of all seeds; of several test forms the best counts, also for each end.
+    """Make a row of what :meth:`Trainer.run` returned for every seed.
 
-    Args:
-        measure: Countermeasure.
-        results: What :meth:`Trainer.run` returned, one per seed.
-        confidence: Two-sided coverage.
+    Of several test forms the best counts, also for each end of the interval, which has two-sided coverage.
     """
     n = int(results[0]["n"])
     forms = {

@@ -13,11 +13,7 @@ from noli.methods.verify.subject import Labels, LearnabilityData
 def too_small(subject: LearnabilityData, min_test: int, min_per_class: int, share: float) -> str | None:
     """Say why the data cannot give an answer, before anything is trained; None when it can.
 
-    Args:
-        subject: The data.
-        min_test: Held-out images that are needed.
-        min_per_class: Training images that every class needs.
-        share: Of the pictures that are held out where there is no test split.
+    `share` is that of the pictures that are held out where there is no test split.
     """
     if len(subject.test_y) < min_test:
         return (
@@ -82,12 +78,9 @@ def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> 
 def withheld(levels: Sequence[LevelVerdict], missing: str) -> tuple[LevelVerdict, ...]:
     """Withhold "supported" where a row was not measured, because that row might have refuted it.
 
-    Args:
-        levels: What the measured rows say.
-        missing: Level of the row that was not measured; ``context`` withholds nothing.
-
     Returns:
-        The same levels; from `missing` on, those that were supported are inconclusive.
+        The same levels; from that of the row, `missing`, on, those that were supported are inconclusive.
+        ``context`` withholds nothing.
     """
     first = LEVELS.index(missing) if missing in LEVELS else len(LEVELS)
     return tuple(
