@@ -8,6 +8,7 @@ from noli.core.images import to_float, to_uint8
 from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.methods.protect import weave
+from noli.ops.classfilters import keyed_filters
 from noli.ops.metrics import psnr
 
 KEY = Key.from_bytes(bytes(range(32)))
@@ -28,7 +29,7 @@ def slow(state, x, items, cfg):
     out = []
     for image, item in zip(x / 255.0, items, strict=True):
         height, width, channels = image.shape
-        parts = weave._filters(state, [item], KEY, cfg, height, width).parts()
+        parts = keyed_filters(state, [item], KEY, cfg, height, width, weave.SPEC.name).parts()
         result = np.zeros_like(image)
         for i in range(height):
             for j in range(width):
