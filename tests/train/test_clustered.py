@@ -142,6 +142,17 @@ def test_colour_pictures_can_follow_grey_ones_and_the_other_way_round(tmp_path, 
     assert len(rows(grown, both)) == 17
 
 
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+def test_lost_or_damaged_centres_are_named(content, tmp_path):
+    old = some_study(tmp_path, 12)
+    first = prepared(old)
+    (tmp_path / CENTRES).unlink()
+    if content is not None:
+        (tmp_path / CENTRES).write_bytes(content)
+    with pytest.raises(RunError, match="centres of the clusters cannot be read"):
+        prepared(joined(old, some_study(tmp_path, 2, 100)), previous=first)
+
+
 def test_another_encoder_cannot_extend_a_run(tmp_path):
     old = some_study(tmp_path, 12)
     first = prepared(old)

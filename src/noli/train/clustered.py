@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from noli.core.errors import DataError, UsageError
+from noli.core.errors import DataError, RunError, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.method import DataSummary, State, Study
@@ -84,11 +84,21 @@ def _extended(study: Study, key: Key, cfg: ClusteredConfig, old: State) -> State
     if not fresh:
         return dict(old)
     encoder = _stored(study, old, cfg)
-    centres = np.load(study.folder / CENTRES, allow_pickle=False)
+    centres = _stored_centres(study.folder / CENTRES)
     features = features_of(encoder, _as_learned(study.images(old["side"])[fresh], old["channels"]), study)
     file = f"assigned-{len(files)}"
     assignments.write(study.folder, file, _patterns(study, fresh, nearest(features, centres), key, cfg))
     return {**old, "assigned": [*files, file]}
+
+
+def _stored_centres(file: Path) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(np.load(file, allow_pickle=False), np.float64)
+    except (OSError, ValueError, EOFError) as error:
+        fix = "put the run folder's artifacts back, or protect into a new output"
+        raise RunError(
+            "The centres of the clusters cannot be read.", where=str(file), why=str(error), fix=fix
+        ) from error
 
 
 def _as_learned(x: Images, channels: int) -> Images:

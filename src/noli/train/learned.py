@@ -1,7 +1,7 @@
 """From a data set to learned noise: what all methods share that learn noise.
 
 A method says how noise is learned (`Learn`); sizes, labels, seeds, the store and additions to an earlier run
-are here. Putting the noise onto pictures needs no network: :func:`noli.ops.noisestore.apply`.
+are here. Putting the noise onto pictures needs no network: :func:`noli.ops.noisestore.hooks`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def _surrogate(
         model = zoo.load(folder / file)
     else:
         model = zoo.network(cfg.network, classes, shape[3], size=shape[1], seed=seed)
-    return model.to(pick_device(cfg.device))
+    # A surrogate that is loaded again goes through no training that would lay it out.
+    model.to(device=pick_device(cfg.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _labels(items: Sequence[Item], classes: Sequence[str]) -> npt.NDArray[np.int64]:
