@@ -25,7 +25,8 @@ from noli.engine.runner import run_data
 Ask = Callable[..., RunRequest]
 HERE = Path(__file__).parent
 RUN = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit that it is ignored
 sys.path.insert(0, {here!r})
 import engine_fake_method as fake
 from engine_data import KEY
