@@ -14,8 +14,9 @@ training up to ``radius`` included. It does not stop JPEG, purification, pre-tra
 clean originals beside protected ones. Where ours differs from the published settings: a small surrogate and
 500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds from the key, images in
 [0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time`` stopped is not
-repeatable bit by bit. The inner loop is 1.3 to 1.5 times as fast as the published formulation on CPUs without
-bf16 (benchmarks/sem_speed.py).
+repeatable bit by bit. On CPUs without bf16 the inner loop is 1.4 times as fast as the published formulation
+on small networks, and as fast on ResNet-18; REM's visit of an image costs 9 times as much as SEM's
+(benchmarks/sem_speed.py).
 """
 
 from __future__ import annotations
