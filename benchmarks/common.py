@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 
 from noli.core.dataset import Item, content_id
 from noli.core.images import to_float, to_uint8
@@ -58,14 +59,23 @@ def machine() -> dict[str, Any]:
 def place() -> str:
     """The machine in a few words, for single cells: they decide whether trainings ran in bf16 or float32."""
     found = machine()
-    return ", ".join((found["cpu"], *found["features"]))
+    names = [found["cpu"], *found["features"]]
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name()]
+    return ", ".join((*names, f"torch {torch.__version__}"))
+
+
+def cpu_cost(begun: float) -> dict[str, float]:
+    """CPU seconds since ``time.process_time()`` was `begun`; none where a GPU may have done the work."""
+    return {} if torch.cuda.is_available() else {"cpu_seconds": time.process_time() - begun}
 
 
 def save(name: str, body: dict[str, Any]) -> Path:
-    """Write ``results/name.json`` with the machine's description and print it."""
+    """Write ``results/name.json`` with this machine's description and print it; cells name their own."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    text = json.dumps({"machine": machine(), **body}, indent=1, sort_keys=True)
+    here = "summarised on" if "cells" in body else "machine"
+    text = json.dumps({here: machine(), **body}, indent=1, sort_keys=True)
     path.write_text(text + "\n")
     print(text)
     return path
@@ -183,8 +193,9 @@ class Cells:
         """Return the finished cell, running it first when it is missing."""
         if cell not in self.done:
             row = {"cell": cell, "on": place(), **work()}
-            with self.path.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
+            # In one piece: several processes may share the file.
+            with self.path.open("ab", buffering=0) as stream:
+                stream.write(f"{json.dumps(row)}\n".encode())
             self.done[cell] = row
             print(json.dumps(row), flush=True)
         return self.done[cell]
@@ -221,7 +232,7 @@ def summarised(name: str, measures: Mapping[str, Measure], cells: Cells) -> dict
             rows[row] |= {"auc": max(areas)} if areas else {}
     made = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/made/")]
     judged = [row for row in rows if measures[row].level != "context"]
-    kept = [key for key in (made[0] if made else ()) if key not in ("cell", "on")]
-    numbers = {key: float(np.mean([cell[key] for cell in made])) for key in kept}
+    kept = dict.fromkeys(key for cell in made for key in cell if key not in ("cell", "on"))
+    numbers = {key: float(np.mean([cell[key] for cell in made if key in cell])) for key in kept}
     worst = max(judged, key=lambda row: rows[row]["value"], default=None)
     return {"rows": rows, "worst": worst, **numbers} if rows else {}

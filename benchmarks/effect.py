@@ -1,15 +1,12 @@
 """What protected CIFAR-10 still teaches: data variants x countermeasures x seeds.
 
     python benchmarks/effect.py subset            10,000 training images, the whole standard battery, 3 seeds
-    python benchmarks/effect.py full              all 50,000 images, selected rows, 1 seed
-    python benchmarks/effect.py full_battery      all 50,000 images, the whole battery, 3 seeds, short runs
+    python benchmarks/effect.py full              all 50,000 images (weeks on two cores, 1-2 hours on an H100)
     python benchmarks/effect.py subset --seeds 1  only the first seed
 
 Every seed has a key of its own, so that the spread covers keys and trainings. Two kinds of controls: noise,
 and the very same protection with one filter for all classes, which shows what the filters cost when they do
-not tell the classes apart. A training of ``full_battery`` has about as many steps as one on the subset and a
-network half as wide: it takes a fifteenth of the time of one of ``full``. Finished cells lie in
-results/effect_*.jsonl; delete a line to measure it again.
+not tell the classes apart. Finished cells lie in results/effect_*.jsonl; delete a line to measure it again.
 """
 
 from __future__ import annotations
@@ -26,13 +23,9 @@ from noli.methods.verify.battery import REFERENCE, LearnabilityData, Measure, Tr
 from noli.methods.verify.config import Config
 from noli.methods.verify.rows import summarise
 
-FULL_ROWS = ("crop+flip", "jpeg-10", "rsk+ff", "coin")
 STANDARD = Config(battery="standard")
-SIZES = {
-    "subset": STANDARD,
-    "full": STANDARD,
-    "full_battery": STANDARD.model_copy(update={"network": "tiny", "epochs": 2}),
-}
+# Training and test images; None for all.
+SIZES = {"subset": (10_000, 5_000), "full": (None, None)}
 MODES = {"paper CUDA": cuda.Config(mode="paper"), "keyed CUDA": cuda.Config()}
 NOISE = "random noise 8/255"
 CONTROLS = (NOISE, *(f"{mode}, one filter for all" for mode in MODES))
@@ -50,16 +43,10 @@ def variant(name: str, seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return protect_arrays(x, np.zeros_like(y) if universal else y, bench_key(seed), MODES[mode])
 
 
-def wanted(size: str, cfg: Config) -> list[Measure]:
-    """Rows to measure; partial protection only where something is protected."""
-    rows = [m for m in table(cfg) if not m.share]
-    return [m for m in rows if m.name in FULL_ROWS] if size == "full" else rows
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("size", nargs="?", default="subset", choices=list(SIZES))
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
     parser.add_argument("--only", choices=["main", "controls"], help="leave the controls out, or the rest")
     parser.add_argument(
@@ -67,24 +54,24 @@ def main() -> None:
     )
     parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
     args = parser.parse_args()
-    small = args.size == "subset"
-    seeds, (part, parts) = args.seeds or (1 if args.size == "full" else 3), args.part
-    cfg = SIZES[args.size]
-    x, y = cifar10("train", 10_000 if small else None)
-    test_x, test_y = cifar10("test", 5_000 if small else None)
-    cells, rows = Cells(f"effect_{args.size}"), wanted(args.size, cfg)
+    seeds, (part, parts), (train, test) = args.seeds, args.part, SIZES[args.size]
+    x, y = cifar10("train", train)
+    test_x, test_y = cifar10("test", test)
+    cells, rows = Cells(f"effect_{args.size}"), [m for m in table(STANDARD) if not m.share]
 
     @lru_cache(maxsize=2)
     def trainer(name: str, seed: int) -> Trainer:
         made = variant(name, seed, x, y)
-        return Trainer(LearnabilityData(x, made, y, y, test_x, test_y, CLASSES), cfg)
+        return Trainer(LearnabilityData(x, made, y, y, test_x, test_y, CLASSES), STANDARD)
 
     names = {"main": VARIANTS[:3], "controls": CONTROLS, None: VARIANTS}[args.only]
     jobs = [(s, n, r) for s in range(seeds) for n in names for r in rows if not (r.leaked and n not in MODES)]
     jobs = [job for job in jobs if not args.rows or job[2].name in args.rows]
     # An unfinished table is of most use with its reference rows complete.
     jobs.sort(key=lambda job: (job[2].name != REFERENCE, job[0], job[1] in CONTROLS))
-    for seed, name, row in [] if args.summary else jobs[part::parts]:
+    # Whole variants per process: making one takes as long as a training on a GPU.
+    jobs = [job for job in jobs if (job[0] * len(names) + names.index(job[1])) % parts == part]
+    for seed, name, row in [] if args.summary else jobs:
         cells.get(
             f"{name}/{row.name}/{seed}", lambda s=seed, n=name, r=row: trainer(n, s).run(r, "protected", s)
         )
@@ -95,7 +82,7 @@ def main() -> None:
         clean = found["clean"]["rows"][REFERENCE]["low"]
         body = {
             "variants": found,
-            "bound": 1 / len(CLASSES) + cfg.bound * (clean - 1 / len(CLASSES)),
+            "bound": 1 / len(CLASSES) + STANDARD.bound * (clean - 1 / len(CLASSES)),
             "cells": cells.places(),
             "training_images": len(x),
             "test_images": len(test_x),

@@ -60,16 +60,21 @@ def main() -> None:
 
     columns = {"gain": given_away} | dict.fromkeys(ROWS, taught)
     jobs = [(p, k, c) for k in KEYS for c in columns for p in POINTS if k == KEYS[0] or c not in COSTLY]
-    found: dict[str, dict[str, list[float]]] = {}
     for point, key, column in jobs[part[0] :: part[1]] if part else jobs:
         work = columns[column]
-        cell = cells.get(f"{point}/{key}/{column}", lambda w=work, p=point, k=key, c=column: w(p, k, c))
-        for name, value in cell.items():
-            if name != "cell":
-                found.setdefault(point, {}).setdefault(name, []).append(value)
+        cells.get(f"{point}/{key}/{column}", lambda w=work, p=point, k=key, c=column: w(p, k, c))
     if not part:
-        means = {p: {name: float(np.mean(v)) for name, v in row.items()} for p, row in found.items()}
-        save("leak_frontier", {"rows": means, "keys": len(KEYS)})
+        save("leak_frontier", {"rows": means(cells), "keys": len(KEYS), "cells": cells.places()})
+
+
+def means(cells: Cells) -> dict[str, dict[str, float]]:
+    """Mean over keys of every point's finished figures."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for place, cell in cells.done.items():
+        numbers = {name: value for name, value in cell.items() if name not in ("cell", "on")}
+        for name, value in numbers.items():
+            found.setdefault(place.rsplit("/", 2)[0], {}).setdefault(name, []).append(value)
+    return {point: {name: float(np.mean(v)) for name, v in row.items()} for point, row in found.items()}
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ import numpy as np
 from scipy.special import softmax
 
 from areas import auc_difference, macro_auc
-from common import Cells, Protector, arguments, bench_key, psnr, save, summarised, work_file
+from common import Cells, Protector, arguments, bench_key, cpu_cost, psnr, save, summarised, work_file
 from medical_sets import MedicalSet, blood, chest
 from medical_signs import signs
 from noli import zoo
@@ -168,7 +168,7 @@ def protect(d: MedicalSet, setting: Setting, seed: int) -> tuple[Made, dict[str,
         cfg = module.Config(**setting.options)
         run, begun = Protector(module, bench_key(seed), cfg, d.classes, Path(folder)), time.process_time()
         train = run.protect(d.x, d.y)
-        cost = {"cpu_seconds": time.process_time() - begun}
+        cost = cpu_cost(begun)
         reached = (run.state or {}).get("reached", [{}])[0]
         cost |= {name: reached[name] for name in ("rounds", "error") if name in reached}
         test, other = (run.protect(d.test_x, y) for y in (d.test_y, (d.test_y + 1) % len(d.classes)))
@@ -280,7 +280,9 @@ def readers(place: str, cells: Cells) -> dict[str, Any]:
     if not done:
         return {}
     means = {
-        n: float(np.mean([cell[n] for cell in done])) for n in done[0] if n not in ("cell", "low", "high")
+        n: float(np.mean([cell[n] for cell in done]))
+        for n in done[0]
+        if n not in ("cell", "on", "low", "high")
     }
     ends = {"low": min(cell["low"] for cell in done), "high": max(cell["high"] for cell in done)}
     return {"reader": {**means, **ends, "seeds": len(done)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import common
 import leaderboard
+import leak_frontier
 import resnet18
 import signs
 from noli.methods.verify.battery import table
@@ -22,7 +25,7 @@ def test_the_leaderboard_measures_every_kind_of_row_of_the_issue():
     assert set(leaderboard.ROWS) <= KNOWN
     assert len(set(leaderboard.ROWS)) == len(leaderboard.ROWS)
     assert {"crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "op", "adversarial", "leak-1-pair"} == set(
-        leaderboard.ROWS[: len(leaderboard.ROWS) // 3]
+        leaderboard.ROWS[: leaderboard.EARLY]
     )
 
 
@@ -53,3 +56,11 @@ def test_the_published_recipe_is_that_of_cuda_s_script():
         0.1, 0.1, 0.01, 0.01, 0.001,
     ]  # fmt: skip
     assert set(resnet18.PUBLISHED) <= {(name, row) for name in resnet18.SETTINGS for row in resnet18.ROWS}
+
+
+def test_the_frontier_is_the_mean_of_its_cells():
+    rows = json.loads((common.RESULTS / "leak_frontier.json").read_text())["rows"]
+    means = leak_frontier.means(common.Cells("leak_frontier"))
+    assert set(means) == set(leak_frontier.POINTS)
+    for point, row in means.items():
+        assert rows[point] == pytest.approx(row)

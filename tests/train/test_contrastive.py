@@ -8,7 +8,7 @@ from noli.core.model import Model
 from noli.train.contrastive import PROJECTION, TwoViews, info_nce, learn_encoder, nt_xent
 from noli.train.recipe import Recipe
 
-QUICK = Recipe(epochs=12, batch=30, lr=0.05, weight_decay=0, bf16="off")
+QUICK = Recipe(device="cpu", epochs=12, batch=30, lr=0.05, weight_decay=0, bf16="off")
 
 
 def stripes(count: int, side: int = 16) -> tuple[np.ndarray, np.ndarray]:

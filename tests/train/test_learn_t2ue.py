@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -54,10 +56,16 @@ def test_loss_against_its_parts() -> None:
         torch.testing.assert_close(found, info_nce(pictures, texts[y], y))
 
 
+# The tests look at the models from the CPU, also where there is a GPU.
+CPU: dict[str, Any] = {"device": "cpu"}
+
+
 @pytest.fixture(scope="module")
 def joint() -> Joint:
     x, y = walls(96)
-    return learn_joint(x, y, load_text(WORDS)(CAPTIONS), "tiny", Recipe(epochs=6, batch=32, bf16="off"))
+    return learn_joint(
+        x, y, load_text(WORDS)(CAPTIONS), "tiny", Recipe(**CPU, epochs=6, batch=32, bf16="off")
+    )
 
 
 def nearest(joint: Joint, x: np.ndarray) -> np.ndarray:
@@ -79,12 +87,12 @@ def test_noise_moves_any_picture_to_its_caption(joint: Joint) -> None:
     text, eps = load_text(WORDS), 48 / 255
     generator = new_generator(text, side=16, eps=eps)
     told = Captioning(joint, text(CAPTIONS), generator.arch_args["z"], eps, 1)
-    recipe = Recipe(epochs=25, batch=32, optimiser="adam", lr=2e-3, bf16="off")
+    recipe = Recipe(**CPU, epochs=25, batch=32, optimiser="adam", lr=2e-3, bf16="off")
     losses = fit(generator, greys(96), np.arange(96) % 3, recipe, [told], told).losses
     assert losses[-1] < losses[0] - 0.3
     # Another model, trained from another start, sees the caption of the noise, too.
     x, y = walls(96)
-    judge = learn_joint(x, y, text(CAPTIONS), "tiny", Recipe(epochs=6, batch=32, seed=9), seed=9)
+    judge = learn_joint(x, y, text(CAPTIONS), "tiny", Recipe(**CPU, epochs=6, batch=32, seed=9), seed=9)
     z = np.random.default_rng(0).normal(size=(30, 64)).astype(np.float32)
     aim = np.arange(30) % 3
     noise = imagine(generator, [CAPTIONS[row] for row in aim], z).astype(np.float32) * 48 / 127

@@ -96,8 +96,9 @@ def fit(
 ) -> FitResult:
     """Train a model in place; weights that need no gradient stay as they are.
 
-    The same recipe, data and thread count give the same weights. Global generators, the gradient mode
-    and the model's train/eval modes are left as they were.
+    The same recipe, data and thread count give the same weights on a CPU; on a GPU they differ by what
+    rounding does, because its kernels may add in another order. Global generators, the gradient mode and the
+    model's train/eval modes are left as they were.
 
     Args:
         model: Model to train; moved to the recipe's device.
