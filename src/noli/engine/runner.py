@@ -36,8 +36,9 @@ _ALWAYS_TOLD = ("removed_from_source", "outputs_changed", "outputs_gone")
 def run_data(request: RunRequest) -> Run:
     """Transform a data set, or continue, extend or confirm an earlier run of the same request.
 
-    The same request after an interruption of any kind gives the same bytes as an uninterrupted run. When
-    the run is finished, only items that are new in the source are processed. What differs from what the run
+    The same request after an interruption of any kind gives the same bytes as an uninterrupted run (noise
+    that was learned on a GPU: up to rounding). When the run is finished, only items that are new in the
+    source are processed. What differs from what the run
     left behind is counted in the manifest's ``results``: ``removed_from_source``, ``outputs_changed`` (kept
     as they are), ``outputs_gone`` (nothing is left to make them from), ``companions_kept`` (changed in the
     output), ``companions_left_out`` (hidden pictures, keys, and what may hold pictures), for an undo

@@ -78,6 +78,8 @@ SPEC = Spec(
             "Training with other labels than yours, or on any unprotected copies of the same images.",
             "Short trainings on images with strong contrast: in noli's effect test, 100 steps on small "
             "photographs with equalised histograms, nothing was lost.",
+            "All of ordinary training: with crop and flip, in noli's leaderboard, half of what clean images "
+            "teach a small network was left.",
             "Large images: published results at 224 px are weaker than at 32 px.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",
         ),

@@ -10,8 +10,8 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on s
 stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
 
 Threat model: a trainer who trains from scratch on all protected images with your labels, by adversarial
-training up to ``radius`` included. It does not stop JPEG, purification, pre-trained weights, or anybody with
-clean originals beside protected ones. Where ours differs from the published settings: a small surrogate and
+training up to ``radius`` included. It does not stop greyscale, JPEG, purification, pre-trained weights, or
+anybody with clean originals beside protected ones. Ours differs from the published settings: small surrogate,
 500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds from the key, images in
 [0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time`` stopped is not
 repeatable bit by bit. On CPUs without bf16 the inner loop is 1.4 times as fast as the published formulation
@@ -50,7 +50,7 @@ SPEC = Spec(
             "paper adversarial training, too.",
         ),
         does_not_stop=(
-            "Training on JPEG copies, and purification by a generative model.",
+            "Training on greyscale or JPEG copies, and purification by a generative model.",
             "A thief who learns the noise from clean originals beside protected ones.",
             "Adversarial training with a larger radius than the surrogate's.",
             "Training with other labels, on unprotected copies, or from pre-trained weights.",

@@ -13,7 +13,7 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pic
 Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN or greyscale. It does not stop a
 thief with clean originals beside protected ones: one pair per class gives filter and colours away together
 (noli.ops.mixture restores the pictures to 44 dB, and training then learns all: benchmarks/leaderboard.py).
-With variation a pair is worth 2 dB, but RSK+FF and COIN come through. No setting we tried holds against both.
+With variation a pair is worth 2 dB, but RSK+FF and COIN come through. No setting of it holds against both.
 """
 
 from __future__ import annotations
