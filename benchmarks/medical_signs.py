@@ -48,8 +48,8 @@ def _signs(found: Found) -> Iterator[tuple[str, str, bool]]:
                 sign = f"SALM's {measure.upper()} is above that of {rival} at equal L-infinity"
                 figures = f"{salm[measure]:.3g} beside {found[rival][measure]:.3g}"
                 yield sign, figures, salm[measure] > found[rival][measure]
-    if "em" in found and "cpu_seconds" in found["em"]:
-        seconds = salm["cpu_seconds"], found["em"]["cpu_seconds"]
+    seconds = [found[name]["cpu_seconds"] for name in ("salm", "em") if "cpu_seconds" in found.get(name, {})]
+    if len(seconds) == 2:
         yield (
             "SALM is made faster than em",
             "{:.0f} s beside {:.0f} s".format(*seconds),
