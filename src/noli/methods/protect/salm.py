@@ -14,8 +14,8 @@ units) and the same share of touched pixels.
 Threat model: a trainer who trains from scratch on all protected images with your labels and ordinary
 augmentation. It does not stop JPEG and other purification, adversarial training, or anybody with clean
 originals beside protected ones; sparse noise shows where it lies. It is no de-identification and no
-substitute for the clinical record. Measured on two medical sets (benchmarks/medical.py): three keys left 27 to
-69 %, so differently that nothing can be said about EM at equal L2 nor about masks that are kept or renewed.
+substitute for the clinical record. Measured on two medical sets (benchmarks/medical.py): three keys left 27
+to 69 %, so differently that nothing can be said about EM at equal L2 nor about masks kept or renewed.
 """
 
 from __future__ import annotations
