@@ -452,6 +452,52 @@ def test_pictures_as_text_in_parquet_are_refused(
     assert len(list(open_source(tmp_path / "d.parquet").refs())) == 1
 
 
+NUMBERS = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.list_(pa.int64()), NUMBERS.integers(0, 256, 1200)),
+        (pa.large_list(pa.int32()), NUMBERS.integers(0, 256, 784)),
+        (pa.list_(pa.float32(), 1200), NUMBERS.integers(0, 256, 1200) / 255),
+        (pa.list_(pa.float64()), NUMBERS.integers(0, 256, 1200).astype(float)),
+        (pa.list_(pa.list_(pa.int64())), NUMBERS.integers(0, 256, (28, 28))),
+        (pa.struct([("raw", pa.list_(pa.list_(pa.float32())))]), NUMBERS.integers(0, 256, (28, 84)) / 255),
+    ],
+    ids=str,
+)
+def test_pixels_in_lists_of_wide_numbers_are_refused(
+    kind: pa.DataType, value: np.ndarray, tmp_path: Path
+) -> None:
+    cell = {"raw": value.tolist()} if pa.types.is_struct(kind) else value.tolist()
+    columns = {"image": pa.array([b"x"] * 3, pa.binary()), "view": pa.array([None, cell, cell], kind)}
+    pq.write_table(pa.table(columns), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="holds pictures") as caught:
+        list(open_source(tmp_path / "d.parquet").refs())
+    assert "'view" in str(caught.value.why)
+    assert "numbers like pixels" in str(caught.value.why)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NUMBERS.normal(size=1280),
+        NUMBERS.random(1280),
+        NUMBERS.integers(0, 50_000, 2048),
+        NUMBERS.integers(0, 21, 4096),
+        NUMBERS.integers(0, 256, 783),
+        np.full(1024, np.nan),
+        np.zeros(0),
+    ],
+    ids=["embedding", "shares", "tokens", "segmentation", "short", "nan", "empty"],
+)
+def test_other_lists_of_numbers_travel(value: np.ndarray, tmp_path: Path) -> None:
+    columns = {"image": pa.array([b"x"] * 2, pa.binary()), "more": [value.tolist(), value.tolist()]}
+    pq.write_table(pa.table(columns), tmp_path / "d.parquet")
+    assert len(list(open_source(tmp_path / "d.parquet").refs())) == 2
+
+
 def test_pictures_as_text_beside_the_bytes_of_a_parquet_image_are_refused(tmp_path: Path) -> None:
     image = [{"bytes": b"x", "path": coded_picture()}]
     pq.write_table(pa.table({"image": pa.array(image, _IMAGE)}), tmp_path / "d.parquet")

@@ -6,28 +6,23 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
+from noli.data.columns import DAMAGE, check_values, is_binary, pictures
 from noli.data.folders import SPLIT_NAMES, Companions
 from noli.data.place import Place
 from noli.data.tables import LABELS, TEXTS, first_of
 
 BATCH = 128
-_SHORT = 64  # bytes: a fixed-size column no longer than this holds hashes, not pictures
-# Base64 of the smallest useful picture, in either alphabet; rulers have more dashes than letters.
-_CODED = r"data:image/|(?:[A-Za-z0-9+/\r\n][_-]{0,2}){400}"
 # What `datasets` calls columns of pictures, as files or as numbers.
 _DESCRIBED = ("Image", "Array3D")
 _LABEL_NAMES = (*LABELS, "fine_label")
-_DAMAGE = (pa.ArrowException, OSError, StopIteration)
 
 
 class Columns(NamedTuple):
@@ -81,7 +76,7 @@ class ParquetSource(Companions):
         """Open one file; `DataError` if it is damaged or not Parquet."""
         try:
             return pq.ParquetFile(self.place.open(file), pre_buffer=False, buffer_size=1 << 20)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _damaged(self.place.full(file), error, "get the file again") from error
 
     def columns(self, file: str) -> Columns:
@@ -95,7 +90,7 @@ class ParquetSource(Companions):
         for file in self.files:
             columns, split = self.columns(file), _split(file)
             with self.open(file) as handle:
-                _check_texts(handle, columns.image, self.place.full(file))
+                check_values(handle, columns.image, self.place.full(file))
                 for row, (label, text) in enumerate(_cells(handle, columns)):
                     text = text if isinstance(text, str) else None
                     yield Ref(f"{file}#{row}", _name(label, columns.names), split, text, index)
@@ -109,7 +104,7 @@ class ParquetSource(Companions):
             if file != self._file or not self._next <= row < self._end:
                 self._seek(file, row, where)
             value = next(islice(self._values, row - self._next, None)).as_py()
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._file = ""
             raise _damaged(where, error, "get the file again, or --on-error skip") from error
         self._next = row + 1
@@ -157,9 +152,9 @@ def _describe(schema: pa.Schema, labels: str | None, where: str) -> Columns:
     images = [
         field.name
         for field in schema
-        for _ in range(_pictures(field.type) or int(kinds.get(field.name) in _DESCRIBED))
+        for _ in range(pictures(field.type) or int(kinds.get(field.name) in _DESCRIBED))
     ]
-    if len(images) != 1 or not (_is_struct(kind := schema.field(images[0]).type) or _is_binary(kind)):
+    if len(images) != 1 or not (_is_struct(kind := schema.field(images[0]).type) or is_binary(kind)):
         raise DataError(
             "A Parquet file must have one image column.",
             where=where,
@@ -184,45 +179,9 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _pictures(kind: pa.DataType) -> int:
-    """Count what in a column can hold pictures, however deep: bytes, and lists of small integers."""
-    return sum(_can_hold(leaf.type, listed) for leaf, listed in _leaves(pa.nulls(0, kind)))
-
-
-def _can_hold(kind: pa.DataType, listed: bool) -> bool:
-    if pa.types.is_fixed_size_binary(kind):
-        return bool(kind.byte_width > _SHORT)
-    small = listed and pa.types.is_integer(kind) and kind.bit_width <= 16
-    return small or _is_binary(kind) or bool(pa.types.is_binary_view(kind))
-
-
-def _leaves(column: pa.Array, listed: bool = False) -> Iterator[tuple[pa.Array, bool]]:
-    """Yield the plain values of a column, however deep, and whether they stand in lists."""
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        parts = [column.storage]
-    elif pa.types.is_dictionary(kind):
-        parts = [column.dictionary]
-    elif pa.types.is_map(kind):
-        parts, listed = [column.keys, column.items], False
-    elif pa.types.is_struct(kind):
-        parts, listed = column.flatten(), False
-    elif pa.types.is_nested(kind):
-        parts, listed = [column.flatten()], True
-    else:
-        yield column, listed
-        return
-    for part in parts:
-        yield from _leaves(part, listed)
-
-
 def _is_struct(kind: pa.DataType) -> bool:
     at = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
-    return at >= 0 and _is_binary(kind.field(at).type)
+    return at >= 0 and is_binary(kind.field(at).type)
 
 
 def _cells(handle: pq.ParquetFile, columns: Columns) -> Iterator[tuple[Any, Any]]:
@@ -231,35 +190,6 @@ def _cells(handle: pq.ParquetFile, columns: Columns) -> Iterator[tuple[Any, Any]
     for batch in handle.iter_batches(4096, columns=[name for name in wanted if name]):
         empty = [None] * batch.num_rows
         yield from zip(*(batch.column(name).to_pylist() if name else empty for name in wanted), strict=True)
-
-
-def _check_texts(handle: pq.ParquetFile, image: str, where: str) -> None:
-    """Refuse texts that hold pictures as base64, however deep: they would be published as they are."""
-    for place in range(handle.metadata.num_columns):
-        leaf = handle.schema.column(place)
-        if leaf.physical_type != "BYTE_ARRAY" or leaf.path in (image, f"{image}.bytes"):
-            continue
-        # Of a damaged image column every row is told when it is read.
-        own = leaf.path.startswith(f"{image}.")
-        with suppress(*_DAMAGE) if own else nullcontext():
-            if any(_has_coded(batch.column(0)) for batch in handle.iter_batches(4096, columns=[leaf.path])):
-                raise DataError(
-                    "A text column of the Parquet file holds pictures.",
-                    where=where,
-                    why=f"column {leaf.path!r} has long base64 text, which would be published as it is",
-                    fix="leave that column out",
-                )
-
-
-def _has_coded(column: pa.Array) -> bool:
-    texts = (leaf for leaf, _ in _leaves(column) if _is_text(leaf.type))
-    return any(
-        pc.any(pc.match_substring_regex(text.cast(pa.large_string()), _CODED)).as_py() for text in texts
-    )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _name(label: Any, names: list[str]) -> str | None:
