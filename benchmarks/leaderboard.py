@@ -52,6 +52,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "lsp": ("lsp", {}),
     "ar": ("ar", {}),
     "uc": ("uc", {"encoder": "own", **TINY}),
+    "uc, packaged encoder": ("uc", {"encoder": "efficientnet-lite0"}),
     "uc, generator": ("uc", {"encoder": "own", "maker": "generator", **TINY}),
     "uc, all data": ("uc", {"encoder": "own", "data": "all", **TINY}),
     "uc, four patterns": ("uc", {"encoder": "own", "patterns": 4, **TINY}),
