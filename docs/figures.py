@@ -21,9 +21,10 @@ LEADERBOARD = """\
 # Leaderboard
 
 Accuracy in % on clean held-out images after training on protected ones, per countermeasure; `worst` is the
-highest of a row, which is what counts. Green: little was learned. Red: as much as clean data teaches. Point
-at a cell for its interval and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000
-images of CIFAR-10, the `tiny` network); empty cells were not measured.
+highest of a row, which is what counts. Green: little was learned. Red: as much as clean data teaches under
+the same countermeasure. Columns are in the order naive, routine, adaptive, context. Point at a cell for its
+interval and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10,
+the `tiny` network); empty cells were not measured.
 
 """
 MEDICAL = """\
@@ -36,6 +37,7 @@ area under the ROC curve of a class against the rest, averaged. "L2 of salm": th
 until it is as large as SALM's there. L2 is in [0, 1] units, the largest change in levels of 255.
 
 """
+LEVELS = ("naive", "routine", "adaptive", "context")
 SIGNS = """
 ## Published signs
 
@@ -87,7 +89,9 @@ def medical_page(results: Path) -> str:
 
 
 def _columns(settings: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(row for found in settings.values() for row in found["rows"]))
+    """Names of the rows of all settings, by attacker level; what claims nothing comes last."""
+    levels = {row: cell["level"] for found in settings.values() for row, cell in found["rows"].items()}
+    return sorted(levels, key=lambda row: LEVELS.index(levels[row]))
 
 
 def _areas(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -105,11 +109,14 @@ def _heat_table(settings: Mapping[str, Any], numbers: Mapping[str, str]) -> str:
     """Return settings against rows as a coloured table; `numbers`: further columns and their fields."""
     clean = settings.get("clean", {"rows": {}})["rows"]
     columns = _columns(settings)
-    top = max((row["value"] for row in clean.values()), default=1.0)
+    # Clean data has nothing to leak: there the ordinary training says how much it teaches.
+    usual = clean.get("crop+flip", {"value": 1.0})
+    tops = {column: clean.get(column, usual)["value"] for column in columns}
+    settings = {name: settings[name] for name in sorted(settings, key=lambda name: name != "clean")}
     head = "".join(f"<th>{name}</th>" for name in ("", *columns, "worst", *numbers))
     lines = []
     for name, found in settings.items():
-        cells = [_heat(found["rows"].get(column), top) for column in columns]
+        cells = [_heat(found["rows"].get(column), tops[column]) for column in columns]
         worst = found["rows"][found["worst"]]["value"]
         extra = (found.get(field) for field in numbers.values())
         shown = "".join("<td></td>" if n is None else f"<td>{_number(n)}</td>" for n in extra)

@@ -92,11 +92,12 @@ def test_bars_do_not_break_tables() -> None:
 def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp_path: Path) -> None:
     assert "Nothing was measured" in generate.figures.leaderboard_page(tmp_path)
 
-    def row(value: float) -> dict[str, object]:
-        return {"value": value, "low": value - 0.02, "high": value + 0.02, "values": [value]}
+    def row(value: float, level: str = "naive") -> dict[str, object]:
+        return {"value": value, "low": value - 0.02, "high": value + 0.02, "values": [value], "level": level}
 
     settings = {
-        "clean": {"rows": {"plain": row(0.8), "coin": row(0.6)}, "worst": "plain"},
+        "a": {"rows": {"coin": row(0.45, "adaptive")}, "worst": "coin"},
+        "clean": {"rows": {"coin": row(0.6, "adaptive"), "plain": row(0.8)}, "worst": "plain"},
         "mine": {"rows": {"plain": row(0.2)}, "worst": "plain", "psnr": 30.04, "cpu_seconds": 12.0},
     }
     (tmp_path / "leaderboard.json").write_text(json.dumps({"settings": settings}))
@@ -104,7 +105,10 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
     lines = {
         line.split("</th>")[0].removeprefix("<tr><th>"): line for line in page.splitlines() if "<td" in line
     }
-    assert "hsl(0 60% 80%)" in lines["clean"]
+    assert [name for name in lines if name in settings] == ["clean", "a", "mine"]
+    assert "<th></th><th>plain</th><th>coin</th><th>worst</th>" in page
+    assert lines["clean"].count("hsl(0 60% 80%)") == 2
+    assert "hsl(30 60% 80%)" in lines["a"]
     assert "hsl(90 60% 80%)" in lines["mine"]
     assert 'title="18.0 to 22.0 %, seeds: 1">20.0</td><td></td><td><b>20.0</b>' in lines["mine"]
     assert lines["mine"].endswith("<td>30.0</td><td>12.0</td></tr>")
@@ -128,7 +132,8 @@ def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
 
 def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found(tmp_path: Path) -> None:
     assert "Nothing was measured" in generate.figures.medical_page(tmp_path)
-    row = {"value": 0.8, "low": 0.75, "high": 0.85, "values": [0.8], "auc": 0.9101}
+    row = {"value": 0.8, "low": 0.75, "high": 0.85, "values": [0.8], "auc": 0.9101,
+           "level": "naive"}  # fmt: skip
     reader = {"auc_clean": 0.95, "auc": 0.93, "difference": -0.02, "low": -0.03, "high": 0.001,
               "auc_other_labels": 0.4, "seeds": 2}  # fmt: skip
     masked = {"rows": {"plain": row | {"value": 0.6}}, "worst": "plain", "reader": reader, "touched": 0.25}
