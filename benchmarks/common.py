@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import time
 from collections import Counter
@@ -173,17 +174,24 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Cells:
-    """Finished measurements in a JSON-lines file: resumable, any cell can be deleted and run again.
+    """Finished measurements in JSON-lines files: resumable, any cell can be deleted and run again.
 
     Args:
         name: File name under ``results`` without suffix.
+        apart: It is a folder with a file for every setting (a cell is ``setting/row/seed``), as a single one
+            would grow too large to keep.
     """
 
-    def __init__(self, name: str) -> None:
-        self.path = RESULTS / f"{name}.jsonl"
-        self.path.parent.mkdir(exist_ok=True)
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+    def __init__(self, name: str, *, apart: bool = False) -> None:
+        self.path, self.apart = RESULTS / (name if apart else f"{name}.jsonl"), apart
+        files = sorted(self.path.glob("*.jsonl")) if apart else [self.path]
+        lines = [line for file in files if file.exists() for line in file.read_text().splitlines()]
         self.done = {(row := json.loads(line))["cell"]: row for line in lines if line}
+
+    def file(self, cell: str) -> Path:
+        """Where a cell lies."""
+        setting = cell.rsplit("/", 2)[0]
+        return self.path / f"{re.sub('[^a-z0-9]+', '-', setting)}.jsonl" if self.apart else self.path
 
     def places(self) -> dict[str, int]:
         """How many cells were measured where."""
@@ -194,7 +202,8 @@ class Cells:
         if cell not in self.done:
             row = {"cell": cell, "on": place(), **work()}
             # In one piece: several processes may share the file.
-            with self.path.open("ab", buffering=0) as stream:
+            self.file(cell).parent.mkdir(parents=True, exist_ok=True)
+            with self.file(cell).open("ab", buffering=0) as stream:
                 stream.write(f"{json.dumps(row)}\n".encode())
             self.done[cell] = row
             print(json.dumps(row), flush=True)

@@ -7,7 +7,7 @@
 
 10,000 images of CIFAR-10, the ``tiny`` network for surrogates and trainers alike, so that it is feasible on
 processors without bf16: figures compare methods and countermeasures here, not with tables of other networks.
-A seed is a key and a training. Cells lie in results/leaderboard.jsonl; delete a line to measure it again.
+A seed is a key and a training. Cells lie in results/leaderboard/; delete a line to measure it again.
 Protected images wait in benchmarks/work.
 """
 
@@ -103,7 +103,7 @@ def main() -> None:
     measures = {row.name: row for row in (*table(cfg), MERGED)}
     x, y = cifar10("train", 10_000)
     test_x, test_y = cifar10("test", 5_000)
-    cells, (part, parts) = Cells("leaderboard"), args.part
+    cells, (part, parts) = Cells("leaderboard", apart=True), args.part
 
     @lru_cache(maxsize=1)
     def trainer(name: str, seed: int) -> Trainer:

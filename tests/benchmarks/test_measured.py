@@ -64,3 +64,17 @@ def test_the_frontier_is_the_mean_of_its_cells():
     assert set(means) == set(leak_frontier.POINTS)
     for point, row in means.items():
         assert rows[point] == pytest.approx(row)
+
+
+def test_cells_of_every_setting_have_a_file_and_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    cells = common.Cells("board", apart=True)
+    made = {f"{name}/coin/{seed}": {"value": seed} for name in leaderboard.SETTINGS for seed in (0, 1)}
+    for cell, row in made.items():
+        cells.get(cell, lambda row=row: row)
+    assert len(list((tmp_path / "board").iterdir())) == len(leaderboard.SETTINGS)
+    again = common.Cells("board", apart=True)
+    assert {cell: row["value"] for cell, row in again.done.items()} == {
+        c: r["value"] for c, r in made.items()
+    }
+    assert again.get("clean/coin/1", lambda: pytest.fail("it was done")) == again.done["clean/coin/1"]
