@@ -22,7 +22,7 @@ from noli.engine.undo import undo
 
 Say = Callable[[str], None]
 # Five minutes on two cores, installation included: fewer pictures and shorter trainings than `noli verify`.
-SMALL: Mapping[str, object] = {"max_items": 2240, "min_steps": 0, "epochs": 8, "partial": ()}
+SMALL: Mapping[str, object] = {"max_items": 2240, "min_steps": 0, "epochs": 6, "partial": ()}
 EQUALISED_EACH = 160  # training crops a class: 2,240 in all
 ROW = "crop+flip"
 
