@@ -59,8 +59,8 @@ SPEC = Spec(
             "Ordinary training from scratch on the protected images, with labels the owner does not know.",
         ),
         does_not_stop=(
-            "Most of that, with the defaults here: in noli's leaderboard ordinary training learned nearly as much "
-            "as from clean pictures, with EfficientNet-Lite0 as with an encoder learned from them.",
+            "Most of that, with the defaults here: in noli's leaderboard ordinary training learned nearly as "
+            "much as from clean pictures, with EfficientNet-Lite0 as with an encoder learned from them.",
             "Averaging: a cluster has few patterns, and the mean change over leaked pairs shows them.",
             "Removing linearly readable directions, purification, and adversarial training.",
             "Training with few labels that each hold many clusters: they see the noise mixed.",
