@@ -12,6 +12,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -215,6 +216,32 @@ def work_file(name: str) -> Path:
     path = HERE / "work" / name.replace("/", "_")
     path.parent.mkdir(exist_ok=True)
     return path
+
+
+def kept_images(
+    cells: Cells,
+    setting: str,
+    method: str,
+    options: Mapping[str, Any],
+    seed: int,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> np.ndarray:
+    """Protected images, kept on disk: making them may take longer than a training. No method: as they are.
+
+    What they cost becomes the cell ``setting/made/seed``.
+    """
+    if not method:
+        return x
+    file = work_file(f"{cells.path.stem}-{setting}-{seed}-{len(x)}.npy")
+    if not file.exists():
+        module: Any = import_module(f"noli.methods.protect.{method}")
+        begun = time.process_time()
+        images = protect_arrays(x, y, bench_key(seed), module.Config(**options), module)
+        cost = cpu_cost(begun) | {"psnr": psnr(x, images)}
+        np.save(file, images)
+        cells.get(f"{setting}/made/{seed}", lambda: cost)
+    return np.load(file)
 
 
 def arguments(settings: Sequence[str], rows: Sequence[str], seeds: Sequence[int]) -> argparse.ArgumentParser:

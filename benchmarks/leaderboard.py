@@ -13,26 +13,12 @@ Protected images wait in benchmarks/work.
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from common import (
-    CLASSES,
-    Cells,
-    arguments,
-    bench_key,
-    cifar10,
-    cpu_cost,
-    protect_arrays,
-    psnr,
-    save,
-    summarised,
-    work_file,
-)
+from common import CLASSES, Cells, arguments, cifar10, kept_images, save, summarised
 from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, table
 from noli.methods.verify.config import Config
 
@@ -81,22 +67,6 @@ ROWS = (
 )  # fmt: skip
 
 
-def made(name: str, seed: int, x: np.ndarray, y: np.ndarray, cells: Cells) -> np.ndarray:
-    """Protected images of one setting, kept on disk: making them may take longer than a training."""
-    method, options = SETTINGS[name]
-    if not method:
-        return x
-    file = work_file(f"{name}-{seed}.npy")
-    if not file.exists():
-        module: Any = import_module(f"noli.methods.protect.{method}")
-        begun = time.process_time()
-        images = protect_arrays(x, y, bench_key(seed), module.Config(**options), module)
-        cost = cpu_cost(begun) | {"psnr": psnr(x, images)}
-        np.save(file, images)
-        cells.get(f"{name}/made/{seed}", lambda: cost)
-    return np.load(file)
-
-
 def main() -> None:
     args = arguments(list(SETTINGS), ROWS, range(3)).parse_args()
     cfg = Config(battery="full", network="tiny")
@@ -107,7 +77,7 @@ def main() -> None:
 
     @lru_cache(maxsize=1)
     def trainer(name: str, seed: int) -> Trainer:
-        images = made(name, seed, x, y, cells)
+        images = kept_images(cells, name, *SETTINGS[name], seed, x, y)
         return Trainer(LearnabilityData(x, images, y, y, test_x, test_y, CLASSES), cfg)
 
     groups = [rows for rows in (args.rows[:EARLY], args.rows[EARLY:]) if rows]

@@ -14,12 +14,9 @@ figures are for the original.
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
-import numpy as np
-
-from common import CLASSES, Cells, arguments, bench_key, cifar10, protect_arrays, save, summarised, work_file
+from common import CLASSES, Cells, arguments, cifar10, kept_images, save, summarised
 from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, table
 from noli.methods.verify.config import Config
 from noli.train.recipe import Recipe
@@ -79,7 +76,7 @@ def main() -> None:
     cells = Cells(name)
     for seed in [] if args.summary else args.seeds:
         for setting in args.only:
-            images = made(setting, seed, x, y)
+            images = kept_images(cells, setting, *SETTINGS[setting], seed, x, y)
             trainer = Trainer(LearnabilityData(x, images, y, y, test_x, test_y, CLASSES), cfg)
             for row in args.rows:
                 cells.get(
@@ -91,18 +88,6 @@ def main() -> None:
         if row in (rows := found.get(setting, {"rows": {}})["rows"]):
             rows[row] |= {"published": percent / 100, "source": source}
     save(name, {"settings": found, "training_images": len(x), "epochs": args.epochs, "cells": cells.places()})
-
-
-def made(setting: str, seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Protected images of one setting, kept on disk: making them may take longer than a training."""
-    method, options = SETTINGS[setting]
-    if not method:
-        return x
-    file = work_file(f"resnet18-{setting}-{seed}-{len(x)}.npy")
-    if not file.exists():
-        module: Any = import_module(f"noli.methods.protect.{method}")
-        np.save(file, protect_arrays(x, y, bench_key(seed), module.Config(**options), module))
-    return np.load(file)
 
 
 if __name__ == "__main__":
