@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from noli.core.files import remove_quietly
+from noli.core.interrupts import uninterrupted
 from noli.data.place import Place, beside, write_errors
 
 _FEW = 8
@@ -52,7 +53,7 @@ def write_files(place: Place, files: Sequence[tuple[str, bytes]]) -> None:
 def _flush(paths: Sequence[str]) -> None:
     if len(paths) > _FEW and _flush_file_system(paths[0]):
         return
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with uninterrupted(), ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(_fsync, paths))
 
 

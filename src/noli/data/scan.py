@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from noli.core.dataset import HOW_TO_LABEL, ID_LENGTH, Content, Item, Ref, Source, content_id
 from noli.core.errors import DataError
+from noli.core.interrupts import in_order
 from noli.data.codec import inspect
 from noli.data.picture import from_array
 
@@ -86,13 +88,9 @@ def scan(
     def threaded() -> Iterator[ScanRow]:
         # Array and Parquet sources keep a cursor: only their checks leave this thread.
         alone = source.layout in ("npz", "parquet")
-        waiting: deque[Future[ScanRow]] = deque()
+        checks = (partial(row, ref, fetch(ref) if alone else None) for ref in source.refs())
         with ThreadPoolExecutor(workers, "noli-scan") as pool:
-            for ref in source.refs():
-                waiting.append(pool.submit(row, ref, fetch(ref) if alone else None))
-                if len(waiting) >= _WINDOW:
-                    yield waiting.popleft().result()
-            yield from (one.result() for one in waiting)
+            yield from in_order(pool, checks, _WINDOW)
 
     for found in threaded() if workers > 1 else map(row, source.refs()):
         progress(1)

@@ -8,17 +8,19 @@ import signal
 import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import connection
+from queue import SimpleQueue
 from typing import Any
 
 import cv2
 
 from noli.core.environment import Meter, available_cores, peak_memory_mb
 from noli.core.errors import WorkerDied
+from noli.core.interrupts import Finished, submit
 from noli.core.key import Key
 from noli.core.run import Record
 from noli.engine.request import load_method
@@ -64,19 +66,20 @@ def _map_processes(
         workers, context, _start_worker, (work, secret, threads_per_worker(workers), stop)
     )
     del secret
-    waiting: set[Future[tuple[int, list[Record], int, float]]] = set()
+    finished: Finished[tuple[int, list[Record], int, float]] = SimpleQueue()
+    waiting = 0
     try:
         while True:
-            for shard in islice(shards, workers * IN_FLIGHT_PER_WORKER - len(waiting)):
+            for shard in islice(shards, workers * IN_FLIGHT_PER_WORKER - waiting):
                 with _without_main():  # the executor spawns its processes while work is submitted
-                    waiting.add(pool.submit(_process, *shard))
+                    submit(pool, finished, _process, *shard)
+                waiting += 1
             if not waiting:
                 return
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                index, records, pid, peak = future.result()
-                meter.worker(pid, peak)
-                yield index, records
+            index, records, pid, peak = finished.get().result()
+            waiting -= 1
+            meter.worker(pid, peak)
+            yield index, records
     except BrokenProcessPool as exc:
         raise WorkerDied(
             "A worker process died.",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from noli.core.dataset import Source
 from noli.core.errors import DataError, NoliError
 from noli.core.evidence import Row
 from noli.core.images import Stored
+from noli.core.interrupts import in_order
 from noli.core.method import DataSummary, Spec
 from noli.data.study import ArrayStudy
 from noli.engine.auto.candidates import Candidate
@@ -130,16 +131,9 @@ class Bench:
     def cells(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Row | NoliError]]:
         """Train for the jobs and yield the results in order; side by side where there is a pool."""
         if self._pool is None:
-            yield from ((job, self._cell(job)) for job in jobs)
-            return
-        waiting: deque[tuple[Job, Future[Row | NoliError]]] = deque()
-        for job in jobs:
-            waiting.append((job, self._pool.submit(self._cell, job)))
-            if len(waiting) >= self._width:
-                first, result = waiting.popleft()
-                yield first, result.result()
-        for first, result in waiting:
-            yield first, result.result()
+            yield from map(self._cell, jobs)
+        else:
+            yield from in_order(self._pool, (partial(self._cell, job) for job in jobs), self._width)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -186,11 +180,11 @@ class Bench:
         cap = LARGEST if self.cfg.size == "auto" else self.cfg.size
         return square(shrunk(decoded_upright(pixels, ""), cap), side, channels)
 
-    def _cell(self, job: Job) -> Row | NoliError:
+    def _cell(self, job: Job) -> tuple[Job, Row | NoliError]:
         try:
-            return self._row(job.candidate.name, job.row, "protected")
+            return job, self._row(job.candidate.name, job.row, "protected")
         except NoliError as error:
-            return error
+            return job, error
 
     def _row(self, name: str, row: str, part: Part) -> Row:
         measure, trainer = find(row, self.cfg), self._trainers[name]

@@ -16,6 +16,7 @@ import numpy as np
 from noli.core.dataset import HOW_TO_LABEL, Content, Ref, Source
 from noli.core.errors import DataError
 from noli.core.images import to_float, to_uint8
+from noli.core.interrupts import in_order
 from noli.data.codec import upright
 from noli.data.sources import open_source
 from noli.methods.verify import pairing
@@ -152,7 +153,10 @@ def _read(
             chunk = jobs[start : start + _CHUNK]
             # Sources need not be thread-safe: they are read here, only decoding is spread.
             contents = [_content(source, ref) for _, source, ref in chunk]
-            found = pool.map(decoded, contents, [ref for *_, ref in chunk])
+            calls = (
+                partial(decoded, content, ref) for content, (*_, ref) in zip(contents, chunk, strict=True)
+            )
+            found = in_order(pool, calls, _CHUNK)
             for (side, _, ref), one in zip(chunk, found, strict=True):
                 if isinstance(one, DataError):
                     failed[side, ref.path] = one.what

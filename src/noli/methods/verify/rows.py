@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version as distribution_version
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from noli.core.dataset import content_id
 from noli.core.evidence import Row
+from noli.core.interrupts import Finished, submit
 from noli.methods.verify.battery import REFERENCE, Measure, Part, Trainer, unpack
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures.training import REFERENCE as PLAIN_REFERENCE
@@ -98,6 +100,7 @@ class Runner:
         self.trainer, self.planned, self.scope, self.progress = trainer, planned, scope, progress
         self.cache: Cache = {} if cache is None else cache
         self._pending: dict[Future[Result], str] = {}
+        self._finished: Finished[Result] = SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Runner:
@@ -113,7 +116,7 @@ class Runner:
             self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
             for training in planned:
                 if (key := self._key(training)) not in self.cache:
-                    self._pending[self._pool.submit(trainer.run, *training)] = key
+                    self._pending[submit(self._pool, self._finished, trainer.run, *training)] = key
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,8 +158,8 @@ class Runner:
     def _result(self, training: Training) -> Result:
         key = self._key(training)
         while key not in self.cache and key in self._pending.values():
-            for future in wait(self._pending, return_when=FIRST_COMPLETED).done:
-                self.cache[self._pending.pop(future)] = future.result()
+            future = self._finished.get()
+            self.cache[self._pending.pop(future)] = future.result()
             self._report(training.measure.name)
         if key not in self.cache:
             self.cache[key] = self.trainer.run(*training)
