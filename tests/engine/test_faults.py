@@ -114,7 +114,7 @@ def test_ctrl_c_in_a_process_group(data: Path, ask: Ask, tmp_path: Path) -> None
     while not list(tmp_path.glob("out.noli/shards/*.jsonl")) and time.monotonic() < patience:
         time.sleep(0.005)
     os.killpg(child.pid, signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
+    _, errors = child.communicate(timeout=240)
     assert b"Interrupted" in errors
     assert Run.open(tmp_path / "out.noli").manifest.status == "interrupted"
     subprocess.run([sys.executable, str(script)], check=True, timeout=120)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.fft import dctn, idctn
 
-from noli.ops.countermeasures import displace, grayscale, jpeg, lowpass_matrix, sharpen_lowpass
+from noli.ops.countermeasures import displace, grayscale, jpeg, lowpass_matrix, recompressed, sharpen_lowpass
 
 
 def seeded(seed=0):
@@ -34,6 +34,22 @@ def test_grayscale_equals_the_luma_formula_pixel_by_pixel():
         luma = 0.299 * r + 0.587 * g + 0.114 * b
         assert len(set(out[index])) == 1
         assert abs(int(out[index][0]) - luma) <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_recompressed_is_jpeg_of_a_quality_drawn_for_every_picture(channels):
+    x = pictures(40, channels)
+    working = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255
+    out = (recompressed(working, 10, 30, seeded()) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    found = set()
+    for before, after in zip(x, out, strict=True):
+        fits = [q for q in range(1, 101) if np.array_equal(jpeg(before[None], q)[0], after)]
+        assert fits
+        found.update(q for q in fits if 10 <= q <= 30)
+        assert min(fits) <= 30
+        assert max(fits) >= 10
+    assert len(found) > 10
+    assert recompressed(working[:0], 10, 30, seeded()).shape == (0, channels, 10, 12)
 
 
 def test_grayscale_keeps_grey_images():

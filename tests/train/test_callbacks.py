@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from noli.ops.augment import crop_flip, cutmix, cutout, mixup
-from noli.ops.countermeasures import displace, sharpen_lowpass
+from noli.ops.countermeasures import displace, recompressed, sharpen_lowpass
 from noli.ops.plasma import erase
 from noli.ops.randaugment import rand_augment
 from noli.train.callbacks import (
@@ -93,6 +93,18 @@ def test_ueraser_takes_the_copy_with_the_largest_loss(soft):
         assert torch.equal(out[i], copies[int(np.argmax(losses))][i])
 
 
+def test_ueraser_recompresses_every_copy_before_it_is_distorted():
+    draws = seeded(6)
+    copies = [erase(recompressed(X, 10, 100, draws), draws) for _ in range(3)]
+    out = UEraser(3, jpeg=True).before_step(network("small", 3, size=16), X, Y, seeded(6))
+    for i in range(6):
+        assert any(torch.equal(out[i], copy[i]) for copy in copies)
+    assert not torch.equal(
+        UEraser(1, jpeg=True).before_step(network("small", 3, size=16), X, Y, seeded(6)),
+        UEraser(1).before_step(network("small", 3, size=16), X, Y, seeded(6)),
+    )
+
+
 def test_the_lite_variant_only_augments():
     out = UEraser(1).before_step(network("small", 3, size=16), X, Y, seeded(6))
     assert torch.equal(out, erase(X, seeded(6)))
@@ -101,7 +113,7 @@ def test_the_lite_variant_only_augments():
 @pytest.mark.parametrize(
     "extra",
     [Mixup(2, 0.4), Cutout(4), Adversarial(0.02, 2), SharpenLowpass(), Displace(), AdversarialL2(), CutMix(2),
-     RandAugment(), UEraser(2)],
+     RandAugment(), UEraser(2), UEraser(2, jpeg=True)],
 )  # fmt: skip
 def test_every_callback_trains_on_grey_tiny_images(extra):
     x = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from noli.core.images import to_float, to_uint8
+
 if TYPE_CHECKING:
     import torch
 
@@ -44,6 +46,19 @@ def jpeg(x: Images, quality: int) -> Images:
         _, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
         out[i] = np.asarray(cv2.imdecode(data, mode), np.uint8).reshape(image.shape)[..., ::-1]
     return out
+
+
+def recompressed(x: torch.Tensor, low: int, high: int, generator: torch.Generator) -> torch.Tensor:
+    """Encode and decode every image as JPEG, its quality uniform in `low` .. `high` (within 1 .. 100).
+
+    Images are ``[N, C, H, W]`` in [0, 1]; what comes back is of the same shape, device and type.
+    """
+    import torch
+
+    qualities = torch.randint(low, high + 1, (len(x),), generator=generator).tolist()
+    stored = to_uint8(x.detach().float().cpu().numpy())
+    made = [jpeg(stored[i : i + 1], quality) for i, quality in enumerate(qualities)]
+    return torch.from_numpy(to_float(np.concatenate([stored[:0], *made]))).to(x)
 
 
 def sharpen_lowpass(x: torch.Tensor, generator: torch.Generator | None, *, keep: float = 0.3) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noli.core.model import Model, evaluating
 from noli.ops.augment import crop_flip, cutmix, cutout, mixup
-from noli.ops.countermeasures import displace, sharpen_lowpass
+from noli.ops.countermeasures import displace, recompressed, sharpen_lowpass
 from noli.ops.pgd import pgd_l2, pgd_linf
 from noli.ops.plasma import erase
 from noli.ops.randaugment import rand_augment
@@ -141,17 +141,22 @@ class UEraser(Callback):
 
     Args:
         copies: Copies per image; 1 is the lite variant, without comparison.
+        jpeg: Recompress every copy with a quality in 10 .. 100 first: the variant against noise of high
+            frequencies.
     """
 
-    def __init__(self, copies: int = 5) -> None:
-        self.copies = copies
+    def __init__(self, copies: int = 5, *, jpeg: bool = False) -> None:
+        self.copies, self.jpeg = copies, jpeg
 
     def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Replace the images by their hardest copies."""
-        tried = [erase(x, generator) for _ in range(self.copies)]
+        tried = [self._erased(x, generator) for _ in range(self.copies)]
         if self.copies == 1:
             return tried[0]
         with evaluating(model), torch.no_grad():
             losses = [F.cross_entropy(model(copy).float(), y, reduction="none") for copy in tried]
         hardest = torch.stack(losses).argmax(0)
         return torch.stack(tried)[hardest, torch.arange(len(x), device=x.device)]
+
+    def _erased(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return erase(recompressed(x, 10, 100, generator) if self.jpeg else x, generator)

@@ -48,6 +48,7 @@ TABLE: tuple[str, ...] = (
     "adaptive:DISPLACE",
     "adaptive:JPEG_DISPLACE",
     "adaptive:UERASER",
+    "adaptive:UERASER_JPEG",
     "adaptive:UERASER_LITE",
     "projection:PROJECTION",
     "projection:GREY_PROJECTION",

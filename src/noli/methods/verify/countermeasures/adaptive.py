@@ -45,6 +45,12 @@ UERASER = Measure(
     "adaptive",
     callbacks=trained_with(lambda known, classes, cfg: known.UEraser(5)),
 )
+UERASER_JPEG = Measure(
+    "ueraser-jpeg",
+    "trains on the hardest of five copies, each recompressed and distorted",
+    "adaptive",
+    callbacks=trained_with(lambda known, classes, cfg: known.UEraser(5, jpeg=True)),
+)
 UERASER_LITE = Measure(
     "ueraser-lite",
     "trains on strongly distorted copies",

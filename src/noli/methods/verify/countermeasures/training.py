@@ -67,7 +67,7 @@ RAND_AUGMENT = Measure(
 
 
 def adversarial(cfg: Config) -> tuple[Measure, ...]:
-    """Balls of the configured radius, of 8/255 as in most published tables, and L2 balls.
+    """Balls of the configured radius, of 2/255 and of 8/255 as in most published tables, and L2 balls.
 
     The L2 radii are those for 32 x 32 colour images, scaled to other sizes.
     """
@@ -81,6 +81,7 @@ def adversarial(cfg: Config) -> tuple[Measure, ...]:
     own = f"{cfg.adversarial_eps * 255:.3g}/255"
     return (
         row("adversarial", own, "Adversarial", cfg.adversarial_eps, "quick"),
+        row("adversarial-2", "2/255", "Adversarial", 2 / 255),
         row("adversarial-8", "8/255", "Adversarial", 8 / 255),
         row("adversarial-l2-0.5", "L2 0.5", "AdversarialL2", 0.5),
         row("adversarial-l2-1.0", "L2 1.0", "AdversarialL2", 1.0),
