@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from noli.ops.augment import crop_flip, cutmix, cutout, mixup, symmetric_beta
+from noli.ops.augment import crop_flip, cutmix, cutout, mixup, symmetric_beta, windowed
 
 
 def seeded(seed=0):
@@ -35,6 +35,15 @@ def test_crop_flip_equals_cutting_one_image_at_a_time(n, c, h, w, pad):
         grown = np.pad(x[i].numpy(), ((0, 0), (pad, pad), (pad, pad)))
         cut = grown[:, top[i] : top[i] + h, left[i] : left[i] + w]
         assert np.array_equal(fast[i], cut[:, :, ::-1] if mirrored[i] else cut)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_window_maps_its_ends_to_black_and_white(channels):
+    x = batch(40, channels)
+    out, draws = windowed(x, seeded(2)).numpy(), torch.rand((2, 40), generator=seeded(2)).numpy() * 0.25
+    for i in range(40):
+        low, high = draws[0, i], 1 - draws[1, i]
+        assert np.allclose(out[i], np.interp(x[i].numpy(), [low, high], [0, 1]), atol=1e-6)
 
 
 def test_crop_flip_stays_channels_last_and_leaves_its_input_alone():

@@ -8,13 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn, idctn
 
-from noli.ops.squeeze import bit_depth, dct_lowpass, gaussian_blur, median_blur, resize_and_back
+from noli.ops.squeeze import (
+    bit_depth,
+    dct_lowpass,
+    gaussian_blur,
+    masked_median,
+    median_blur,
+    resize_and_back,
+)
 
 SHAPES = [(2, 9, 7, 3), (2, 6, 8, 1), (1, 1, 1, 3), (1, 1, 5, 1), (0, 8, 8, 3)]
 ALL = [
     lambda x: bit_depth(x, 2),
     lambda x: gaussian_blur(x, 1.0),
     median_blur,
+    masked_median,
     lambda x: dct_lowpass(x, 0.5),
     resize_and_back,
 ]
@@ -77,6 +85,32 @@ def test_median_equals_sorting(shape, side):
     for n, r, c, k in np.ndindex(x.shape):
         values = sorted(np.array(neighbourhood(x[n, :, :, k], r, c, side // 2)).ravel())
         assert out[n, r, c, k] == values[len(values) // 2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    h=st.integers(1, 9),
+    w=st.integers(1, 9),
+    c=st.sampled_from([1, 3]),
+    share=st.sampled_from([0.1, 0.25, 0.6]),
+)
+def test_masked_median_replaces_the_pixels_that_differ_most(h, w, c, share):
+    x = pictures((2, h, w, c), 3)
+    smooth, out = median_blur(x), masked_median(x, share)
+    for n in range(2):
+        places = list(np.ndindex(h, w))
+        differ = {
+            p: max(abs(int(a) - int(b)) for a, b in zip(smooth[n][p], x[n][p], strict=True)) for p in places
+        }
+        allowed = max(m for m in range(len(places) + 1) if m <= share * (len(places) - 1) + 1e-9)
+        ranked = sorted(places, key=differ.__getitem__, reverse=True)
+        limit = differ[ranked[allowed]]
+        for p in places:
+            assert np.array_equal(out[n][p], smooth[n][p] if differ[p] > limit else x[n][p])
+
+
+def test_masked_median_of_nothing_is_nothing():
+    assert masked_median(pictures((0, 4, 4, 3), 0)).shape == (0, 4, 4, 3)
 
 
 @settings(max_examples=25, deadline=None)

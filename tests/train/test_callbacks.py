@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from noli.ops.augment import crop_flip, cutmix, cutout, mixup
+from noli.ops.augment import crop_flip, cutmix, cutout, mixup, windowed
 from noli.ops.countermeasures import displace, recompressed, sharpen_lowpass
 from noli.ops.plasma import erase
 from noli.ops.randaugment import rand_augment
@@ -18,6 +18,7 @@ from noli.train.callbacks import (
     RandAugment,
     SharpenLowpass,
     UEraser,
+    Window,
 )
 from noli.train.fit import fit
 from noli.train.recipe import Recipe
@@ -38,6 +39,7 @@ X, Y = torch.rand((6, 3, 16, 16), generator=seeded(1)), torch.tensor([0, 1, 2, 0
         (SharpenLowpass(), lambda g: sharpen_lowpass(X, g)),
         (Displace(1.5), lambda g: displace(X, 1.5, g)),
         (RandAugment(), lambda g: rand_augment(X, g)),
+        (Window(), lambda g: windowed(X, g)),
         (Cutout(), lambda g: cutout(X, 8, g)),
     ],
 )
@@ -113,7 +115,7 @@ def test_the_lite_variant_only_augments():
 @pytest.mark.parametrize(
     "extra",
     [Mixup(2, 0.4), Cutout(4), Adversarial(0.02, 2), SharpenLowpass(), Displace(), AdversarialL2(), CutMix(2),
-     RandAugment(), UEraser(2), UEraser(2, jpeg=True)],
+     RandAugment(), Window(), UEraser(2), UEraser(2, jpeg=True)],
 )  # fmt: skip
 def test_every_callback_trains_on_grey_tiny_images(extra):
     x = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)

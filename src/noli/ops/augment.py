@@ -37,6 +37,17 @@ def crop_flip(x: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     return picked.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
+def windowed(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Show every image in a display window of its own: what lies outside becomes black or white.
+
+    The window's lower end is uniform in 0 .. 0.25, its upper end in 0.75 .. 1, as a reader changes level and
+    width. Images are ``[N, C, H, W]`` in [0, 1].
+    """
+    low, high = torch.rand((2, len(x), 1, 1, 1), generator=generator).to(x) * 0.25
+    shown: Tensor = ((x - low) / (1 - high - low)).clamp(0, 1)
+    return shown
+
+
 def cutout(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """Blank one square per image to mid grey (DeVries and Taylor 2017, arXiv 1708.04552).
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noli.core.model import Model, evaluating
-from noli.ops.augment import crop_flip, cutmix, cutout, mixup
+from noli.ops.augment import crop_flip, cutmix, cutout, mixup, windowed
 from noli.ops.countermeasures import displace, recompressed, sharpen_lowpass
 from noli.ops.pgd import pgd_l2, pgd_linf
 from noli.ops.plasma import erase
@@ -130,6 +130,14 @@ class RandAugment(Callback):
     def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augment the images; labels stay."""
         return rand_augment(x, generator), y
+
+
+class Window(Callback):
+    """Another display window for every image."""
+
+    def prepare_batch(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Change level and width; labels stay."""
+        return windowed(x, generator), y
 
 
 class UEraser(Callback):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from noli.methods.verify.measure import Measure, trained_with
 from noli.methods.verify.subject import Images
 from noli.ops.countermeasures import jpeg, sharpen_lowpass
+from noli.ops.squeeze import masked_median
 
 _VIEWED = 500
 
@@ -56,6 +57,15 @@ UERASER_LITE = Measure(
     "trains on strongly distorted copies",
     "adaptive",
     callbacks=trained_with(lambda known, classes, cfg: known.UEraser(1)),
+)
+
+# Against noise on few pixels, such as SALM's: where it lies gives it away.
+MASKED_MEDIAN = Measure(
+    "masked-median",
+    "takes the median of 3 x 3 pixels where a quarter differs most from it",
+    "adaptive",
+    squeeze=masked_median,
+    view=masked_median,
 )
 
 _jpeg_75 = partial(jpeg, quality=75)

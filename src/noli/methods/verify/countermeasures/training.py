@@ -66,6 +66,14 @@ RAND_AUGMENT = Measure(
 )
 
 
+WINDOW = Measure(
+    "window",
+    "changes level and width of every image's display window",
+    "routine",
+    callbacks=trained_with(lambda known, classes, cfg: known.Window()),
+)
+
+
 def adversarial(cfg: Config) -> tuple[Measure, ...]:
     """Balls of the configured radius, of 2/255 and of 8/255 as in most published tables, and L2 balls.
 
