@@ -78,7 +78,8 @@ SETTINGS = {
     "noise": Setting("noise"),
 }
 FIRST = ("clean", "salm", "em", "lsp")
-ROWS = ("crop+flip", "reader", "jpeg-10", "grayscale", "rsk+ff", "coin", "op", "leak-1-pair")
+ROWS = ("crop+flip", "reader", "jpeg-10", "grayscale", "rsk+ff", "coin", "op", "leak-1-pair",
+        "masked-median", "window")  # fmt: skip
 
 
 class Made(NamedTuple):
