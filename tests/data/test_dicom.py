@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from making import noise, snapshot
 
 import noli
@@ -39,6 +41,7 @@ from pydicom.uid import (  # noqa: E402
     JPEGLSLossless,
     RLELossless,
 )
+from pydicom.valuerep import DSfloat  # noqa: E402
 
 SECRETS = ("Doe^Jane", "4711-X", "19700102", "Saint Nowhere", "Dr^Who", "ACC77", "call her mother", "PRIVATE")
 UIDS = {"StudyInstanceUID": "1.2.3.1", "SeriesInstanceUID": "1.2.3.2", "SOPInstanceUID": "1.2.3.3"}
@@ -213,10 +216,55 @@ def test_the_working_image_is_what_a_viewer_shows(
     assert shown.std() > 0.1
 
 
-def test_without_a_window_all_stored_bits_are_shown() -> None:
-    assert np.array_equal(opened(make(whole(8), bits=8)).pixels[..., 0], whole(8))
+def test_without_a_window_8_bits_are_shown_whole_and_more_from_end_to_end() -> None:
+    assert np.array_equal(opened(make(whole(8)[3:9], bits=8)).pixels[..., 0], whole(8)[3:9])
+    assert "WindowCenter" not in read(written(make(whole(8)[3:9], bits=8)))
     low, high = opened(make(whole(12, 1), signed=1)).pixels[..., 0].flat[[0, -1]]
     assert (low, high) == (0, 65535)
+    flat = make(np.full((3, 3), 700), bits=16)
+    assert set(opened(flat).pixels.flat) == {700}
+    assert "WindowCenter" not in read(written(flat))
+
+
+BESIDE = {"WindowCenter": 99999, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"}
+
+
+@pytest.mark.parametrize("tags", [{}, BESIDE])
+def test_a_change_is_a_share_of_what_16_bits_hold_not_of_what_they_could(tags: dict[str, Any]) -> None:
+    """Twelve bits of a scanner in sixteen of a file, as scanners write them."""
+    stored = values(12)
+    data = make(stored, bits=16, **tags)
+    levels = opened(data).pixels.astype(int)
+    assert any("smallest to the largest" in note for note in opened(data).notes)
+    assert any("lies outside" in note for note in opened(data).notes) == bool(tags)
+    after = np.clip(levels + round(8 / 255 * 65535), 0, 65535).astype(np.uint16)
+    made = written(data, after)
+    assert np.abs(stored_in(made) - stored).max() <= round(8 / 255 * 4095) + 1
+    assert np.abs(opened(made).pixels.astype(int) - after).max() <= 65535 / 4095
+    assert (read(made).WindowCenter, read(made).WindowWidth) == (2048, 4096)
+    assert "VOILUTFunction" not in read(made)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    ends=st.sets(st.integers(-32768, 32767), min_size=2, max_size=2),
+    slope=st.one_of(st.sampled_from([1.0, -1.0, 0.5]), st.floats(1e-4, 1e4), st.floats(-1e4, -1e-4)),
+    intercept=st.one_of(st.sampled_from([0.0, -1024.0]), st.floats(-1e5, 1e5)),
+    grey=st.sampled_from(["MONOCHROME1", "MONOCHROME2"]),
+)
+def test_the_copy_is_read_in_the_range_of_its_original(
+    ends: set[int], slope: float, intercept: float, grey: str
+) -> None:
+    def edit(file: Any) -> None:
+        file.RescaleSlope, file.RescaleIntercept = (DSfloat(v, auto_format=True) for v in (slope, intercept))
+
+    low, high = sorted(ends)
+    stored = np.array([[low, high, low]])
+    data = make(stored, bits=16, signed=1, PhotometricInterpretation=grey, edit=edit)
+    # Both ends leave their places: only the window can say where they were.
+    inner = np.full((1, 3, 1), 30000, np.uint16)
+    shown = opened(written(data, inner)).pixels.astype(int)
+    assert np.abs(shown - 30000).max() <= 65535 / (high - low)
 
 
 def test_a_change_is_a_share_of_the_window_and_is_shown_exactly() -> None:
@@ -263,10 +311,19 @@ def test_padding_never_changes_and_nothing_becomes_padding(limit: int | None) ->
     stored = np.array([[-2000, -1990, 5, -1980]])
     data = make(stored, signed=1, edit=edit)
     padding = [True, limit is not None, False, False]
-    toward = opened(make(np.full((1, 4), -2000), signed=1)).pixels
-    back = stored_in(written(data, toward))[0]
-    assert back[padding].tolist() == stored[0][padding].tolist()
-    assert (back[~np.array(padding)] == (-2000 if limit is None else limit) + 1).all()
+    for level in (0, 65535):
+        back = stored_in(written(data, np.full((1, 4, 1), level, np.uint16)))[0]
+        assert back[padding].tolist() == stored[0][padding].tolist()
+        # Padding is no value of the picture: it does not count among the smallest.
+        end = 5 if level else -1980 if limit is not None else -1990
+        assert (back[~np.array(padding)] == end).all()
+
+
+def test_a_value_that_would_become_padding_steps_beside_it() -> None:
+    stored = np.array([[0, 700, 100, 200]])
+    data = make(stored, edit=lambda file: file.add_new(0x00280120, "US", 150))
+    level = round((150 - 0) / 700 * 65535)
+    assert stored_in(written(data, np.full((1, 4, 1), level, np.uint16)))[0].tolist() == [151] * 4
 
 
 def test_a_modality_table_makes_the_window_unusable() -> None:

@@ -1,12 +1,13 @@
 """DICOM files in and out: single-frame grey or RGB, 8 to 16 bits, without any loss.
 
 The working image is what a viewer shows: for grey pictures the stored values that the first window spans
-(after the rescale slope and intercept), else all values of *Bits Stored*, black to white; MONOCHROME1 and
-negative slopes are turned round. A change of eps is therefore eps of the displayed range. Going back, a
-pixel that is not shown differently keeps its stored value, also beyond the window; any other gets the value
-that shows its new level, so that the file shows what the method made and an undo starts from that. A pixel
-beyond the window that a method changes thus moves into it. Padding (*Pixel Padding Value*) never changes, and
-nothing else becomes padding.
+(after the rescale slope and intercept), black to white; MONOCHROME1 and negative slopes are turned round.
+Without a usable window, more than 8 bits are shown from the picture's smallest to its largest value: 16 bits
+are seldom filled, and a share of all of them would drown the picture. The copy then has that window. A change
+of eps is therefore eps of the displayed range. Going back, a pixel that is not shown differently keeps its
+stored value, also beyond the window; any other gets the value that shows its new level, so that the file
+shows what the method made and an undo starts from that. A pixel beyond the window that a method changes thus
+moves into it. Padding (*Pixel Padding Value*) never changes, and nothing else becomes padding.
 
 Written files are derived copies in Explicit VR Little Endian, see `encode`. This is NOT de-identification.
 """
@@ -42,13 +43,17 @@ _CONVERT = "store it as Explicit VR Little Endian"
 
 
 class _Scale(NamedTuple):
-    """Stored values `low` .. `high` are possible; `black` is shown as 0 and `white` as `top`."""
+    """Stored values `low` .. `high` are possible; `black` is shown as 0 and `white` as `top`.
+
+    The file may name these ends as its window; else they are the picture's `own`.
+    """
 
     low: int
     high: int
     black: int
     white: int
     top: int
+    own: bool
 
     def levels(self, stored: Pixels) -> Pixels:
         """Return the working levels of stored values."""
@@ -79,7 +84,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         file = _open(data)
         check_size(int(file.Columns), int(file.Rows), max_pixels)
         stored = _stored(file)
-        scale, notes = _scale(file)
+        scale, notes = _scale(file, stored)
         for element in file.iterall():  # what can be read can be written
             if element.tag.group < 8:
                 raise damaged(f"group {element.tag.group:04x} is not for data sets")
@@ -93,16 +98,16 @@ def encode(picture: Picture, metadata: Metadata) -> bytes:
     """Return the derived copy of the picture's own file with its pixels changed.
 
     New or changed are SOP Instance UID (from the file and the new pixels: equal pictures give equal bytes),
-    Image Type, Derivation Description, Source Image Sequence, smallest and largest pixel value and the file
-    meta group; icons, signatures and long private binary data go. All else stays, or goes by
-    `noli.data.dicom_tags` under ``strip``.
+    Image Type, Derivation Description, Source Image Sequence, smallest and largest pixel value, the window
+    where none was usable, and the file meta group; icons, signatures and long private binary data go. All
+    else stays, or goes by `noli.data.dicom_tags` under ``strip``.
     """
     if picture.original is None:
         raise DataError("Only what was read from DICOM can be written as DICOM.", fix="choose another format")
     with quiet(), reading("a DICOM file to be written"):
         file = _open(picture.original)
         before = _stored(file)
-        scale, _ = _scale(file)
+        scale, _ = _scale(file, before)
         pixels = _unpadded(file, scale.stored(picture.pixels, before), before, scale)
         body = pixels.astype("<u2" if file.BitsAllocated == 16 else "u1").tobytes()  # two's complement
         without_copies(file)
@@ -110,6 +115,8 @@ def encode(picture: Picture, metadata: Metadata) -> bytes:
         if metadata == "strip":
             source = (source[0], replaced(source[1]))
             strip(file)
+        if scale.own:
+            _set_window(file, scale)
         _derive(file, source, new_uid(metadata.encode() + hashlib.sha256(picture.original).digest() + body))
         if not np.array_equal(pixels, before):
             _set_extremes(file, pixels)
@@ -163,20 +170,48 @@ def _stored(file: FileDataset) -> npt.NDArray[np.int32]:
     return stored[..., None] if stored.ndim == 2 else stored
 
 
-def _scale(file: Dataset) -> tuple[_Scale, tuple[str, ...]]:
+def _scale(file: Dataset, stored: Pixels) -> tuple[_Scale, tuple[str, ...]]:
     """Return how stored values are shown, and a note when that is not what the window says."""
     bits, signed, grey = int(file.BitsStored), int(file.PixelRepresentation), file.SamplesPerPixel == 1
     low = -(1 << bits - 1) if signed else 0
     high = low + (1 << bits) - 1
     slope = float(file.get("RescaleSlope") or 1) if grey else 1.0
-    ends = _window(file, slope) if grey else None
+    window = _window(file, slope) if grey else None
+    black, white = (max(low, window[0]), min(high, window[1])) if window else (high, low)
     notes: tuple[str, ...] = ()
-    black, white = max(low, ends[0]) if ends else low, min(high, ends[1]) if ends else high
-    if black >= white:
-        black, white, notes = low, high, ("DICOM: the window lies outside the pixel values and is ignored",)
+    if own := black >= white:
+        notes = ("DICOM: the window lies outside the pixel values and is ignored",) if window else ()
+        black, white = low, high
+        if grey and bits > 8 and "ModalityLUTSequence" not in file:
+            black, white = _filled(stored[~_padding(file, stored)], (low, high))
+            notes += ("DICOM: shown from the smallest to the largest value, which become the copy's window",)
+        own = (black, white) != (low, high)
     if (slope < 0) != (file.PhotometricInterpretation == "MONOCHROME1"):
         black, white = white, black
-    return _Scale(low, high, black, white, 255 if bits <= 8 else 65535), notes
+    return _Scale(low, high, black, white, 255 if bits <= 8 else 65535, own), notes
+
+
+def _filled(stored: Pixels, ends: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest and the largest value, or `ends` where they do not differ."""
+    if not stored.size or stored.min() == stored.max():
+        return ends
+    return int(stored.min()), int(stored.max())
+
+
+def _set_window(file: Dataset, scale: _Scale) -> None:
+    """Name the ends of a picture's own range as its window, so that a reader and an undo find them."""
+    from pydicom.valuerep import DSfloat
+
+    for tag in ("VOILUTFunction", "WindowCenterWidthExplanation"):
+        if tag in file:
+            delattr(file, tag)
+    slope, intercept = float(file.get("RescaleSlope") or 1), float(file.get("RescaleIntercept") or 0)
+    low, high = sorted(slope * end + intercept for end in (scale.black, scale.white))
+    for inset in (0.0, abs(slope) / 2):  # decimals are cut off: an end must not move to the next value
+        file.WindowCenter = DSfloat(low / 2 + high / 2 + 0.5, auto_format=True)
+        file.WindowWidth = DSfloat(high - low + 1 - inset, auto_format=True)
+        if _window(file, slope) == tuple(sorted((scale.black, scale.white))):
+            return
 
 
 def _window(file: Dataset, slope: float) -> tuple[int, int] | None:
@@ -200,12 +235,25 @@ def _first(value: Any) -> float | None:
 
 def _unpadded(file: Dataset, pixels: Pixels, before: Pixels, scale: _Scale) -> Pixels:
     """Keep padding as it is, and everything else out of its values."""
-    if pixels.shape[2] == 3 or _first(file.get("PixelPaddingValue")) is None:
+    ends = _padded(file)
+    if ends is None:
         return pixels
+    beside = ends[1] + 1 if ends[1] < scale.high else ends[0] - 1
+    pixels = np.where(_padding(file, pixels), beside, pixels)
+    return np.where(_padding(file, before), before, pixels)
+
+
+def _padded(file: Dataset) -> tuple[int, int] | None:
+    """Return the smallest and largest stored value that mean padding."""
+    if file.SamplesPerPixel == 3 or _first(file.get("PixelPaddingValue")) is None:
+        return None
     low, high = sorted((file.PixelPaddingValue, file.get("PixelPaddingRangeLimit", file.PixelPaddingValue)))
-    beside = high + 1 if high < scale.high else low - 1
-    pixels = np.where((pixels >= low) & (pixels <= high), beside, pixels)
-    return np.where((before >= low) & (before <= high), before, pixels)
+    return low, high
+
+
+def _padding(file: Dataset, stored: Pixels) -> npt.NDArray[np.bool_]:
+    low, high = _padded(file) or (1, 0)
+    return np.asarray((stored >= low) & (stored <= high))
 
 
 def _derive(file: Dataset, source: tuple[str, str], identity: str) -> None:
