@@ -275,8 +275,13 @@ def test_grey_alpha_and_16_bit_survive(tmp_path: Path, ask: Ask) -> None:
     make_image(2, (9, 7, 4)).save(folder / "rgba.png")
     deep = np.random.default_rng(3).integers(0, 65535, (9, 7), dtype=np.uint16)
     cv2.imwrite(str(folder / "deep.png"), deep)
+    cv2.imwrite(str(folder / "dim.png"), deep >> 4)
     make_image(4, (1, 1, 3)).save(folder / "dot.png")
-    run_data(ask())
+    run = run_data(ask())
+    told = {record["path"]: record["notes"] for record in run.iter_records()}
+    assert [path for path, notes in told.items() if any("an eighth" in note for note in notes)] == [
+        "ant/dim.png"
+    ]
     out = tmp_path / "out/ant"
     assert Image.open(out / "grey.png").mode == "L"
     before, after = (np.asarray(Image.open(path / "rgba.png")) for path in (folder, out))

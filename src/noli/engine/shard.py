@@ -206,6 +206,10 @@ class ShardWork:
             notes.append("GPS position kept in the output" if kept else "GPS position removed")
         if self.request.undo_of is not None and one.row["made"]["sha256_out"] != one.row["sha256"]:
             notes.append("the file changed after it was protected")
+        pixels = one.picture.pixels
+        # Scanners and cameras store 12 bits in 16; only DICOM says what is shown.
+        if pixels.dtype == np.uint16 and one.picture.format != "DICOM" and pixels.max(initial=0) < 1 << 13:
+            notes.append("16 bits, of which less than an eighth is used: a bound is a share of all of them")
         return notes
 
     def _against_original(self, made: Record, restored: Stored) -> Record:
