@@ -106,6 +106,9 @@ def test_the_steps_one_after_the_other(captioned: Path, tmp_path: Path) -> None:
     Key.new(key)
     noise = noli.t2ue.generate([f"a {name} wall" for name in COLOURS], key, generator, store, variants=2)
     assert (noise.dtype, noise.shape) == (np.int8, (6, 16, 16, 3))
+    names = [f"a {name} wall" for name in ("green", "red", "green")]
+    twice = noli.t2ue.generate(names, key, generator, variants=2)
+    assert np.array_equal(twice, noise[[2, 3, 0, 1, 2, 3]])
     places = {"source": captioned, "output": tmp_path / "safe", "key": key, "store": store}
     script = NO_TORCH.format(**{name: str(place) for name, place in places.items()})
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError
+from noli.data.formats import stem
 from noli.data.regions import read, within
 from noli.ops.noisestore import stretched
 
@@ -83,3 +84,24 @@ def test_masks_of_another_size_are_named(tmp_path):
         "2.png (24 x 16, its picture is 16 x 24)",
         "3.png (8 x 12, its picture is 16 x 24)",
     )
+
+
+UIDS = ("a/1.2.840.113619.2.1", "a/1.2.840.113619.2.2")
+
+
+@pytest.mark.parametrize("paths", [UIDS, ("a/x.jpg", "a/x.png"), ("a/x.y/1.tif", "a/x.y/1.JPG")])
+def test_pictures_never_share_a_mask(tmp_path, paths):
+    items = [Item(str(k), path) for k, path in enumerate(paths)]
+    short = [f"{stem(path)}.png" for path in paths]
+    for name in {*short, "a/1.2.840.113619.2.png"}:
+        mask(tmp_path, name, np.s_[:12, :8])
+    if len(set(short)) == 1:
+        with pytest.raises(DataError, match="2 region") as caught:
+            read(str(tmp_path), items, [SHAPE] * 2, 8)
+        assert caught.value.items == tuple(f"{path}.png" for path in paths)
+    mask(tmp_path, f"{paths[0]}.png", np.s_[:, :8])
+    mask(tmp_path, f"{paths[1]}.png", np.s_[:, 8:])
+    first, second = read(str(tmp_path), items, [SHAPE] * 2, 8)
+    assert first.any()
+    assert second.any()
+    assert not (first & second).any()

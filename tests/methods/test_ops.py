@@ -90,6 +90,21 @@ def test_more_classes_than_positions_are_refused(tmp_path):
         prepared(found, ops.Config(pixels=30))
 
 
+@pytest.mark.parametrize(("height", "width"), [(12, 16), (8, 9), (100, 20)])
+def test_classes_stay_apart_on_smaller_pictures_too(tmp_path, height, width):
+    dark = [np.full((64, 64, 3), 9, np.uint8)] * 12  # every position is as good: the first ones are taken
+    found = ArrayStudy(study(tmp_path)[2], dark, tmp_path)
+    summary = DataSummary(13, CLASSES, {(64, 64, 3): 12, (height, width, 3): 1, (1, 5, 3): 1}, study=found)
+    state = ops.prepare(summary, KEYS[0], ops.Config(pixels=3))
+    grey = np.full((1, 3, height, width), 0.5, np.float32)
+    changed = [
+        (ops.apply(state, grey, [Item("1", "1.png", name)], KEYS[0], ops.Config()) != grey)[0].any(0)
+        for name in CLASSES
+    ]
+    assert np.sum(changed, axis=0).max() == 1
+    assert all(place.any() for place in changed)
+
+
 def test_unknown_classes_are_named(tmp_path):
     found, images, _ = study(tmp_path)
     state = prepared(found, ops.Config())

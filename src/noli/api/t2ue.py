@@ -92,6 +92,7 @@ def generate(
 
     Returns:
         Noise ``int8 [N * variants, S, S, 3]``, variants of a prompt side by side; 127 is the bound.
+        Equal prompts have equal noise.
 
     Raises:
         UsageError: One text instead of a sequence, or no key.
@@ -120,7 +121,8 @@ def generate(
             )
         finally:
             bar.finish()
-        return np.array(noisestore.read(str(folder), t2ue.NOISE).noise)
+        store = noisestore.read(str(folder), t2ue.NOISE)
+        return np.array(store.noise[[store.rows[name] for name in t2ue.noise_names(prompts, variants)]])
 
 
 def apply(picture: Stored, noise: Noise, eps: float = EPS) -> Stored:

@@ -78,6 +78,12 @@ def suffix_of(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
+def stem(path: str) -> str:
+    """Return a path without the suffix of an image format; other names are returned unchanged."""
+    suffix = suffix_of(path)
+    return path[: -len(suffix)] if suffix in IMAGE_SUFFIXES else path
+
+
 def output_format(source: str, policy: FormatPolicy, *, channels: int = 3) -> tuple[str, str]:
     """Choose the format an item is written in.
 

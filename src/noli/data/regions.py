@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,16 @@ import numpy.typing as npt
 from noli.core.dataset import Item
 from noli.core.errors import DataError
 from noli.data.codec import decode
+from noli.data.formats import stem
 from noli.data.place import Place, is_url, local_path
 
 
 def read(
     folder: str, items: Sequence[Item], shapes: Sequence[tuple[int, ...]], side: int
 ) -> npt.NDArray[np.bool_]:
-    """Read the mask of every item: ``folder/<path of the picture>`` with the suffix ``.png``.
+    """Read the mask of every item: ``folder/<path of the picture>.png``.
+
+    It may also have the suffix ``.png`` instead of that of an image format, unless two items would share it.
 
     Args:
         folder: Folder or URL; its tree is that of the pictures.
@@ -39,8 +42,7 @@ def read(
     sizes: list[str] = []
     narrow: list[str] = []
     whole = bool(items)
-    for row, (item, (height, width, *_)) in enumerate(zip(items, shapes, strict=True)):
-        name = str(PurePosixPath(item.path.replace("#", "-")).with_suffix(".png"))
+    for row, (name, (height, width, *_)) in enumerate(zip(_names(place, items), shapes, strict=True)):
         inside = _mask(place, name)
         if inside is None:
             wrong.append(name)
@@ -57,7 +59,8 @@ def read(
         raise DataError(
             f"{len(wrong)} region-of-interest masks are missing, unreadable, coloured or empty.",
             where=folder,
-            fix="give every picture a mask of the same name with the suffix .png, grey, some pixels not zero",
+            fix="give every picture a grey mask, some pixels not zero, called as the picture with .png added "
+            "or, where no other picture would get it, instead of its suffix",
             items=wrong,
         )
     if sizes:
@@ -83,6 +86,14 @@ def read(
             fix="set what must not change to 0, or leave roi out",
         )
     return out
+
+
+def _names(place: Place, items: Sequence[Item]) -> list[str]:
+    """Return the name of every item's mask."""
+    paths = [item.path.replace("#", "-") for item in items]
+    sharing = Counter(map(stem, paths))
+    whole = (sharing[stem(path)] > 1 or place.exists(f"{path}.png") for path in paths)
+    return [f"{path if long else stem(path)}.png" for path, long in zip(paths, whole, strict=True)]
 
 
 def _mask(place: Place, name: str) -> npt.NDArray[np.bool_] | None:

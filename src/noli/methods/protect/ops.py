@@ -8,17 +8,18 @@ pixel. No surrogate, no bound: the pixel is plainly visible.
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}. Positions are searched on squares of
 ``size`` pixels and hold for pictures of any size, where the pixel is a block of about 1/size of each side.
 
-Threat model: a trainer who trains on all protected images with your labels, adversarially as well. It does
-not stop cutout, cutmix, JPEG, median filters or orthogonal projection; a detector is trivial: a pixel that is
-constant over a class. Averaging a class shows it. Where ours differs: covariances instead of one pass per
-candidate (same result), images of mixed sizes, classes of a later run keep away from earlier positions.
+Threat model: a trainer who trains on all protected images with your labels; adversarially as well according
+to the paper, but not in noli's own measurement. It does not stop cutout, cutmix, JPEG, median filters or
+orthogonal projection; a detector is trivial: a pixel that is constant over a class. Averaging a class shows
+it. Where ours differs: covariances instead of one pass per candidate (same result), images of mixed sizes
+(classes keep apart on all of them), classes of a later run keep away from earlier positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 
 _FLAT = 1e-4
 _CHUNK = 512
+_SMALLEST = 8
 
 
 class Config(MethodConfig):
@@ -94,19 +96,41 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     fresh = [label for label in summary.classes if label not in found]
     labels = np.array([str(item.label) for item in study.items])
     images = study.images(side) if fresh else np.zeros((0, side, side, 3), np.uint8)
-    taken = {(row, column) for spots in found.values() for row, column, _ in spots}
+    taken = _near((spot for spots in found.values() for spot in spots), side, summary.shapes)
     for label in fresh:
         members = np.flatnonzero(labels == label)
         found[label] = best_pixels(images, members, cfg, taken) if len(members) else []  # type: ignore[assignment]
-        taken |= {(row, column) for row, column, _ in found[label]}
+        taken |= _near(found[label], side, summary.shapes)
     return {"side": side, "pixels": {label: found[label] for label in found if found[label]}}
+
+
+def _near(
+    spots: Iterable[Sequence[object]], side: int, shapes: Iterable[tuple[int, ...]]
+) -> npt.NDArray[np.bool_]:
+    """Return the positions ``[side, side]`` that are among `spots`, or fall on one in pictures of some shape.
+
+    Pictures of less than 8 pixels have no room for all classes, and do not count.
+    """
+    known: list[tuple[int, ...]] = [(side, side), *(s for s in shapes if _SMALLEST <= min(s[:2]) < side)]
+    near = np.zeros((side, side), bool)
+    for row, column, *_ in spots:
+        for height, width, *_ in known:
+            near |= np.outer(_meets(row, side, height), _meets(column, side, width))
+    return near
+
+
+def _meets(place: Any, side: int, length: int) -> list[bool]:
+    """Which cells of an axis share a pixel with cell `place`."""
+    own = _block(place, side, length)
+    blocks = (_block(other, side, length) for other in range(side))
+    return [block.start < own.stop and own.start < block.stop for block in blocks]
 
 
 def best_pixels(
     images: npt.NDArray[np.uint8],
     members: npt.NDArray[np.int64],
     cfg: Config,
-    taken: set[tuple[object, object]],
+    taken: npt.NDArray[np.bool_],
 ) -> list[tuple[int, int, list[float]]]:
     """Return the best free positions of one class with their colours.
 
@@ -117,7 +141,7 @@ def best_pixels(
         images: ``uint8 [N, S, S, C]``.
         members: Rows of the class.
         cfg: Options.
-        taken: Positions of other classes.
+        taken: ``bool [S, S]``, positions that are not free because of other classes.
     """
     mean, covariance = _moments(images, members)
     side, channels = mean.shape[0], mean.shape[2]
@@ -127,12 +151,11 @@ def best_pixels(
     variance = np.einsum("kc,ijcd,kd->ijk", signs, covariance, signs).clip(min=0)
     spread = variance if cfg.spread == "variance" else np.sqrt(variance)
     score = distance / (spread + _FLAT)
-    for row, column in taken:
-        score[row, column] = -np.inf
+    score[taken] = -np.inf
     if np.isfinite(score).all(axis=2).sum() < cfg.pixels:
         raise DataError(
             "There are fewer free positions than classes need.",
-            why=f"{side} x {side} positions, {len(taken)} taken",
+            why=f"{side} x {side} positions, {taken.sum()} taken",
             fix="give a larger --set size, or fewer pixels",
         )
     best = score.max(axis=2)
@@ -182,4 +205,4 @@ def _side(cfg: Config, summary: DataSummary) -> int:
     if cfg.size != "auto":
         return cfg.size
     shapes = summary.shapes or {(32, 32, 3): 1}
-    return min(max(8, min(max(shapes, key=lambda shape: (shapes[shape], shape))[:2])), 64)
+    return min(max(_SMALLEST, min(max(shapes, key=lambda shape: (shapes[shape], shape))[:2])), 64)

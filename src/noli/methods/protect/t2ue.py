@@ -114,12 +114,18 @@ def generate(
     Returns:
         What the folder says about itself: generator, eps, key, variants.
     """
-    names = {f"{k}:{prompt}": prompt for prompt in prompts for k in range(variants)}
+    each = (prompt for prompt in prompts for _ in range(variants))
+    names = dict(zip(noise_names(prompts, variants), each, strict=True))
     noise, facts = _imagined(names, key, generator, tell)
     about = {**facts, "key": key.id, "variants": variants}
     noisestore.write(folder, NOISE, list(names), noise)
     atomic_write(folder / ABOUT, json.dumps(about, indent=1).encode())
     return about
+
+
+def noise_names(prompts: Sequence[str], variants: int) -> list[str]:
+    """Return the names of the noise of prompts, variants side by side; equal prompts share theirs."""
+    return [f"{k}:{prompt}" for prompt in prompts for k in range(variants)]
 
 
 def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:

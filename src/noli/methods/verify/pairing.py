@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import cv2
@@ -14,11 +13,9 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from noli.core.dataset import Ref
+from noli.data.formats import stem
 
 TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
-_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".dcm", ".dicom")
-)
 Pair = tuple[Ref, Ref]
 
 # Every protected picture is compared with so many other originals and should win against most of them.
@@ -37,12 +34,6 @@ class Matched(NamedTuple):
     pairs: list[Pair]
     clean_only: list[Ref]
     protected_only: list[Ref]
-
-
-def stem(path: str) -> str:
-    """Return a path without the suffix of an image format; other names are returned unchanged."""
-    pure = PurePosixPath(path)
-    return str(pure.with_suffix("")) if pure.suffix.lower() in _SUFFIXES else path
 
 
 def match(clean: Sequence[Ref], protected: Sequence[Ref], made: Mapping[str, str] | None = None) -> Matched:
