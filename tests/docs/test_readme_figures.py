@@ -105,7 +105,7 @@ def test_where_the_keyed_mode_is_weaker(readme: str) -> None:
 
 def test_the_battery_is_that_of_all_images(readme: str) -> None:
     assert result("effect_full")["training_images"] == 50_000
-    assert "The whole battery on all 50,000 images" in readme
+    assert "The standard battery on all 50,000 images" in readme
 
 
 def test_the_subset_in_words(readme: str) -> None:

@@ -78,6 +78,7 @@ SPEC = Spec(
         does_not_stop=(
             "A thief with one clean original per class beside its protected version: he learns filter and "
             "colours from it, restores all pictures of the class, and trains as on clean ones.",
+            "Adversarial training, by a little (benchmarks/leaderboard.py).",
             "Countermeasures that remove colour and filters together.",
             "Training with other labels than yours, or on any unprotected copies of the same images.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",
