@@ -21,10 +21,11 @@ LEADERBOARD = """\
 # Leaderboard
 
 Accuracy in % on clean held-out images after training on protected ones, per countermeasure; `worst` is the
-highest of a row, which is what counts. Green: little was learned. Red: as much as clean data teaches under
-the same countermeasure. Columns are in the order naive, routine, adaptive, context. Point at a cell for its
-interval and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10,
-the `tiny` network); empty cells were not measured.
+highest of a row without the context columns, which is what counts ("of 15": so many were measured and others
+have more, so it may be higher). Green: little was learned. Red: as much as clean data teaches under the same
+countermeasure. Columns are in the order naive, routine, adaptive, context. Point at a cell for its interval
+and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny`
+network); empty cells were not measured.
 
 """
 MEDICAL = """\
@@ -115,12 +116,14 @@ def _heat_table(settings: Mapping[str, Any], numbers: Mapping[str, str]) -> str:
     settings = {name: settings[name] for name in sorted(settings, key=lambda name: name != "clean")}
     head = "".join(f"<th>{name}</th>" for name in ("", *columns, "worst", *numbers))
     lines = []
+    judged = {n: sum(c["level"] != "context" for c in one["rows"].values()) for n, one in settings.items()}
     for name, found in settings.items():
+        few = f" of {judged[name]}" if name != "clean" and judged[name] < max(judged.values()) else ""
         cells = [_heat(found["rows"].get(column), tops[column]) for column in columns]
         worst = found["rows"][found["worst"]]["value"]
         extra = (found.get(field) for field in numbers.values())
         shown = "".join("<td></td>" if n is None else f"<td>{_number(n)}</td>" for n in extra)
-        lines.append(f"<tr><th>{name}</th>{''.join(cells)}<td><b>{100 * worst:.1f}</b></td>{shown}</tr>")
+        lines.append(f"<tr><th>{name}</th>{''.join(cells)}<td><b>{100 * worst:.1f}</b>{few}</td>{shown}</tr>")
     body = "\n".join(lines)
     return f'<table class="heat">\n<tr>{head}</tr>\n{body}\n</table>\n'
 

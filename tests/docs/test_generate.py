@@ -98,7 +98,12 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
     settings = {
         "a": {"rows": {"coin": row(0.45, "adaptive")}, "worst": "coin"},
         "clean": {"rows": {"coin": row(0.6, "adaptive"), "plain": row(0.8)}, "worst": "plain"},
-        "mine": {"rows": {"plain": row(0.2)}, "worst": "plain", "psnr": 30.04, "cpu_seconds": 12.0},
+        "mine": {
+            "rows": {"plain": row(0.2), "merged": row(0.9, "context")},
+            "worst": "plain",
+            "psnr": 30.04,
+            "cpu_seconds": 12.0,
+        },
     }
     (tmp_path / "leaderboard.json").write_text(json.dumps({"settings": settings}))
     page = generate.figures.leaderboard_page(tmp_path)
@@ -106,11 +111,13 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
         line.split("</th>")[0].removeprefix("<tr><th>"): line for line in page.splitlines() if "<td" in line
     }
     assert [name for name in lines if name in settings] == ["clean", "a", "mine"]
-    assert "<th></th><th>plain</th><th>coin</th><th>worst</th>" in page
+    assert "<th></th><th>plain</th><th>coin</th><th>merged</th><th>worst</th>" in page
     assert lines["clean"].count("hsl(0 60% 80%)") == 2
     assert "hsl(30 60% 80%)" in lines["a"]
     assert "hsl(90 60% 80%)" in lines["mine"]
-    assert 'title="18.0 to 22.0 %, seeds: 1">20.0</td><td></td><td><b>20.0</b>' in lines["mine"]
+    assert 'title="18.0 to 22.0 %, seeds: 1">20.0</td><td></td>' in lines["mine"]
+    assert "<td><b>20.0</b> of 1</td>" in lines["mine"]
+    assert "<td><b>80.0</b></td>" in lines["clean"]
     assert lines["mine"].endswith("<td>30.0</td><td>12.0</td></tr>")
 
 
@@ -150,5 +157,5 @@ def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found
     assert "| less is learned | 60 % after 80 % | yes |" in page
     assert "| made faster | 9 s beside 8 s | **no** |" in page
     line = next(line for line in page.splitlines() if line.startswith("<tr><th>salm"))
-    assert ">60.0</td><td></td><td><b>60.0</b></td>" in line
+    assert ">60.0</td><td></td><td><b>60.0</b> of 1</td>" in line
     assert "<td>0.250</td>" in line
