@@ -72,12 +72,12 @@ def cpu_cost(begun: float) -> dict[str, float]:
     return {} if torch.cuda.is_available() else {"cpu_seconds": time.process_time() - begun}
 
 
-def save(name: str, body: dict[str, Any]) -> Path:
-    """Write ``results/name.json`` with this machine's description and print it; cells name their own."""
+def save(name: str, body: dict[str, Any], cells: Cells | None = None) -> Path:
+    """Write ``results/name.json`` with this machine's description, or where the cells come from; print it."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    here = "summarised on" if "cells" in body else "machine"
-    text = json.dumps({here: machine(), **body}, indent=1, sort_keys=True)
+    here = {"machine": machine()} if cells is None else {"summarised on": machine(), "cells": cells.places()}
+    text = json.dumps({**here, **body}, indent=1, sort_keys=True)
     path.write_text(text + "\n")
     print(text)
     return path

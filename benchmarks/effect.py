@@ -83,11 +83,10 @@ def main() -> None:
         body = {
             "variants": found,
             "bound": 1 / len(CLASSES) + STANDARD.bound * (clean - 1 / len(CLASSES)),
-            "cells": cells.places(),
             "training_images": len(x),
             "test_images": len(test_x),
         }
-        save(f"effect_{args.size}", body)
+        save(f"effect_{args.size}", body, cells)
 
 
 def summarised(name: str, rows: list[Measure], seeds: int, cells: Cells) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def main() -> None:
             "mean_change": float((after - before).mean()),
             "wilcoxon_p": float(wilcoxon(after, before, alternative="less").pvalue),
         }
-        save("keys", summary)
+        save("keys", summary, cells)
 
 
 if __name__ == "__main__":

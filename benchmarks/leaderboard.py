@@ -90,7 +90,7 @@ def main() -> None:
         )
     found = {name: rows for name in SETTINGS if (rows := summarised(name, measures, cells))}
     sizes = {"training_images": len(x), "test_images": len(test_x)}
-    save("leaderboard", {"settings": found, **sizes, "cells": cells.places()})
+    save("leaderboard", {"settings": found, **sizes}, cells)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def main() -> None:
         work = columns[column]
         cells.get(f"{point}/{key}/{column}", lambda w=work, p=point, k=key, c=column: w(p, k, c))
     if not part:
-        save("leak_frontier", {"rows": means(cells), "keys": len(KEYS), "cells": cells.places()})
+        save("leak_frontier", {"rows": means(cells), "keys": len(KEYS)}, cells)
 
 
 def means(cells: Cells) -> dict[str, dict[str, float]]:

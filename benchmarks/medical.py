@@ -248,16 +248,8 @@ def main() -> None:
         if time.monotonic() - begun < 60 * args.minutes:
             bench(name).cell(setting, row, seed)
     if parts == 1:
-        save(
-            "medical",
-            {
-                "sets": {
-                    name: results(bench(name))
-                    for name in SETS
-                    if any(cell.startswith(f"{name}/") for cell in cells.done)
-                }
-            },
-        )
+        found = [name for name in SETS if any(cell.startswith(f"{name}/") for cell in cells.done)]
+        save("medical", {"sets": {name: results(bench(name)) for name in found}}, cells)
 
 
 def results(bench: Bench) -> dict[str, Any]:

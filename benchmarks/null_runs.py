@@ -63,7 +63,8 @@ def main() -> None:
         hits = seen["routine: supported"]
         low, high = wilson(hits, len(done))
         rates[kind] = {"supported": hits, "runs": len(done), "low": low, "high": high, "all": dict(seen)}
-    save("null_runs", {"kinds": rates, "claim": "routine", "training_images": TRAIN, "test_images": TEST})
+    sizes = {"training_images": TRAIN, "test_images": TEST}
+    save("null_runs", {"kinds": rates, "claim": "routine", **sizes}, cells)
 
 
 def verdicts(full: LearnabilityData, kind: str, number: int) -> dict[str, str]:

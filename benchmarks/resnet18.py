@@ -87,7 +87,7 @@ def main() -> None:
     for (setting, row), (percent, source) in PUBLISHED.items():
         if row in (rows := found.get(setting, {"rows": {}})["rows"]):
             rows[row] |= {"published": percent / 100, "source": source}
-    save(name, {"settings": found, "training_images": len(x), "epochs": args.epochs, "cells": cells.places()})
+    save(name, {"settings": found, "training_images": len(x), "epochs": args.epochs}, cells)
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ def main() -> None:
         else:
             measure("emoji", emoji, args.seed, cells, text)
         measure("cifar10", cifar_bench(), args.seed, cells, text)
-    save("t2ue", summarised(cells))
+    save("t2ue", summarised(cells), cells)
 
 
 if __name__ == "__main__":
