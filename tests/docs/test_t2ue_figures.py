@@ -1,0 +1,46 @@
+"""Every measured figure of the page on zero contact stands in the committed results."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pages import DOCS, ROOT
+
+FOUND = json.loads((ROOT / "benchmarks/results/t2ue.json").read_text())
+PAGE = " ".join((DOCS / "zero-contact.md").read_text("utf-8").replace("**", "").split())
+TITLES = {
+    "clean pictures": "clean",
+    "random noise per picture": "random per picture",
+    "random noise per class": "random per class",
+    "T2UE": "t2ue",
+    "T2UE, one noise per class": "t2ue class-wise",
+    "EM, class-wise": "em class-wise",
+    "EM, per picture": "em",
+}
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_the_table(title: str) -> None:
+    name, cells = TITLES[title], [title]
+    accuracy = FOUND["cifar10"]["supervised"].get(name)
+    cells.append(f"{100 * accuracy['accuracy']:.1f} %" if accuracy else "")
+    for data in ("cifar10", "emoji"):
+        one = FOUND[data]["retrieval"].get(name)
+        cells += [f"{100 * one['i2t_hit10']:.1f} %", f"{one['i2t_median_rank']:.0f}"] if one else ["", ""]
+    assert " ".join(f"| {' | '.join(cells)} |".split()) in PAGE
+
+
+def test_the_words() -> None:
+    made, emoji = FOUND["cifar10"]["generator"]["t2ue"], FOUND["emoji"]
+    assert f"{made['pictures']:,.0f} captioned pictures" in PAGE
+    assert f"({made['cpu_seconds']:.0f} s of CPU time)" in PAGE
+    assert f"protected {emoji['retrieval']['clean']['pictures']:,.0f}" in PAGE
+    for kind, number in (("supervised", "accuracy"), ("retrieval", "i2t_hit10")):
+        rows = {name: one[number] for name, one in FOUND["cifar10"][kind].items()}
+        assert 0.45 < 1 - rows["t2ue"] / rows["clean"] < 0.55
+        assert rows["random per picture"] > 0.98 * rows["clean"]
+    hits = {name: one["i2t_hit10"] for name, one in emoji["retrieval"].items()}
+    assert 0.17 < 1 - hits["t2ue"] / hits["clean"] < 0.23
+    assert hits["t2ue"] < hits["em"]
+    assert "t2ue aligned" not in FOUND["cifar10"]["supervised"]
