@@ -23,6 +23,8 @@ from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, tabl
 from noli.methods.verify.config import Config
 
 TINY = {"network": "tiny"}
+# The weave as it was first: one pattern and one filter for all pictures of a class.
+BARE = {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0}
 # Name -> method and options; the options are the methods' defaults where none are given.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "clean": ("", {}),
@@ -42,12 +44,17 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "uc, generator": ("uc", {"encoder": "own", "maker": "generator", **TINY}),
     "uc, all data": ("uc", {"encoder": "own", "data": "all", **TINY}),
     "uc, four patterns": ("uc", {"encoder": "own", "patterns": 4, **TINY}),
-    "weave, no variation": ("weave", {"jitter": 0.0, "colour_jitter": 0.0}),
-    "weave, own taps": ("weave", {"jitter": 1.0, "colour_jitter": 0.0}),
-    "weave, own taps and colours": ("weave", {"jitter": 1.0, "colour_jitter": 1.0}),
-    "weave, four codes": ("weave", {"jitter": 0.0, "colour_jitter": 0.0, "codes": 4}),
-    "weave, gentle filters": ("weave", {"gentle": 0.5, "jitter": 0.0, "colour_jitter": 0.0}),
-    "weave, 12/255": ("weave", {"colour": 12 / 255}),
+    "weave": ("weave", {}),
+    "weave, no variation": ("weave", BARE),
+    "weave, own taps": ("weave", BARE | {"jitter": 1.0}),
+    "weave, own taps and colours": ("weave", BARE | {"jitter": 1.0, "colour_jitter": 1.0}),
+    "weave, four codes": ("weave", BARE | {"codes": 4}),
+    "weave, gentle filters": ("weave", BARE | {"gentle": 0.5}),
+    "weave, 12/255": ("weave", BARE | {"colour": 12 / 255}),
+    "weave, 16/255, own taps": ("weave", BARE | {"jitter": 1.0, "colour": 16 / 255}),
+    "weave, 20/255, own colours 0.5": ("weave", {"colour": 20 / 255, "colour_jitter": 0.5}),
+    "weave, 20/255, own colours 1": ("weave", {"colour": 20 / 255, "colour_jitter": 1.0}),
+    "weave, 28/255": ("weave", {"colour": 28 / 255}),
 }
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 MERGED = Measure(
@@ -61,9 +68,9 @@ MERGED = Measure(
 EARLY = 8
 ROWS = (
     "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "op", "adversarial", "leak-1-pair", "test-time",
-    "plain", "cutout", "mixup", "grayscale+op", "jpeg-75+coin", "ueraser",
-    "leak-100-in-all", "purifier", "leak-500-bridge", "self-supervised", "pretrained", "merged", "regroup-1",
-    "regroup-2",
+    "grayscale+coin", "leak-1-pair+grayscale", "leak-1-pair+coin", "plain", "cutout", "mixup", "grayscale+op",
+    "jpeg-75+coin", "ueraser", "leak-100-in-all", "purifier", "leak-500-bridge", "self-supervised",
+    "pretrained", "merged", "regroup-1", "regroup-2",
 )  # fmt: skip
 
 

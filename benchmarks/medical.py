@@ -74,7 +74,7 @@ SETTINGS = {
     "em class-wise": Setting("em", TINY | {"noise": "class"}),
     "em class-wise, L2 of salm": Setting("em", TINY | {"noise": "class"}, "l2"),
     "cuda keyed": Setting("cuda"),
-    "weave": Setting("weave"),
+    "weave, no variation": Setting("weave", {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0}),
     "noise": Setting("noise"),
 }
 FIRST = ("clean", "salm", "em", "lsp")

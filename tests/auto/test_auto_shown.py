@@ -16,14 +16,14 @@ def printed(width: int, key: Key, **asked: object) -> list[str]:
     bench = FakeBench(
         {
             "cuda-reflect": dict.fromkeys("abc", 0.2),
-            "weave-jitter": {"a": 0.1, "b": 0.3, "c": 0.6},
+            "weave-plain": {"a": 0.1, "b": 0.3, "c": 0.6},
             "bad": dict.fromkeys("abc", 0.9),
             "protect/low": dict.fromkeys("abc", 0.1),
             "gone": dict.fromkeys("abc", 0.1),
         },
         {
             "cuda-reflect": quality(24.04, 0.876, 1234.5),
-            "weave-jitter": quality(30, 0.9, 3.21),
+            "weave-plain": quality(30, 0.9, 3.21),
             "bad": quality(22, 0.8),
             "protect/low": quality(12.3, 0.4),
             "gone": "The disk on which the method keeps its files is full; nothing could be written there.",
@@ -42,7 +42,7 @@ def test_every_line_fits_and_nothing_is_cut_off(width: int, key: Key) -> None:
     assert not any("…" in line for line in lines)
     table = {line.split()[0]: line.split() for line in lines if " dB" in line and not line.startswith(" ")}
     assert table["cuda-reflect"][1:] == ["20.0", "%", "20.0", "%", "20.0", "%", "24.0", "dB", "0.88", "1234"]
-    assert table["weave-jitter"][1:] == ["10.0", "%", "30.0", "%", "60.0", "%", "30.0", "dB", "0.90", "3.2"]
+    assert table["weave-plain"][1:] == ["10.0", "%", "30.0", "%", "60.0", "%", "30.0", "dB", "0.90", "3.2"]
     assert table["bad"][1:] == ["90.0", "%", "-", "-", "22.0", "dB", "0.80", "1.0"]
 
 

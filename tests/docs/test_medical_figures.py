@@ -26,7 +26,7 @@ TABLE = {
     "EM, class-wise, at SALM's L2": "em class-wise, L2 of salm",
     "random noise of 8/255": "noise",
     "CUDA, keyed": "cuda keyed",
-    "weave": "weave",
+    "weave, no variation": "weave, no variation",
 }
 READERS = TABLE | {"SALM, masks kept": "salm, masks kept"}
 ROWS = ("jpeg-10", "rsk+ff", "coin", "op", "leak-1-pair")

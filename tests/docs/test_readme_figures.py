@@ -161,23 +161,32 @@ def test_the_frontier_in_words(readme: str) -> None:
 
 def test_the_weave_beside_cuda(readme: str) -> None:
     settings = result("leaderboard")["settings"]
-    weave, cuda = settings["weave, no variation"], settings["cuda paper"]
-    varied, clean = settings["weave, own taps and colours"]["rows"], settings["clean"]["rows"]["crop+flip"]
-    rows = {name: [100 * one for one in row["values"]] for name, row in weave["rows"].items()}
-    three = [np.mean(rows[name]) for name in ("rsk+ff", "coin", "adversarial")]
-    assert all(len(rows[name]) == 3 for name in ("rsk+ff", "coin", "adversarial", "leak-1-pair"))
-    assert f"({three[0]:.1f} and {three[1]:.1f} %, three keys)" in readme
-    bound = 100 * (0.1 + 0.5 * (clean["low"] - 0.1))
-    assert f"learns {three[2]:.1f} % (the bound is {bound:.1f} %)" in readme
-    assert three[2] > bound
-    assert f"There the weave, at {weave['psnr']:.1f} dB" in readme
-    leak = [100 * one["leak-1-pair"]["value"] for one in (weave["rows"], cuda["rows"], varied)]
-    words = "{:.1f} %, where clean images teach {:.1f} % and published CUDA leaves {:.1f} %"
-    assert words.format(leak[0], 100 * clean["value"], leak[1]) in readme
-    assert (
-        f"worth little ({leak[2]:.1f} %), and COIN then learns {100 * varied['coin']['value']:.1f} %"
-        in readme
+    weave, cuda, clean = (settings[name] for name in ("weave", "cuda paper", "clean"))
+    top = clean["rows"]["crop+flip"]
+    bound = 0.1 + 0.5 * (top["low"] - 0.1)
+    names = ("grayscale", "jpeg-10", "adversarial", "rsk+ff", "coin", "op", "leak-1-pair")
+    assert all(len(weave["rows"][name]["values"]) == 5 for name in names)
+    assert all(weave["rows"][name]["high"] <= bound for name in names)
+    held = [
+        name for name, one in settings.items()
+        if name != "clean" and all(n in one["rows"] and one["rows"][n]["value"] <= bound for n in names)
+    ]  # fmt: skip
+    assert [name for name in held if not name.startswith("weave")] == []
+    words = (
+        "greyscale {:.1f}, JPEG 10 {:.1f}, adversarial training {:.1f}, RSK+FF {:.1f}, COIN {:.1f}, "
+        "orthogonal projection {:.1f} and one leaked pair per class {:.1f} % (five keys, {:.1f} dB; "
+        "the bound is {:.1f} %)"
     )
+    means = [100 * weave["rows"][name]["value"] for name in names]
+    assert words.format(*means, weave["psnr"], 100 * bound) in readme
+    words = "Published CUDA, at {:.1f} dB, leaves {:.1f} % to the pair and {:.1f} % to COIN; "
+    words += "clean images teach {:.1f} %"
+    left = [100 * cuda["rows"][name]["value"] for name in ("leak-1-pair", "coin")]
+    assert words.format(cuda["psnr"], *left, 100 * top["value"]) in readme
+    both = [100 * weave["rows"][name]["value"] for name in ("grayscale+coin", "leak-1-pair+coin")]
+    assert "COIN after greyscale {:.1f}, after one leaked pair {:.1f} % (one key)".format(*both) in readme
+    bare = settings["weave, no variation"]["rows"]["leak-1-pair"]["value"]
+    assert f"without it the pair gives {100 * bare:.1f} % back" in readme
 
 
 def test_sem_on_the_leaderboard(readme: str) -> None:

@@ -133,6 +133,21 @@ def test_leaks_in_all_restore_class_wise_noise_and_say_how():
     assert sum(found[f"leak_by_{name}"] for name in ("residual", "patterns", "both")) == 1
 
 
+def test_a_leak_is_followed_by_what_removes_its_traces():
+    data = subject(noisy, train=48, test=20)
+    trainer, (first, grey, moved) = Trainer(data, FULL), (
+        find(f"leak-1-pair{further}", FULL) for further in ("", "+grayscale", "+coin")
+    )  # fmt: skip
+    restored, _ = trainer.training_set(first, "protected")
+    assert (restored != data.protected_x).any()
+    for row in (grey, moved):
+        assert row.level == "adaptive"
+        assert np.array_equal(trainer.training_set(row, "protected")[0], restored)
+    assert np.array_equal(grey.squeeze(restored), grayscale(restored))
+    assert np.array_equal(grey.view(data.test_x), grayscale(data.test_x))
+    assert [type(one).__name__ for one in moved.callbacks(4, FULL)] == ["CropFlip", "Displace"]
+
+
 def test_images_stay_as_published_where_no_leak_helps():
     own = np.random.default_rng(5)
     data = subject(lambda x, y: (x + own.integers(-8, 9, x.shape)).astype(np.uint8), train=120, test=20)

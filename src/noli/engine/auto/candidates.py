@@ -38,7 +38,7 @@ TABLE: tuple[Candidate, ...] = (
     Candidate("cuda-plain", "protect/cuda", {"jitter": 0}),
     Candidate("cuda-reflect", "protect/cuda", {"border": "reflect"}),
     Candidate("weave", "protect/weave"),
-    Candidate("weave-jitter", "protect/weave", {"jitter": 1, "colour_jitter": 1}),
+    Candidate("weave-plain", "protect/weave", {"colour": 8 / 255, "jitter": 0, "colour_jitter": 0}),
     Candidate("ops", "protect/ops"),
     Candidate("lsp", "protect/lsp"),
     Candidate("ar", "protect/ar"),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from noli.methods.verify.measure import Measure, trained_with
 from noli.methods.verify.subject import Images
-from noli.ops.countermeasures import jpeg, sharpen_lowpass
+from noli.ops.countermeasures import grayscale, jpeg, sharpen_lowpass
 from noli.ops.squeeze import masked_median
 
 _VIEWED = 500
@@ -69,6 +69,14 @@ MASKED_MEDIAN = Measure(
 )
 
 _jpeg_75 = partial(jpeg, quality=75)
+GREY_DISPLACE = Measure(
+    "grayscale+coin",
+    "drops colour, then moves every pixel at random",
+    "adaptive",
+    squeeze=grayscale,
+    view=grayscale,
+    callbacks=_displace,
+)
 JPEG_DISPLACE = Measure(
     "jpeg-75+coin",
     "recompresses at JPEG quality 75, then moves every pixel at random",

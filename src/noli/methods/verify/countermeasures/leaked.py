@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from noli.methods.verify.config import Config
+from noli.methods.verify.countermeasures.adaptive import DISPLACE
 from noli.methods.verify.measure import Measure, Restored
 from noli.methods.verify.subject import Labels, LearnabilityData
+from noli.ops.countermeasures import grayscale
 
 
 def pairs_per_class(cfg: Config) -> Measure:
@@ -20,6 +24,21 @@ def pairs_per_class(cfg: Config) -> Measure:
         "adaptive",
         battery="quick",
         restore=lambda subject, cfg: undone(subject, subject.protected_y, cfg.leak_pairs),
+    )
+
+
+def pairs_then_more(cfg: Config) -> tuple[Measure, ...]:
+    """The same, followed by what may remove the traces that a wrong estimate leaves in a whole class."""
+    first = pairs_per_class(cfg)
+
+    def row(name: str, then: str, **changes: Any) -> Measure:
+        return replace(
+            first, name=f"{first.name}+{name}", about=f"{first.about}, then {then}", battery="full", **changes
+        )
+
+    return (
+        row("grayscale", "drops colour", squeeze=grayscale, view=grayscale),
+        row("coin", "moves every pixel at random", callbacks=DISPLACE.callbacks),
     )
 
 
