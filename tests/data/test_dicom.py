@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from making import noise, snapshot
 
@@ -245,6 +245,8 @@ def test_a_change_is_a_share_of_what_16_bits_hold_not_of_what_they_could(tags: d
     assert "VOILUTFunction" not in read(made)
 
 
+# Sixteen characters of the window's text once moved an end by one stored value here.
+@example(ends={-1144, 5024}, slope=1.1824918571473972, intercept=0.0, grey="MONOCHROME1")
 @settings(max_examples=120, deadline=None)
 @given(
     ends=st.sets(st.integers(-32768, 32767), min_size=2, max_size=2),
@@ -264,8 +266,7 @@ def test_the_copy_is_read_in_the_range_of_its_original(
     # Both ends leave their places: only the window can say where they were.
     inner = np.full((1, 3, 1), 30000, np.uint16)
     shown = opened(written(data, inner)).pixels.astype(int)
-    # With odd slopes an end may be one stored value off.
-    assert np.abs(shown - 30000).max() <= 2 * 65535 / (high - low) + 1
+    assert np.abs(shown - 30000).max() <= 65535 / (high - low)
 
 
 def test_a_change_is_a_share_of_the_window_and_is_shown_exactly() -> None:

@@ -208,8 +208,9 @@ def _set_window(file: Dataset, scale: _Scale) -> None:
     slope, intercept = float(file.get("RescaleSlope") or 1), float(file.get("RescaleIntercept") or 0)
     low, high = sorted(slope * end + intercept for end in (scale.black, scale.white))
     for inset in (0.0, abs(slope) / 2):  # decimals are cut off: an end must not move to the next value
-        file.WindowCenter = DSfloat(low / 2 + high / 2 + 0.5, auto_format=True)
-        file.WindowWidth = DSfloat(high - low + 1 - inset, auto_format=True)
+        # As text: the number beside it keeps decimals that are not written.
+        file.WindowCenter = str(DSfloat(low / 2 + high / 2 + 0.5, auto_format=True))
+        file.WindowWidth = str(DSfloat(high - low + 1 - inset, auto_format=True))
         if _window(file, slope) == tuple(sorted((scale.black, scale.white))):
             return
 
