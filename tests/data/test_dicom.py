@@ -223,7 +223,6 @@ def test_without_a_window_8_bits_are_shown_whole_and_more_from_end_to_end() -> N
     assert (low, high) == (0, 65535)
     flat = make(np.full((3, 3), 700), bits=16)
     assert set(opened(flat).pixels.flat) == {700}
-    assert "WindowCenter" not in read(written(flat))
 
 
 BESIDE = {"WindowCenter": 99999, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"}
@@ -243,6 +242,18 @@ def test_a_change_is_a_share_of_what_16_bits_hold_not_of_what_they_could(tags: d
     assert np.abs(opened(made).pixels.astype(int) - after).max() <= 65535 / 4095
     assert (read(made).WindowCenter, read(made).WindowWidth) == (2048, 4096)
     assert "VOILUTFunction" not in read(made)
+
+
+@pytest.mark.parametrize("stored", [whole(12), np.full((64, 64), 700)])
+@pytest.mark.parametrize("tags", [{}, BESIDE])
+def test_the_copy_of_a_full_or_flat_picture_is_read_in_its_range_as_well(
+    stored: np.ndarray, tags: dict[str, Any]
+) -> None:
+    """Their copies do not fill the range, or are not flat: what they hold says nothing of it."""
+    data = make(stored, **tags)
+    after = np.linspace(20000, 20900, 4096).round().astype(np.uint16).reshape(64, 64, 1)
+    shown = opened(written(data, after)).pixels.astype(int)
+    assert np.abs(shown - after).max() <= 65535 / 4095
 
 
 # Sixteen characters of the window's text once moved an end by one stored value here.
@@ -347,9 +358,13 @@ def changed(data: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
-def test_the_copy_is_derived_and_keeps_every_other_tag(syntax: str) -> None:
-    data = make(syntax=syntax, DerivationDescription="Reformatted.")
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 900, "WindowWidth": 500}])
+def test_the_copy_is_derived_and_keeps_every_other_tag(syntax: str, window: dict[str, Any]) -> None:
+    data = make(syntax=syntax, DerivationDescription="Reformatted.", **window)
     before, after = read(data), read(written(data, changed(data)))
+    if not window:  # the one that it was shown in is new
+        assert (after.WindowCenter, after.WindowWidth) == (2048, 4096)
+        del after.WindowCenter, after.WindowWidth
     assert after.SOPInstanceUID != before.SOPInstanceUID
     assert after.file_meta.MediaStorageSOPInstanceUID == after.SOPInstanceUID
     assert after.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian

@@ -142,7 +142,7 @@ def test_a_leak_is_followed_by_what_removes_its_traces():
     assert (restored != data.protected_x).any()
     for row in (grey, moved):
         assert row.level == "adaptive"
-        assert np.array_equal(trainer.training_set(row, "protected")[0], restored)
+        assert trainer.training_set(row, "protected")[0] is restored  # attacked once
     assert np.array_equal(grey.squeeze(restored), grayscale(restored))
     assert np.array_equal(grey.view(data.test_x), grayscale(data.test_x))
     assert [type(one).__name__ for one in moved.callbacks(4, FULL)] == ["CropFlip", "Displace"]

@@ -45,7 +45,7 @@ _CONVERT = "store it as Explicit VR Little Endian"
 class _Scale(NamedTuple):
     """Stored values `low` .. `high` are possible; `black` is shown as 0 and `white` as `top`.
 
-    The file may name these ends as its window; else they are the picture's `own`.
+    The file may name these ends as its window; else they are the picture's `own`, and its copy has to.
     """
 
     low: int
@@ -179,13 +179,13 @@ def _scale(file: Dataset, stored: Pixels) -> tuple[_Scale, tuple[str, ...]]:
     window = _window(file, slope) if grey else None
     black, white = (max(low, window[0]), min(high, window[1])) if window else (high, low)
     notes: tuple[str, ...] = ()
-    if own := black >= white:
+    own = black >= white and grey and bits > 8 and "ModalityLUTSequence" not in file
+    if black >= white:
         notes = ("DICOM: the window lies outside the pixel values and is ignored",) if window else ()
         black, white = low, high
-        if grey and bits > 8 and "ModalityLUTSequence" not in file:
-            black, white = _filled(stored[~_padding(file, stored)], (low, high))
-            notes += ("DICOM: shown from the smallest to the largest value, which become the copy's window",)
-        own = (black, white) != (low, high)
+    if own:
+        black, white = _filled(stored[~_padding(file, stored)], (low, high))
+        notes += ("DICOM: shown from the smallest to the largest value, which become the copy's window",)
     if (slope < 0) != (file.PhotometricInterpretation == "MONOCHROME1"):
         black, white = white, black
     return _Scale(low, high, black, white, 255 if bits <= 8 else 65535, own), notes

@@ -14,7 +14,7 @@ from noli.methods.verify import countermeasures
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures.training import REFERENCE as _REFERENCE
 from noli.methods.verify.measure import Measure as Measure
-from noli.methods.verify.measure import Own, Squeeze, View
+from noli.methods.verify.measure import Own, Restore, Squeeze, View
 from noli.methods.verify.subject import Images as Images
 from noli.methods.verify.subject import Labels as Labels
 from noli.methods.verify.subject import LearnabilityData as LearnabilityData
@@ -52,8 +52,9 @@ class Trainer:
         self.subject, self.cfg, self.look = subject, cfg, look
         self.stopped = threading.Event()
         self._restoring = threading.Lock()
-        self._restored: dict[str, Images] = {}
-        self._found: dict[str, dict[str, float]] = {}
+        # By what restores them: rows that go on from the same attack share it.
+        self._restored: dict[Restore, Images] = {}
+        self._found: dict[Restore | None, dict[str, float]] = {}
         self._from_own: dict[str, Squeeze] = {}
 
     def run(self, measure: Measure, part: Part, seed: int) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Trainer:
             detail["chance"] = float(np.bincount(test_y).max() / len(test_y))
         if self.look is not None:
             detail |= self.look(model, views, test_y)
-        return {"correct": correct, "n": len(test_y), "detail": detail | self._found.get(measure.name, {})}
+        return {"correct": correct, "n": len(test_y), "detail": detail | self._found.get(measure.restore, {})}
 
     def training_set(self, measure: Measure, part: Part) -> tuple[Images, Labels]:
         """Return the images and labels of one training, before squeezing."""
@@ -108,7 +109,7 @@ class Trainer:
         if part == "clean":
             return subject.clean_x, subject.clean_y
         if part == "protected":
-            images = self._restore(measure) if measure.leaked else subject.protected_x
+            images = subject.protected_x if measure.restore is None else self._restore(measure.restore)
             return images, subject.protected_y
         chosen = mixture(subject.clean_y, measure.share)
         if part == "clean-part":
@@ -133,14 +134,13 @@ class Trainer:
                 self._from_own[name] = learn(mine, self.cfg, [_watch(self.stopped)])
             return self._from_own[name]
 
-    def _restore(self, measure: Measure) -> Images:
-        name = measure.name
+    def _restore(self, restore: Restore) -> Images:
         with self._restoring:
-            if name not in self._restored and measure.restore is not None:
+            if restore not in self._restored:
                 for old in list(self._restored)[: 1 - _RESTORED_KEPT]:
                     del self._restored[old]
-                self._restored[name], self._found[name] = measure.restore(self.subject, self.cfg)
-            return self._restored[name]
+                self._restored[restore], self._found[restore] = restore(self.subject, self.cfg)
+            return self._restored[restore]
 
 
 def _watch(stopped: threading.Event, test: Callable[[Model], None] | None = None) -> Callback:

@@ -23,6 +23,7 @@ BATTERIES: tuple[Battery, ...] = ("quick", "standard", "full")
 Squeeze = Callable[[Images], Images]
 View = Callable[[Images], npt.NDArray[Any]]
 Restored = tuple[Images, dict[str, float]]
+Restore = Callable[[LearnabilityData, Config], Restored]
 Own = Callable[[Images, Config, Sequence["Callback"]], Squeeze]
 Logits = Callable[[Images], npt.NDArray[np.float32]]
 Adapt = Callable[["Model", Images, Labels], dict[str, Logits]]
@@ -100,7 +101,7 @@ class Measure:
     view: View | None = None
     learn: Callable[[Images, Labels, Config], Squeeze] | None = None
     own: Own | None = None
-    restore: Callable[[LearnabilityData, Config], Restored] | None = None
+    restore: Restore | None = None
     recipe: Callable[[Recipe], Recipe] | None = None
     start: Start = untrained
     callbacks: Callable[[int, Config], list[Callback]] = crop_flip

@@ -23,8 +23,12 @@ def pairs_per_class(cfg: Config) -> Measure:
         f"undoes filters, noise or both, learned from {pairs}",
         "adaptive",
         battery="quick",
-        restore=lambda subject, cfg: undone(subject, subject.protected_y, cfg.leak_pairs),
+        restore=_undone_per_class,
     )
+
+
+def _undone_per_class(subject: LearnabilityData, cfg: Config) -> Restored:
+    return undone(subject, subject.protected_y, cfg.leak_pairs)
 
 
 def pairs_then_more(cfg: Config) -> tuple[Measure, ...]:
