@@ -3,6 +3,7 @@
     python benchmarks/leaderboard.py                   all methods, three seeds (days on two cores)
     python benchmarks/leaderboard.py --only sem "cuda keyed" --rows coin --seeds 0 1 2
     python benchmarks/leaderboard.py --part 0 2             this process's share of the cells
+    python benchmarks/leaderboard.py --rows made --seeds 3  only make images: PSNR, CPU seconds
     python benchmarks/leaderboard.py --summary              only summarise the finished cells
 
 10,000 images of CIFAR-10, the ``tiny`` network for surrogates and trainers alike, so that it is feasible on
@@ -70,7 +71,12 @@ ROWS = (
     "crop+flip", "grayscale", "jpeg-10", "rsk+ff", "coin", "op", "adversarial", "leak-1-pair", "test-time",
     "grayscale+coin", "leak-1-pair+grayscale", "leak-1-pair+coin", "plain", "cutout", "mixup", "grayscale+op",
     "jpeg-75+coin", "ueraser", "leak-100-in-all", "purifier", "leak-500-bridge", "self-supervised",
-    "pretrained", "merged", "regroup-1", "regroup-2",
+    "pretrained", "merged", "regroup-1", "regroup-2", "op+coin", "leak-1-pair+op", "leak-1-pair-residual",
+    "leak-1-pair-patterns", "leak-1-pair-filter", "leak-1-pair-both", "leak-500-in-all", "leak-100-bridge",
+    "short", "best-epoch", "cutout+mixup", "cutmix", "randaugment", "window", "jpeg-30", "jpeg-75", "bits-2",
+    "blur", "median", "dct-lowpass", "resize", "adversarial-2", "adversarial-8", "adversarial-l2-0.5",
+    "adversarial-l2-1.0", "masked-median", "ueraser-lite", "ueraser-jpeg",
+    "partial-20", "partial-40", "partial-60", "partial-80",
 )  # fmt: skip
 
 
@@ -82,15 +88,21 @@ def main() -> None:
     test_x, test_y = cifar10("test", 5_000)
     cells, (part, parts) = Cells("leaderboard", apart=True), args.part
 
+    def made(name: str, seed: int) -> np.ndarray:
+        return kept_images(cells, name, *SETTINGS[name], seed, x, y)
+
     @lru_cache(maxsize=1)
     def trainer(name: str, seed: int) -> Trainer:
-        images = kept_images(cells, name, *SETTINGS[name], seed, x, y)
+        images = made(name, seed)
         return Trainer(LearnabilityData(x, images, y, y, test_x, test_y, CLASSES), cfg)
 
     groups = [rows for rows in (args.rows[:EARLY], args.rows[EARLY:]) if rows]
     jobs = [(s, n, r) for rows in groups for s in args.seeds for n in args.only for r in rows]
-    jobs = [job for job in jobs if not (job[1] == "clean" and measures[job[2]].leaked)]
+    jobs = [job for job in jobs if not (job[1] == "clean" and job[2] in measures and measures[job[2]].leaked)]
     for seed, name, row in [] if args.summary else jobs[part::parts]:
+        if row == "made":
+            made(name, seed)
+            continue
         cells.get(
             f"{name}/{row}/{seed}",
             lambda s=seed, n=name, r=row: trainer(n, s).run(measures[r], "protected", s),

@@ -74,12 +74,22 @@ SETTINGS = {
     "em class-wise": Setting("em", TINY | {"noise": "class"}),
     "em class-wise, L2 of salm": Setting("em", TINY | {"noise": "class"}, "l2"),
     "cuda keyed": Setting("cuda"),
-    "weave, no variation": Setting("weave", {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0}),
+    "cuda paper": Setting("cuda", {"mode": "paper"}),
+    "weave": Setting("weave"),
+    "weave, no variation": Setting(
+        "weave", {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0, "brightness": 0.0}
+    ),
+    "rem": Setting("rem", TINY),
+    "sem": Setting("sem", TINY),
+    "tap": Setting("tap", TINY),
+    "ops": Setting("ops"),
+    "ar": Setting("ar"),
+    "uc": Setting("uc", {"encoder": "own", **TINY}),
     "noise": Setting("noise"),
 }
 FIRST = ("clean", "salm", "em", "lsp")
 ROWS = ("crop+flip", "reader", "jpeg-10", "grayscale", "rsk+ff", "coin", "op", "leak-1-pair",
-        "masked-median", "window")  # fmt: skip
+        "masked-median", "window", "adversarial")  # fmt: skip
 
 
 class Made(NamedTuple):

@@ -30,8 +30,9 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "em": ("em", {**DEEP, "rounds": 10}),
     "sem": ("sem", {**DEEP, "steps": 5000}),
     "lsp": ("lsp", {}),
+    "weave": ("weave", {}),
 }
-ROWS = ("crop+flip", "grayscale", "jpeg-10", "adversarial")
+ROWS = ("crop+flip", "grayscale", "jpeg-10", "adversarial", "coin", "op")
 CUDA, ISS, DUNE = "arXiv 2303.04278", "arXiv 2301.13838", "arXiv 2605.01718"
 PUBLISHED = {
     ("clean", "crop+flip"): (94.66, CUDA),
@@ -70,7 +71,7 @@ def main() -> None:
     args = parser.parse_args()
     trial = args.images is not None or args.epochs != OFFICIAL.epochs
     name = "resnet18_trial" if trial else "resnet18"
-    cfg = Config(battery="standard", network="resnet18", adversarial_eps=4 / 255, adversarial_steps=10)
+    cfg = Config(battery="full", network="resnet18", adversarial_eps=4 / 255, adversarial_steps=10)
     measures = {m.name: as_published(m, args.epochs) for m in table(cfg) if m.name in ROWS}
     (x, y), (test_x, test_y) = cifar10("train", args.images), cifar10("test", args.images)
     cells = Cells(name)

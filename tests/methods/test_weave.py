@@ -25,7 +25,7 @@ def some(n=6, height=32, width=32, channels=3):
 
 
 def slow(state, x, items, cfg):
-    """One pixel at a time: filter with black outside, then the colour of the cell it lies in."""
+    """One pixel at a time: filter with black outside, then colour and brightness of the cell it lies in."""
     out = []
     for image, item in zip(x / 255.0, items, strict=True):
         height, width, channels = image.shape
@@ -39,41 +39,58 @@ def slow(state, x, items, cfg):
                         y, z = i + a - row, j + b - column
                         if 0 <= y < height and 0 <= z < width:
                             result[i, j] += tap * image[y, z]
-                if channels == 3:
-                    cell = (i * 4 // height, j * 4 // width)
-                    shift = weave.colours(KEY, "class", item.label)[cell].astype(float)
-                    own = weave.colours(KEY, "colour-of-item", item.id)[cell].astype(float)
-                    share = 1 / (1 + cfg.colour_jitter)
-                    result[i, j] += cfg.colour * (share * shift + (1 - share) * own)
+                cell = (i * 4 // height, j * 4 // width)
+                share = 1 / (1 + cfg.colour_jitter)
+                for purpose, name, part in (
+                    ("class", item.label, share),
+                    ("colour-of-item", item.id, 1 - share),
+                ):
+                    if channels == 3:
+                        result[i, j] += (
+                            part * cfg.colour * weave.colours(KEY, purpose, name)[cell].astype(float)
+                        )
+                    result[i, j] += (
+                        part * cfg.brightness * weave.lights(KEY, purpose, name)[cell].astype(float)
+                    )
         out.append(np.clip(result, 0, 1))
     return np.stack(out)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (12, 16, 3), (8, 12, 1)])
 def test_it_equals_one_pixel_at_a_time(shape):
-    cfg = weave.Config(jitter=1.0, colour_jitter=1.0)
+    cfg = weave.Config(jitter=1.0, colour_jitter=1.0, brightness=0.05)
     state, (x, items) = prepared(cfg), some(3, *shape)
     found = weave.apply(state, to_float(x), items, KEY, cfg).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(found, slow(state, x, items, cfg), atol=2e-5)
 
 
-@pytest.mark.parametrize("cfg", [weave.Config(), weave.Config(colour_jitter=0), weave.Config(codes=4)])
-def test_colours_keep_their_bound_and_have_no_brightness(cfg):
-    shifts = weave.veils(some(24)[1], KEY, cfg, 33, 17)
+@pytest.mark.parametrize("change", [{}, {"colour_jitter": 0}, {"codes": 4}])
+def test_colours_keep_their_bound_and_have_no_brightness(change):
+    cfg = weave.Config(brightness=0, **change)
+    shifts = weave.veils(some(24)[1], KEY, cfg, 3, 33, 17)
     assert np.abs(shifts).max() <= cfg.colour + 1e-7
     luma = np.einsum("nchw,c->nhw", shifts, [0.299, 0.587, 0.114])
     assert np.abs(luma).max() < 1e-6
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_brightness_is_as_strong_everywhere_and_leaves_the_mean(channels):
+    cfg = weave.Config(colour=0, colour_jitter=0, brightness=0.04)
+    shifts = weave.veils(some(24)[1], KEY, cfg, channels, 16, 32)
+    np.testing.assert_allclose(np.abs(shifts), 0.04, atol=1e-7)
+    np.testing.assert_allclose(shifts.mean((1, 2, 3)), 0, atol=1e-7)
+    assert len(np.unique(shifts.reshape(24, -1), axis=0)) == len(CLASSES)
+
+
 def test_pictures_of_a_class_share_a_part_and_vary_in_the_rest():
     items = [Item(f"{i:020x}", f"{i}.png", "cat") for i in range(400)]
-    plain = weave.veils(items, KEY, weave.Config(colour_jitter=0.0), 8, 8)
+    plain = weave.veils(items, KEY, weave.Config(colour_jitter=0.0, brightness=0), 3, 8, 8)
     assert np.abs(plain - plain[0]).max() == 0
-    varied = weave.veils(items, KEY, weave.Config(colour_jitter=1.0), 8, 8)
+    varied = weave.veils(items, KEY, weave.Config(colour_jitter=1.0, brightness=0), 3, 8, 8)
     assert np.abs(varied - varied[0]).max() > 0.01
     # Averaging finds the class's part: that is what the card warns of.
     np.testing.assert_allclose(varied.mean(0), plain[0] / 2, atol=0.15 * 24 / 255)
-    coded = weave.veils(items, KEY, weave.Config(colour_jitter=0.0, codes=4), 8, 8)
+    coded = weave.veils(items, KEY, weave.Config(colour_jitter=0.0, codes=4, brightness=0), 3, 8, 8)
     assert len(np.unique(coded.reshape(400, -1).round(5), axis=0)) == 4
 
 

@@ -45,8 +45,9 @@ class Config(MethodConfig):
 
     binary: ClassVar[bool] = True  # as of noli.ops.classfilters.class_filter
     colour: float = Field(24 / 255, ge=0, le=0.2, description="largest shift of the colours, in [0, 1] units")
+    brightness: float = Field(0.0, ge=0, le=0.2, description="shift of the brightness, in [0, 1] units")
     colour_jitter: float = Field(
-        0.3, ge=0, le=4, description="strength of a picture's own colours, in units of its class's"
+        0.3, ge=0, le=4, description="strength of a picture's own patterns, in units of its class's"
     )
     codes: int = Field(1, ge=1, le=16, description="colour patterns per class, one of them per picture")
     gentle: float = Field(1.0, gt=0, le=1, description="strength of the filters' taps, 1: as protect/cuda")
@@ -104,20 +105,38 @@ def colours(key: Key, purpose: str, name: str) -> npt.NDArray[np.float32]:
     return pattern
 
 
-def veils(items: Sequence[Item], key: Key, cfg: Config, height: int, width: int) -> Working:
-    """Return the items' colour shifts, ``float32 [N, 3, height, width]``, at most ``colour`` in size."""
-    out = np.empty((len(items), height, width, 3), np.float32)
+@lru_cache(maxsize=4096)
+def lights(key: Key, purpose: str, name: str) -> npt.NDArray[np.float32]:
+    """Draw a pattern of brightness shifts ``float32 [4, 4, 1]``: 1 in half of the cells, -1 in the others."""
+    drawn = key.stream(f"protect/weave/{purpose}/brightness", name).normal(GRID * GRID)
+    pattern = np.full(GRID * GRID, -1, np.float32)
+    pattern[np.argsort(drawn, kind="stable")[GRID * GRID // 2 :]] = 1
+    pattern.setflags(write=False)
+    return pattern.reshape(GRID, GRID, 1)
+
+
+def veils(items: Sequence[Item], key: Key, cfg: Config, channels: int, height: int, width: int) -> Working:
+    """Return the items' shifts ``float32 [N, C, height, width]``, at most ``colour + brightness`` in size."""
+    out = np.empty((len(items), height, width, channels), np.float32)
     share = 1 / (1 + cfg.colour_jitter)
+
+    def drawn(purpose: str, name: str) -> npt.NDArray[np.float32]:
+        pattern = np.zeros((GRID, GRID, channels), np.float32)
+        if channels == 3:
+            pattern += np.float32(cfg.colour) * colours(key, purpose, name)
+        if cfg.brightness:
+            pattern += np.float32(cfg.brightness) * lights(key, purpose, name)
+        return pattern
+
     for target, item in zip(out, items, strict=True):
         label = str(item.label)
         if cfg.codes > 1:
             label = f"{key.stream('protect/weave/code', item.id).choice(cfg.codes)}:{label}"
-        pattern = share * colours(key, "class", label)
+        pattern = share * drawn("class", label)
         if cfg.colour_jitter:
-            pattern = pattern + (1 - share) * colours(key, "colour-of-item", item.id)
-        target[:] = cv2.resize(
-            pattern * np.float32(cfg.colour), (width, height), interpolation=cv2.INTER_NEAREST
-        )
+            pattern = pattern + (1 - share) * drawn("colour-of-item", item.id)
+        large = cv2.resize(pattern, (width, height), interpolation=cv2.INTER_NEAREST)
+        target[:] = large.reshape(target.shape)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
 
@@ -133,8 +152,7 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
         return batch
     _, channels, height, width = batch.shape
     out = keyed_filters(state, items, key, cfg, height, width, SPEC.name).apply(batch, cfg.border)
-    if channels == 3:
-        out += veils(items, key, cfg, height, width)
+    out += veils(items, key, cfg, channels, height, width)
     return np.clip(out, 0.0, 1.0, out=out)
 
 
@@ -151,7 +169,7 @@ def invert(
     if len(batch) == 0:
         return batch
     _, channels, height, width = batch.shape
-    plain = batch - veils(items, key, cfg, height, width) if channels == 3 else batch
+    plain = batch - veils(items, key, cfg, channels, height, width)
     parts = keyed_filters(state, items, key, cfg, height, width, SPEC.name).parts()
     restored = invert_batch(plain, parts, cfg.border, damping=1e-4, steps=30)
     return np.clip(restored, 0.0, 1.0, out=restored)

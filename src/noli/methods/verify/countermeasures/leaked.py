@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 
 from noli.methods.verify.config import Config
 from noli.methods.verify.countermeasures.adaptive import DISPLACE
+from noli.methods.verify.countermeasures.projection import PROJECTION
 from noli.methods.verify.measure import Measure, Restored
-from noli.methods.verify.subject import Labels, LearnabilityData
+from noli.methods.verify.subject import Images, Labels, LearnabilityData
 from noli.ops.countermeasures import grayscale
 
 
@@ -43,6 +45,29 @@ def pairs_then_more(cfg: Config) -> tuple[Measure, ...]:
     return (
         row("grayscale", "drops colour", squeeze=grayscale, view=grayscale),
         row("coin", "moves every pixel at random", callbacks=DISPLACE.callbacks),
+        row("op", "removes linearly readable directions", learn=PROJECTION.learn),
+    )
+
+
+def pairs_each_way(cfg: Config) -> tuple[Measure, ...]:
+    """Each of the attacks among which the row above chooses by the restored pictures' quality.
+
+    What looks best need not teach most: a thief with time trains on all of them.
+    """
+    first = pairs_per_class(cfg)
+
+    def row(way: str, what: str) -> Measure:
+        def restore(subject: LearnabilityData, cfg: Config) -> Restored:
+            return undone(subject, subject.protected_y, cfg.leak_pairs, (way,))
+
+        about = f"{what}, learned from {first.about.partition('learned from ')[2]}"
+        return replace(first, name=f"{first.name}-{way}", about=about, battery="full", restore=restore)
+
+    return (
+        row("residual", "undoes noise"),
+        row("patterns", "undoes noise of a few patterns"),
+        row("filter", "undoes filters"),
+        row("both", "undoes filters and noise together"),
     )
 
 
@@ -70,7 +95,7 @@ def pairs_in_all(cfg: Config) -> tuple[Measure, ...]:
     return row(10), row(100), row(500)
 
 
-def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
+def undone(subject: LearnabilityData, groups: Labels, pairs: int, ways: Sequence[str] = ()) -> Restored:
     """Return the protected images after the best of four attacks, judged on images that were not leaked.
 
     Filters are inverted at native resolution where that was larger; noise, alone or after a filter, is
@@ -80,6 +105,7 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
         subject: The data.
         groups: What a thief takes for alike, ``int64 [N]``.
         pairs: Leaked pairs per group.
+        ways: Only these attacks; a single one is used even where it makes the pictures worse.
     """
     from noli.ops import residual
     from noli.ops.leak import leak_attack, leaked_of, rows_of_groups
@@ -87,19 +113,22 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int) -> Restored:
 
     clean, protected = subject.clean_x, subject.protected_x
     leaked = np.concatenate([leaked_of(rows, pairs) for rows in rows_of_groups(groups)])
-    if subject.restored is not None:
-        unfiltered = subject.restored(groups, min(pairs, _NATIVE_PAIRS))
-    else:
-        unfiltered = leak_attack(clean, protected, groups, min(pairs, _FILTER_PAIRS)).restored
-    tried = {
-        "residual": residual.subtract_residual(clean, protected, groups, pairs),
-        "patterns": residual.subtract_patterns(clean, protected, leaked),
+
+    def unfiltered() -> Images:
+        if subject.restored is not None:
+            return subject.restored(groups, min(pairs, _NATIVE_PAIRS))
+        return leak_attack(clean, protected, groups, min(pairs, _FILTER_PAIRS)).restored
+
+    attacks: dict[str, Callable[[], Images]] = {
+        "residual": lambda: residual.subtract_residual(clean, protected, groups, pairs),
+        "patterns": lambda: residual.subtract_patterns(clean, protected, leaked),
         "filter": unfiltered,
-        "both": leak_attack(clean, protected, groups, pairs, estimate_mixture).restored,
+        "both": lambda: leak_attack(clean, protected, groups, pairs, estimate_mixture).restored,
     }
+    tried = {name: attack() for name, attack in attacks.items() if not ways or name in ways}
     gains = residual.restoration_gains(clean, protected, groups, pairs, tried)
     best = max(gains, key=lambda name: gains[name], default="")
-    helps = gains.get(best, 0.0) > 0
+    helps = bool(best) and (gains[best] > 0 or len(tried) == 1)
     images = (tried[best] if helps else protected).copy()
     images[leaked] = clean[leaked]  # the thief holds these originals
     used = {f"leak_by_{name}": float(helps and name == best) for name in tried}

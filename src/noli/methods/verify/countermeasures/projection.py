@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from noli.methods.verify.config import Config
+from noli.methods.verify.countermeasures.adaptive import DISPLACE
 from noli.methods.verify.measure import Measure, Squeeze
 from noli.methods.verify.subject import Images, Labels
 from noli.ops.countermeasures import grayscale
@@ -56,4 +57,11 @@ GREY_PROJECTION = Measure(
     "drops colour, then removes linearly readable directions",
     "adaptive",
     learn=learned_in_grey,
+)
+PROJECTION_DISPLACE = Measure(
+    "op+coin",
+    "removes linearly readable directions, then moves every pixel at random",
+    "adaptive",
+    learn=learned,
+    callbacks=DISPLACE.callbacks,
 )
