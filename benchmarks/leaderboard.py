@@ -26,6 +26,8 @@ from noli.methods.verify.config import Config
 TINY = {"network": "tiny"}
 # The weave as it was first: one pattern and one filter for all pictures of a class.
 BARE = {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0}
+# Found by benchmarks/weave_settings.py.
+REFLECTED = {"colour": 30 / 255, "brightness": 22 / 255, "codes": 3, "border": "reflect"}
 # Name -> method and options; the options are the methods' defaults where none are given.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "clean": ("", {}),
@@ -56,6 +58,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "weave, 20/255, own colours 0.5": ("weave", {"colour": 20 / 255, "colour_jitter": 0.5}),
     "weave, 20/255, own colours 1": ("weave", {"colour": 20 / 255, "colour_jitter": 1.0}),
     "weave, 28/255": ("weave", {"colour": 28 / 255}),
+    "weave, bright, three codes": ("weave", REFLECTED),
 }
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 MERGED = Measure(

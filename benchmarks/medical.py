@@ -36,6 +36,7 @@ from scipy.special import softmax
 
 from areas import auc_difference, macro_auc
 from common import Cells, Protector, arguments, bench_key, cpu_cost, psnr, save, summarised, work_file
+from leaderboard import BARE
 from medical_sets import MedicalSet, blood, chest
 from medical_signs import signs
 from noli import zoo
@@ -76,9 +77,7 @@ SETTINGS = {
     "cuda keyed": Setting("cuda"),
     "cuda paper": Setting("cuda", {"mode": "paper"}),
     "weave": Setting("weave"),
-    "weave, no variation": Setting(
-        "weave", {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0, "brightness": 0.0}
-    ),
+    "weave, no variation": Setting("weave", BARE),
     "rem": Setting("rem", TINY),
     "sem": Setting("sem", TINY),
     "tap": Setting("tap", TINY),

@@ -148,6 +148,44 @@ def test_a_leak_is_followed_by_what_removes_its_traces():
     assert [type(one).__name__ for one in moved.callbacks(4, FULL)] == ["CropFlip", "Displace"]
 
 
+WAYS = ("residual", "patterns", "filter", "both")
+
+
+def test_each_leak_attack_is_a_row_of_its_own():
+    data = subject(noisy, train=120, test=20)
+    rows = {way: find(f"leak-1-pair-{way}", FULL) for way in WAYS}
+    assert {(row.level, row.battery) for row in rows.values()} == {("adaptive", "full")}
+    found = {way: row.restore(data, FULL)[1] for way, row in rows.items()}
+    for way, numbers in found.items():
+        assert [name for name in numbers if name.startswith("leak_by_")] == [f"leak_by_{way}"]
+    # Class-wise noise is no filter.
+    assert found["residual"]["leak_gain_db"] > 5 > found["filter"]["leak_gain_db"]
+    best = find("leak-1-pair", FULL).restore(data, FULL)[1]["leak_gain_db"]
+    assert best == max(numbers["leak_gain_db"] for numbers in found.values())
+
+
+def test_a_single_leak_attack_is_used_even_where_it_harms():
+    own = np.random.default_rng(5)
+    data = subject(lambda x, y: (x + own.integers(-8, 9, x.shape)).astype(np.uint8), train=120, test=20)
+    restored, found = find("leak-1-pair-residual", FULL).restore(data, FULL)
+    assert found["leak_gain_db"] < 0
+    assert (restored != data.protected_x).any(axis=(1, 2, 3)).mean() > 0.9
+
+
+def test_projection_is_followed_by_displacement():
+    data = subject(frame, train=80, test=20)
+    for name in ("op+coin", "leak-1-pair+op"):
+        row = find(name, FULL)
+        assert (row.level, row.learn) == ("adaptive", find("op", FULL).learn)
+    moved = find("op+coin", FULL)
+    assert [type(one).__name__ for one in moved.callbacks(4, FULL)] == ["CropFlip", "Displace"]
+    assert moved.restore is None
+    trainer = Trainer(data, FULL)
+    leak, both = find("leak-1-pair", FULL), find("leak-1-pair+op", FULL)
+    restored = trainer.training_set(leak, "protected")[0]
+    assert trainer.training_set(both, "protected")[0] is restored
+
+
 def test_images_stay_as_published_where_no_leak_helps():
     own = np.random.default_rng(5)
     data = subject(lambda x, y: (x + own.integers(-8, 9, x.shape)).astype(np.uint8), train=120, test=20)

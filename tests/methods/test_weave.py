@@ -24,25 +24,34 @@ def some(n=6, height=32, width=32, channels=3):
     return x, [Item(f"{i:020x}", f"{i}.png", CLASSES[i % 3]) for i in range(n)]
 
 
+def mirrored(place, size):
+    """The place that a mirror on the first or last pixel shows."""
+    return -place if place < 0 else 2 * (size - 1) - place if place >= size else place
+
+
 def slow(state, x, items, cfg):
-    """One pixel at a time: filter with black outside, then colour and brightness of the cell it lies in."""
+    """One pixel at a time: filter, then colour and brightness of the cell it lies in."""
     out = []
     for image, item in zip(x / 255.0, items, strict=True):
         height, width, channels = image.shape
         parts = keyed_filters(state, [item], KEY, cfg, height, width, weave.SPEC.name).parts()
         result = np.zeros_like(image)
+        code = KEY.stream("protect/weave/code", item.id).choice(cfg.codes)
+        pattern_of = item.label if cfg.codes == 1 else f"{code}:{item.label}"
         for i in range(height):
             for j in range(width):
                 for kernels, anchors in parts:
                     row, column = anchors[0]
                     for (a, b), tap in np.ndenumerate(kernels[0].astype(float)):
                         y, z = i + a - row, j + b - column
+                        if cfg.border == "reflect":
+                            y, z = mirrored(y, height), mirrored(z, width)
                         if 0 <= y < height and 0 <= z < width:
                             result[i, j] += tap * image[y, z]
                 cell = (i * 4 // height, j * 4 // width)
                 share = 1 / (1 + cfg.colour_jitter)
                 for purpose, name, part in (
-                    ("class", item.label, share),
+                    ("class", pattern_of, share),
                     ("colour-of-item", item.id, 1 - share),
                 ):
                     if channels == 3:
@@ -56,9 +65,12 @@ def slow(state, x, items, cfg):
     return np.stack(out)
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 3), (12, 16, 3), (8, 12, 1)])
-def test_it_equals_one_pixel_at_a_time(shape):
-    cfg = weave.Config(jitter=1.0, colour_jitter=1.0, brightness=0.05)
+@pytest.mark.parametrize(
+    ("shape", "codes", "border"),
+    [((8, 8, 3), 1, "zero"), ((12, 16, 3), 3, "reflect"), ((8, 12, 1), 3, "reflect")],
+)
+def test_it_equals_one_pixel_at_a_time(shape, codes, border):
+    cfg = weave.Config(jitter=1.0, colour_jitter=1.0, brightness=0.05, codes=codes, border=border)
     state, (x, items) = prepared(cfg), some(3, *shape)
     found = weave.apply(state, to_float(x), items, KEY, cfg).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(found, slow(state, x, items, cfg), atol=2e-5)
@@ -75,7 +87,7 @@ def test_colours_keep_their_bound_and_have_no_brightness(change):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_brightness_is_as_strong_everywhere_and_leaves_the_mean(channels):
-    cfg = weave.Config(colour=0, colour_jitter=0, brightness=0.04)
+    cfg = weave.Config(colour=0, codes=1, colour_jitter=0, brightness=0.04)
     shifts = weave.veils(some(24)[1], KEY, cfg, channels, 16, 32)
     np.testing.assert_allclose(np.abs(shifts), 0.04, atol=1e-7)
     np.testing.assert_allclose(shifts.mean((1, 2, 3)), 0, atol=1e-7)
@@ -84,9 +96,9 @@ def test_brightness_is_as_strong_everywhere_and_leaves_the_mean(channels):
 
 def test_pictures_of_a_class_share_a_part_and_vary_in_the_rest():
     items = [Item(f"{i:020x}", f"{i}.png", "cat") for i in range(400)]
-    plain = weave.veils(items, KEY, weave.Config(colour_jitter=0.0, brightness=0), 3, 8, 8)
+    plain = weave.veils(items, KEY, weave.Config(codes=1, colour_jitter=0.0, brightness=0), 3, 8, 8)
     assert np.abs(plain - plain[0]).max() == 0
-    varied = weave.veils(items, KEY, weave.Config(colour_jitter=1.0, brightness=0), 3, 8, 8)
+    varied = weave.veils(items, KEY, weave.Config(codes=1, colour_jitter=1.0, brightness=0), 3, 8, 8)
     assert np.abs(varied - varied[0]).max() > 0.01
     # Averaging finds the class's part: that is what the card warns of.
     np.testing.assert_allclose(varied.mean(0), plain[0] / 2, atol=0.15 * 24 / 255)

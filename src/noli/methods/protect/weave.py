@@ -45,11 +45,13 @@ class Config(MethodConfig):
 
     binary: ClassVar[bool] = True  # as of noli.ops.classfilters.class_filter
     colour: float = Field(24 / 255, ge=0, le=0.2, description="largest shift of the colours, in [0, 1] units")
-    brightness: float = Field(0.0, ge=0, le=0.2, description="shift of the brightness, in [0, 1] units")
+    brightness: float = Field(
+        0.0, ge=0, le=0.2, description="shift of the brightness, the only pattern of grey pictures"
+    )
     colour_jitter: float = Field(
         0.3, ge=0, le=4, description="strength of a picture's own patterns, in units of its class's"
     )
-    codes: int = Field(1, ge=1, le=16, description="colour patterns per class, one of them per picture")
+    codes: int = Field(1, ge=1, le=16, description="patterns per class, one of them per picture")
     gentle: float = Field(1.0, gt=0, le=1, description="strength of the filters' taps, 1: as protect/cuda")
     jitter: float = Field(1.0, ge=0, le=4, description="random taps per picture, in units of the class's")
     border: Border = Field("zero", description="zero: dark edge, protects more; reflect: no dark edge")
