@@ -3,7 +3,7 @@
     python benchmarks/leaderboard.py                   all methods, three seeds (days on two cores)
     python benchmarks/leaderboard.py --only sem "cuda keyed" --rows coin --seeds 0 1 2
     python benchmarks/leaderboard.py --part 0 2             this process's share of the cells
-    python benchmarks/leaderboard.py --rows made --seeds 3  only make images: PSNR, CPU seconds
+    python benchmarks/leaderboard.py --rows made           only make the images: PSNR, CPU seconds
     python benchmarks/leaderboard.py --summary              only summarise the finished cells
 
 10,000 images of CIFAR-10, the ``tiny`` network for surrogates and trainers alike, so that it is feasible on
@@ -27,7 +27,7 @@ TINY = {"network": "tiny"}
 # The weave as it was first: one pattern and one filter for all pictures of a class.
 BARE = {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0}
 # Found by benchmarks/weave_settings.py.
-REFLECTED = {"colour": 30 / 255, "brightness": 22 / 255, "codes": 3, "border": "reflect"}
+BRIGHT = {"colour": 30 / 255, "brightness": 22 / 255, "codes": 3, "border": "reflect"}
 # Name -> method and options; the options are the methods' defaults where none are given.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "clean": ("", {}),
@@ -58,7 +58,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "weave, 20/255, own colours 0.5": ("weave", {"colour": 20 / 255, "colour_jitter": 0.5}),
     "weave, 20/255, own colours 1": ("weave", {"colour": 20 / 255, "colour_jitter": 1.0}),
     "weave, 28/255": ("weave", {"colour": 28 / 255}),
-    "weave, bright, three codes": ("weave", REFLECTED),
+    "weave, bright, three codes": ("weave", BRIGHT),
 }
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 MERGED = Measure(

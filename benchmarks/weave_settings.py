@@ -1,4 +1,4 @@
-"""The search for the weave's defaults: settings x the countermeasures that are hardest for it.
+"""A search for a better setting of the weave: settings x the countermeasures that are hardest for it.
 
     python benchmarks/weave_settings.py                     all settings (a day on two cores)
     python benchmarks/weave_settings.py --settings 3 --rows coin --keys 0
@@ -11,8 +11,8 @@ above what is allowed wins, and of equals the one whose highest row is lowest; a
 allows. ``chosen_of_all_rows`` is its answer for all rows, means over the tuning keys 0, 6 and 7. What was
 found made the grid grow: more brightness, then several codes, then reflecting borders. For the last there was
 time for key 0 and the eight hardest rows only: ``chosen`` is the rule's answer for these. Keys 1 to 5 take no
-part: the leaderboard measures the winner with them. Cells lie in results/weave_settings.jsonl; they hold what
-was measured, not every answer.
+part here: the leaderboard measured this one with the first two of them, where it fell, and the defaults (the
+first setting) stayed. Cells lie in results/weave_settings.jsonl; they hold accuracies, not every answer.
 """
 
 from __future__ import annotations
@@ -143,24 +143,26 @@ def main() -> None:
     jobs = [(k, s, r) for k in args.keys for s in args.settings for r in args.rows]
     for key, place, row in [] if args.summary else jobs[part::parts]:
         cells.get(f"{name(GRID[place])}/{row}/{key}", partial(run, place, key, row))
-    found: dict[str, Any] = {}
-    for setting in map(name, GRID):
-        rows = {
-            r: [cells.done[c]["accuracy"] for k in KEYS if (c := f"{setting}/{r}/{k}") in cells.done]
-            for r in ROWS
-        }
-        rows = {r: values for r, values in rows.items() if values}
-        made = [cells.done[c]["psnr"] for k in KEYS if (c := f"{setting}/made/{k}") in cells.done]
-        if rows:
-            found[setting] = {"psnr": float(np.mean(made)), "rows": rows}
     for key in KEYS:
         cells.get(f"{PUBLISHED}/made/{key}", lambda k=key: {"psnr": psnr(x, published(x, y, k))})
-    floor = float(np.mean([cells.done[f"{PUBLISHED}/made/{key}"]["psnr"] for key in KEYS]))
-    bound = allowed()
-    body = {"settings": found, "allowed": bound, "psnr_of_published_cuda": floor}
-    body["chosen_of_all_rows"] = chosen(found, ROWS, len(KEYS), bound, floor)
-    body["chosen"] = chosen(found, HARD, 1, bound, floor)
-    save("weave_settings", body, cells)
+    found = {setting: one for setting in map(name, GRID) if (one := summary(setting, cells))["rows"]}
+    bound, floors = allowed(), summary(PUBLISHED, cells)["psnr"]
+    body = {"settings": found, "allowed": bound, "psnr_of_published_cuda": floors}
+    body["chosen_of_all_rows"] = chosen(found, ROWS, KEYS, bound, floors)
+    body["chosen"] = chosen(found, HARD, KEYS[:1], bound, floors)
+    if parts == 1:
+        save("weave_settings", body, cells)
+
+
+def summary(setting: str, cells: Cells) -> dict[str, Any]:
+    """PSNR by key, and accuracy by row and key."""
+
+    def by_key(row: str, number: str) -> dict[str, float]:
+        done = {key: cells.done.get(f"{setting}/{row}/{key}") for key in KEYS}
+        return {str(key): cell[number] for key, cell in done.items() if cell}
+
+    rows = {row: values for row in ROWS if (values := by_key(row, "accuracy"))}
+    return {"psnr": by_key("made", "psnr"), "rows": rows}
 
 
 def published(x: np.ndarray, y: np.ndarray, key: int) -> np.ndarray:
@@ -179,19 +181,25 @@ def allowed() -> float:
     return 1 / len(CLASSES) + CFG.bound * (low - 1 / len(CLASSES))
 
 
-def chosen(found: dict[str, Any], names: Sequence[str], keys: int, bound: float, floor: float) -> str:
-    """The setting that the rule picks among those of which these rows were measured with the first `keys`."""
+def chosen(
+    found: dict[str, Any], names: Sequence[str], keys: Sequence[int], bound: float, floors: dict[str, float]
+) -> str:
+    """The setting that the rule picks among those of which these rows were measured with these keys."""
+    wanted = [str(key) for key in keys]
+
+    def mean(values: dict[str, float]) -> float:
+        return float(np.mean([values[key] for key in wanted]))
+
+    def whole(one: dict[str, Any]) -> bool:
+        return all(key in values for values in (one["psnr"], *map(one["rows"].get, names)) for key in wanted)
 
     def rank(setting: str) -> tuple[int, float]:
-        means = [float(np.mean(found[setting]["rows"][name][:keys])) for name in names]
-        return sum(mean > bound for mean in means), max(means)
+        means = [mean(found[setting]["rows"][row]) for row in names]
+        return sum(value > bound for value in means), max(means)
 
-    whole = [
-        setting
-        for setting, one in found.items()
-        if one["psnr"] >= floor and all(len(one["rows"].get(name, ())) >= keys for name in names)
-    ]
-    return min(whole, key=rank, default="")
+    known = {setting: one for setting, one in found.items() if set(names) <= set(one["rows"])}
+    good = [setting for setting, one in known.items() if whole(one) and mean(one["psnr"]) >= mean(floors)]
+    return min(good, key=rank, default="")
 
 
 if __name__ == "__main__":

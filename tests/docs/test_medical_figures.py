@@ -29,7 +29,8 @@ TABLE = {
     "weave, no variation": "weave, no variation",
 }
 READERS = TABLE | {"SALM, masks kept": "salm, masks kept"}
-ROWS = ("jpeg-10", "rsk+ff", "coin", "op", "leak-1-pair")
+ROWS = ("jpeg-10", "rsk+ff", "coin", "op", "leak-1-pair", "masked-median", "window")
+COUNTERED = ("clean", "SALM", "EM", "EM at SALM's L2", "LSP at 8/255")
 
 
 def crop_flip(name: str, data: str = "chest") -> Any:
@@ -46,7 +47,7 @@ def test_the_table_of_xrays(title: str) -> None:
     assert f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") in PAGE
 
 
-@pytest.mark.parametrize("title", ["clean", "SALM", "EM", "EM at SALM's L2", "LSP at 8/255"])
+@pytest.mark.parametrize("title", COUNTERED)
 def test_the_countermeasures(title: str) -> None:
     rows = SETS["chest"]["settings"][TABLE[title]]["rows"]
     cells = [f" {100 * rows[row]['value']:.1f} % " if row in rows else " " for row in ROWS]

@@ -164,6 +164,16 @@ def test_each_leak_attack_is_a_row_of_its_own():
     assert best == max(numbers["leak_gain_db"] for numbers in found.values())
 
 
+def test_leak_rows_say_how_many_pairs():
+    cfg = FULL.model_copy(update={"leak_pairs": 5})
+    names = [row.name for row in own(cfg) if row.name.startswith("leak-5-pair")]
+    assert names == ["leak-5-pair", *(f"leak-5-pair+{then}" for then in ("grayscale", "coin", "op")),
+                     *(f"leak-5-pair-{way}" for way in WAYS)]  # fmt: skip
+    assert find("leak-5-pair-both", cfg).about.endswith(
+        "learned from 5 leaked clean/protected pairs per class"
+    )
+
+
 def test_a_single_leak_attack_is_used_even_where_it_harms():
     own = np.random.default_rng(5)
     data = subject(lambda x, y: (x + own.integers(-8, 9, x.shape)).astype(np.uint8), train=120, test=20)

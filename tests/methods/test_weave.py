@@ -106,10 +106,12 @@ def test_pictures_of_a_class_share_a_part_and_vary_in_the_rest():
     assert len(np.unique(coded.reshape(400, -1).round(5), axis=0)) == 4
 
 
-def test_undo_gives_close_copies_back():
-    cfg = weave.Config(jitter=0.5, colour=8 / 255)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("more", [{}, {"brightness": 8 / 255, "codes": 3, "border": "reflect"}])
+def test_undo_gives_close_copies_back(more, channels):
+    cfg = weave.Config(jitter=0.5, colour=8 / 255, **more)
     y, x = np.indices((32, 32))
-    smooth = np.stack([128 + 60 * np.sin(x / 5 + c) + 40 * np.cos(y / 7) for c in range(3)], axis=2)
+    smooth = np.stack([128 + 60 * np.sin(x / 5 + c) + 40 * np.cos(y / 7) for c in range(channels)], axis=2)
     x, items = np.repeat(smooth[None].astype(np.uint8), 3, 0), some(3)[1]
     state = prepared(cfg)
     stored = to_uint8(weave.apply(state, to_float(x), items, KEY, cfg))

@@ -257,6 +257,8 @@ def test_a_reader_sees_only_the_details_that_mean_something() -> None:
     assert words.row_details(technical) == ""
     said = words.row_details({"leak_gain_db": 2.0, "leaked_pairs": 80.0})
     assert said.replace("\xa0", " ") == "what leaked (80 pairs) brings pictures 2.0 dB closer"
+    said = words.row_details({"leak_gain_db": -2.04})
+    assert said.replace("\u00a0", " ") == "what leaked brings pictures 2.0 dB further away"
     said = words.row_details({**technical, "leak_gain_db": 3.14159, "clean_part_only": 0.61})
     assert said.replace("\u00a0", " ") == (
         "what leaked brings pictures 3.1 dB closer; the unprotected part alone teaches 61.0 %"

@@ -84,7 +84,8 @@ def row_details(detail: Mapping[str, float]) -> str:
     found = []
     if "leak_gain_db" in detail:
         pairs = f" ({detail['leaked_pairs']:.0f} pairs)" if "leaked_pairs" in detail else ""
-        found.append(f"what leaked{pairs} brings pictures {detail['leak_gain_db']:.1f}{_GAP}dB closer")
+        gain, way = detail["leak_gain_db"], "closer" if detail["leak_gain_db"] >= 0 else "further away"
+        found.append(f"what leaked{pairs} brings pictures {abs(gain):.1f}{_GAP}dB {way}")
     if "chance" in detail:
         found.append(f"guessing reaches {percent(detail['chance'])}")
     if "clean_part_only" in detail:

@@ -8,14 +8,16 @@ but not the filters. Every picture varies: it has taps of its own (``jitter``), 
 own, ``colour_jitter`` times as strong as its class's. A thief who takes a leaked pair for its class then
 subtracts what was the picture's own as well, and puts a new code of the class in its place.
 
-Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pictures get the filters only.
+Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}; grey pictures get no colours.
 
-Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN, greyscale or adversarial
-training, or a thief with one clean original per class; each alone. It does not stop COIN after greyscale or
-after a leaked pair, nor a thief with more pairs: the variation averages out (noli.ops.mixture), and a network
-learned from hundreds of them restores the pictures. Weak class colours, or much variation beside them, fall
-to COIN and adversarial training; no variation falls to one pair: the settings that were tried are in
-benchmarks/leaderboard.py and docs/weave.md.
+Two more patterns close further holes, at a cost elsewhere: shifts of ``brightness``, which greyscale leaves,
+and several ``codes`` per class, with which displacement after orthogonal projection gains nothing.
+
+Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN, greyscale, orthogonal projection
+or adversarial training, or a thief with one clean original per class; each alone. It does not stop COIN after
+greyscale, after projection or after a leaked pair, nor a thief with more pairs: the variation averages out
+(noli.ops.mixture), and a network learned from hundreds of them restores the pictures. What was tried, also
+against combinations, is in docs/weave.md, benchmarks/leaderboard.py and benchmarks/weave_settings.py.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ SPEC = Spec(
     config=Config,
     needs=frozenset({"key", "labels"}),
     reversible=True,
-    options=("colour", "colour_jitter", "codes", "gentle", "jitter"),
+    options=("colour", "brightness", "colour_jitter", "codes", "gentle", "jitter"),
     module=__name__,
     card=Card(
         title="Weave: keyed class filters and class colours",
@@ -84,7 +86,7 @@ SPEC = Spec(
             "picture to picture misleads him.",
         ),
         does_not_stop=(
-            "Combinations: COIN after a leaked pair, and after greyscale by a little.",
+            "Combinations: COIN after greyscale, after orthogonal projection or after a leaked pair.",
             "A thief with ten originals per class, and more so with hundreds and a network that learns to "
             "restore: the variation averages out.",
             "Fine-tuning from pre-trained weights, in part.",
@@ -120,6 +122,8 @@ def lights(key: Key, purpose: str, name: str) -> npt.NDArray[np.float32]:
 def veils(items: Sequence[Item], key: Key, cfg: Config, channels: int, height: int, width: int) -> Working:
     """Return the items' shifts ``float32 [N, C, height, width]``, at most ``colour + brightness`` in size."""
     out = np.empty((len(items), height, width, channels), np.float32)
+    if channels == 1 and not cfg.brightness:
+        return np.zeros((len(items), 1, height, width), np.float32)
     share = 1 / (1 + cfg.colour_jitter)
 
     def drawn(purpose: str, name: str) -> npt.NDArray[np.float32]:
@@ -148,7 +152,7 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
 
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
-    """Filter, then shift the colours; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
+    """Filter, then shift colours and brightness; ``float32 [N, C, H, W]`` in [0, 1] in and out."""
     check_images(batch)
     if len(batch) == 0:
         return batch
@@ -166,7 +170,7 @@ def invert(
     cfg: Config,
     extras: Sequence[dict[str, float]],
 ) -> Working:
-    """Undo :func:`apply` with the key: colours off, then least squares for the filters."""
+    """Undo :func:`apply` with the key: shifts off, then least squares for the filters."""
     check_images(batch)
     if len(batch) == 0:
         return batch

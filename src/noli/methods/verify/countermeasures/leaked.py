@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -58,7 +58,7 @@ def pairs_each_way(cfg: Config) -> tuple[Measure, ...]:
 
     def row(way: str, what: str) -> Measure:
         def restore(subject: LearnabilityData, cfg: Config) -> Restored:
-            return undone(subject, subject.protected_y, cfg.leak_pairs, (way,))
+            return undone(subject, subject.protected_y, cfg.leak_pairs, way)
 
         about = f"{what}, learned from {first.about.partition('learned from ')[2]}"
         return replace(first, name=f"{first.name}-{way}", about=about, battery="full", restore=restore)
@@ -95,7 +95,7 @@ def pairs_in_all(cfg: Config) -> tuple[Measure, ...]:
     return row(10), row(100), row(500)
 
 
-def undone(subject: LearnabilityData, groups: Labels, pairs: int, ways: Sequence[str] = ()) -> Restored:
+def undone(subject: LearnabilityData, groups: Labels, pairs: int, way: str | None = None) -> Restored:
     """Return the protected images after the best of four attacks, judged on images that were not leaked.
 
     Filters are inverted at native resolution where that was larger; noise, alone or after a filter, is
@@ -105,7 +105,7 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int, ways: Sequence
         subject: The data.
         groups: What a thief takes for alike, ``int64 [N]``.
         pairs: Leaked pairs per group.
-        ways: Only these attacks; a single one is used even where it makes the pictures worse.
+        way: Only this attack, used even where it makes the pictures worse.
     """
     from noli.ops import residual
     from noli.ops.leak import leak_attack, leaked_of, rows_of_groups
@@ -125,10 +125,10 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int, ways: Sequence
         "filter": unfiltered,
         "both": lambda: leak_attack(clean, protected, groups, pairs, estimate_mixture).restored,
     }
-    tried = {name: attack() for name, attack in attacks.items() if not ways or name in ways}
+    tried = {name: attacks[name]() for name in (attacks if way is None else (way,))}
     gains = residual.restoration_gains(clean, protected, groups, pairs, tried)
     best = max(gains, key=lambda name: gains[name], default="")
-    helps = bool(best) and (gains[best] > 0 or len(tried) == 1)
+    helps = bool(best) and (way is not None or gains[best] > 0)
     images = (tried[best] if helps else protected).copy()
     images[leaked] = clean[leaked]  # the thief holds these originals
     used = {f"leak_by_{name}": float(helps and name == best) for name in tried}
