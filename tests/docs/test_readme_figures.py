@@ -183,8 +183,13 @@ def test_the_weave_beside_cuda(readme: str) -> None:
     words += "clean images teach {:.1f} %"
     left = [100 * cuda["rows"][name]["value"] for name in ("leak-1-pair", "coin")]
     assert words.format(cuda["psnr"], *left, 100 * top["value"]) in readme
-    both = [100 * weave["rows"][name]["value"] for name in ("grayscale+coin", "leak-1-pair+coin")]
-    assert "COIN after greyscale {:.1f}, after one leaked pair {:.1f} % (one key)".format(*both) in readme
+    through = ("grayscale+coin", "op+coin", "leak-1-pair+coin", "leak-100-in-all", "pretrained")
+    assert all(len(weave["rows"][name]["values"]) == 5 for name in through[:3])
+    words = (
+        "COIN after greyscale {:.1f}, after projection {:.1f}, after one leaked pair {:.1f} % (five keys), "
+        "and so do 100 leaked pairs ({:.1f} %) and pre-trained weights ({:.1f} %)"
+    )
+    assert words.format(*(100 * weave["rows"][name]["value"] for name in through)) in readme
     bare = settings["weave, no variation"]["rows"]["leak-1-pair"]["value"]
     assert f"without it the pair gives {100 * bare:.1f} % back" in readme
 

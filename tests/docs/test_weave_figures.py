@@ -3,45 +3,107 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from pages import DOCS, ROOT
 
 SETTINGS = json.loads((ROOT / "benchmarks/results/leaderboard.json").read_text())["settings"]
+SEARCH = json.loads((ROOT / "benchmarks/results/weave_settings.json").read_text())
 PAGE = " ".join((DOCS / "weave.md").read_text("utf-8").replace("**", "").split())
 CLEAN = SETTINGS["clean"]["rows"]["crop+flip"]
 BOUND = 0.1 + 0.5 * (CLEAN["low"] - 0.1)
 ALONE = ("grayscale", "jpeg-10", "adversarial", "rsk+ff", "coin", "op", "leak-1-pair")
-COLUMNS = (*ALONE, "grayscale+coin", "leak-1-pair+grayscale", "leak-1-pair+coin", "leak-100-in-all",
-           "leak-500-bridge", "pretrained")  # fmt: skip
-SHOWN = [name for name in SETTINGS if name.startswith("weave")] + ["cuda keyed", "cuda paper"]
+COMBINED = ("grayscale+coin", "op+coin", "grayscale+op", "leak-1-pair+grayscale", "leak-1-pair+coin",
+            "leak-1-pair+op")  # fmt: skip
+FURTHER = ("test-time", "pretrained", "leak-100-in-all", "leak-500-bridge")
+WAYS = tuple(f"leak-1-pair-{way}" for way in ("residual", "patterns", "filter", "both"))
+BRIGHT = "weave, bright, three codes"
+SHOWN = ("weave", BRIGHT, "weave, 12/255", "weave, 16/255, own taps", "weave, 20/255, own colours 1",
+         "weave, four codes", "weave, no variation", "weave, own taps", "cuda keyed",
+         "cuda paper")  # fmt: skip
+MORE = ("weave", BRIGHT, "cuda keyed", "cuda paper")
+SEARCHED = (
+    "colour 24, brightness 0, own 0.3, taps 1, own taps 1, codes 1",
+    "colour 24, brightness 12, own 0.3, taps 1, own taps 1, codes 1",
+    "colour 32, brightness 16, own 0.5, taps 0.7, own taps 1, codes 1",
+    "colour 36, brightness 20, own 0.4, taps 0.5, own taps 0.5, codes 2",
+    "colour 36, brightness 20, own 0.3, taps 0.3, own taps 0.5, codes 3",
+    "colour 30, brightness 22, own 0.3, taps 1, own taps 1, codes 3, reflect",
+)
+TRIED = ("adversarial", "leak-1-pair", *COMBINED)
 
 
-def keys(found: dict[str, Any]) -> str:
-    counts = sorted({len(found["rows"][name]["values"]) for name in COLUMNS if name in found["rows"]})
+def mean(by_key: dict[str, float]) -> float:
+    return float(np.mean(list(by_key.values())))
+
+
+def joined(first: str, cells: Sequence[str]) -> str:
+    return " ".join(f"| {first} | {' | '.join(cells)} |".split())
+
+
+def keys(found: dict[str, Any], columns: Sequence[str]) -> str:
+    counts = sorted({len(found["rows"][name]["values"]) for name in columns if name in found["rows"]})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def line(name: str) -> str:
+def line(name: str, columns: Sequence[str]) -> str:
     found = SETTINGS[name]
-    cells = [f"{100 * found['rows'][c]['value']:.1f}" if c in found["rows"] else "" for c in COLUMNS]
-    return f"| {name} | {found['psnr']:.1f} | {' | '.join(cells)} | {keys(found)} |"
+    cells = [f"{100 * found['rows'][c]['value']:.1f}" if c in found["rows"] else "" for c in columns]
+    return joined(name, [f"{found['psnr']:.1f}", *cells, keys(found, columns)])
+
+
+def searched(name: str) -> str:
+    found = SEARCH["settings"][name]
+    cells = [f"{100 * mean(found['rows'][row]):.1f}" if row in found["rows"] else "" for row in TRIED]
+    seen = {len(values) for values in found["rows"].values()}
+    return joined(name, [f"{mean(found['psnr']):.1f}", *cells, str(max(seen))])
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_the_table(name: str) -> None:
-    assert " ".join(line(name).split()) in PAGE
+def test_the_table_of_countermeasures_alone(name: str) -> None:
+    assert line(name, ALONE) in PAGE
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_the_table_of_combinations(name: str) -> None:
+    assert line(name, (*COMBINED, *FURTHER)) in PAGE
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_the_table_of_the_search(name: str) -> None:
+    assert searched(name) in PAGE
 
 
 def test_the_bound_and_the_verdict_in_words() -> None:
     assert f"a row may reach {100 * BOUND:.1f}." in PAGE
+    assert pytest.approx(BOUND) == SEARCH["allowed"]
     rows = SETTINGS["weave"]["rows"]
-    assert all(len(rows[name]["values"]) == 5 for name in ALONE)
+    assert all(len(rows[name]["values"]) == 5 for name in (*ALONE, *COMBINED))
     assert all(rows[name]["high"] <= BOUND for name in ALONE)
     worst = max(ALONE, key=lambda name: rows[name]["high"])
     assert f"at most {100 * rows[worst]['high']:.1f} (`{worst}`)" in PAGE
     assert SETTINGS["weave"]["psnr"] > SETTINGS["cuda paper"]["psnr"]
+
+
+def test_each_way_to_use_the_pair() -> None:
+    rows = SETTINGS["weave"]["rows"]
+    means = [100 * rows[name]["value"] for name in WAYS]
+    words = "({} keys): noise {:.1f}, patterns {:.1f}, filters {:.1f}, both {:.1f} %. Here the best pictures"
+    assert words.format(min(len(rows[name]["values"]) for name in WAYS), *means) in PAGE
+    assert max(WAYS, key=lambda name: rows[name]["value"]) == WAYS[3]
+    assert f"taught most, too, with an interval up to {100 * rows[WAYS[3]]['high']:.1f}" in PAGE
+
+
+def test_what_the_rule_picked() -> None:
+    words = "it picks `{}`"
+    assert words.format(SEARCH["chosen_of_all_rows"]) in PAGE
+    assert words.format(SEARCH["chosen"]) in PAGE
+    fell = [100 * value for value in SETTINGS[BRIGHT]["rows"]["adversarial"]["values"]]
+    assert f"adversarial training {fell[0]:.1f} and {fell[1]:.1f} %" in PAGE
+    assert f"{mean(SEARCH['psnr_of_published_cuda']):.1f} dB" in PAGE
 
 
 def test_the_key_of_the_choice() -> None:
