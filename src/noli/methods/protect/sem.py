@@ -14,9 +14,9 @@ training up to ``radius`` included. It does not stop greyscale, JPEG, purificati
 anybody with clean originals beside protected ones. Ours differs from the published settings: small surrogate,
 500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds from the key, images in
 [0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time`` stopped is not
-repeatable bit by bit. On CPUs without bf16 the inner loop is 1.4 times as fast as the published formulation
-on small networks, and as fast on ResNet-18; REM's visit of an image costs 9 times as much as SEM's
-(benchmarks/sem_speed.py).
+repeatable bit by bit. Beside the published formulation the inner loop is 2.3 times as fast on small networks
+and 3.0 times on ResNet-18 where the CPU has bf16, else 1.4 times and as fast; REM's visit of an image costs 9
+times as much as SEM's (benchmarks/sem_speed.py).
 """
 
 from __future__ import annotations
