@@ -93,18 +93,21 @@ def cifar_bench() -> Bench:
         texts = [TEMPLATES[k].format(CLASSES[label]) for k, label in zip(picks, labels, strict=True)]
         return Captioned(images, labels, CLASSES, texts)
 
-    both = ("clean", "random per picture", "random per class", "em class-wise", "t2ue class-wise", "t2ue")
+    settings = (
+        "clean", "random per picture", "random per class", "em class-wise", "t2ue class-wise", "t2ue",
+        "t2ue aligned",
+    )  # fmt: skip
     return Bench(
         told(x[10_000:], y[10_000:], 1),
         told(x[:10_000], y[:10_000], 2),
         told(test_x, test_y, 3),
         {
             "t2ue": {"surrogate": "tiny", "epochs": 4},
-            "t2ue aligned": {"surrogate": "aligned", "surrogate_side": 64, "epochs": 2},
+            "t2ue aligned": {},  # all defaults
         },
         Recipe(),
-        (*both, "t2ue aligned"),
-        both,
+        settings,
+        settings,
     )
 
 
@@ -136,10 +139,13 @@ def emoji_bench() -> Bench | None:
         public,
         pictures(0, rest),
         pictures(1, rest),
-        {"t2ue": {"surrogate": "tiny", "epochs": 16}},
+        {
+            "t2ue": {"surrogate": "tiny", "epochs": 16},
+            "t2ue aligned": {},
+        },
         Recipe(epochs=40),
         (),
-        ("clean", "random per picture", "em", "t2ue"),
+        ("clean", "random per picture", "em", "t2ue", "t2ue aligned"),
     )
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noli.core.model import Model, evaluating
+from noli.ops.folding import folded
 
 _SHORTEST = 1e-12  # what lengths are divided by at least: an image without change or gradient has none
 
@@ -44,6 +45,7 @@ def pgd_linf(
     if generator is not None:
         noise = torch.rand(x.shape, generator=generator).to(x.device)
         adversarial = torch.clamp(adversarial + (2 * noise - 1) * eps, low, high)
+    model = folded(model)
     with evaluating(model), torch.enable_grad():
         for _ in range(steps):
             adversarial.requires_grad_(True)
@@ -86,6 +88,7 @@ def pgd_l2(
         radius = torch.rand(len(x), 1, 1, 1, generator=generator) ** (1 / max(x[:1].numel(), 1))
         direction = _unit(torch.randn(x.shape, generator=generator))
         change = _in_ball(x, (eps * radius * direction).to(x.device), eps)
+    model = folded(model)
     with evaluating(model), torch.enable_grad():
         for _ in range(steps):
             adversarial = (x + change).detach().requires_grad_(True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noli.core.model import Model, evaluating
 from noli.ops.augment import crop_flip
+from noli.ops.folding import folded
 from noli.ops.pgd import pgd_linf
 from noli.train.fit import Callback
 
@@ -77,6 +78,7 @@ def search(
     low, high = (-x).clamp_(min=-how.eps), (1 - x).clamp_(max=how.eps)
     noise = torch.clamp(start if mask is None else start * mask, low, high)
     sign = 1.0 if how.ascend else -1.0
+    model = folded(model)
     with evaluating(model), torch.enable_grad():
         for _ in range(how.steps):
             gradient = torch.zeros_like(x)
@@ -140,6 +142,7 @@ class NoiseThenAdversary(Callback):
 
     def before_step(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Return what the surrogate is trained on."""
+        model = folded(model)
         x = x + search(model, x, y, None, self.how, generator)
         if self.how.shift:
             x = crop_flip(x, self.how.shift, generator)

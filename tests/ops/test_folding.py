@@ -1,0 +1,104 @@
+"""The folded copy against the network itself in evaluation mode."""
+
+import pytest
+import torch
+from torch import nn
+
+from noli import zoo
+from noli.core.model import Model
+from noli.ops.folding import folded
+from noli.ops.pgd import pgd_l2, pgd_linf
+from noli.train.perturb import Adversary, Descent, search
+
+
+def trained(name, channels=3, side=16):
+    """A network whose statistics, scales and shifts are not those of a new one."""
+    model = zoo.network(name, 4, channels, size=side, seed=2).double()
+    generator = torch.Generator().manual_seed(5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low in (
+                (module.weight, 0.5),
+                (module.bias, -0.5),
+                (module.running_mean, -0.5),
+                (module.running_var, 0.1),
+            ):
+                drawn = torch.rand(values.shape, generator=generator, dtype=torch.float64)
+                values.data.copy_(drawn + low)
+    return model.train()
+
+
+def images(n, channels=3, side=16):
+    generator = torch.Generator().manual_seed(n)
+    return torch.rand(n, channels, side, side, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", list(zoo.NETWORKS))
+@pytest.mark.parametrize(("n", "channels", "side"), [(3, 3, 16), (1, 1, 19), (0, 3, 16)])
+def test_same_function_and_gradient(name, n, channels, side):
+    model = trained(name, channels, side)
+    light, x = folded(model), images(n, channels, side)
+    model.eval()
+    found = []
+    for one in (model, light):
+        variable = x.clone().requires_grad_(True)
+        logits, features = one(variable), one.features(variable)
+        (gradient,) = torch.autograd.grad(logits.square().sum(), variable)
+        found.append((logits, features, gradient))
+    for slow, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", list(zoo.NETWORKS))
+def test_nothing_is_left_to_fold_and_the_model_is_untouched(name):
+    model = trained(name)
+    before, modes = model.weight_hash(), [module.training for module in model.modules()]
+    light = folded(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in light.modules())
+    assert not any(module.training for module in light.modules())
+    assert (model.weight_hash(), [module.training for module in model.modules()]) == (before, modes)
+    assert folded(light) is light
+    used = {tensor.data_ptr() for tensor in model.state_dict().values()}
+    assert not used & {tensor.data_ptr() for tensor in light.state_dict().values()}
+
+
+def test_the_layout_and_the_need_for_gradients_stay():
+    model = zoo.network("small", 4, size=16, seed=0)
+    model.to(memory_format=torch.channels_last).net.body[1].requires_grad_(False)
+    weights = [layer[0].weight for layer in folded(model).net.body if isinstance(layer, nn.Sequential)]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    assert [weight.requires_grad for weight in weights] == [True, False, True, True, True]
+
+
+def test_only_what_directly_follows_a_convolution_is_folded():
+    """Here the normalisation is between ReLU and pooling: folding it into the convolution would be wrong."""
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2))
+    model = Model(body)
+    model(torch.rand(3, 3, 8, 8))
+    assert folded(model) is model
+
+
+@pytest.mark.parametrize("attack", ["linf", "l2", "search"])
+def test_searches_run_on_the_folded_copy(attack, monkeypatch):
+    """None of them passes a batch normalisation, and their result is that of the unfolded network."""
+    model, x, y = trained("tiny"), images(4), torch.arange(4)
+
+    def found():
+        generator = torch.Generator().manual_seed(0)
+        if attack == "search":
+            how = Descent(0.03, 0.01, 3, samples=2, shift=2, perturb=Adversary(0.02, 0.01, 2))
+            return search(model, x, y, None, how, generator)
+        attacker = pgd_linf if attack == "linf" else pgd_l2
+        return attacker(model, x, y, eps=0.05, steps=3, generator=generator)
+
+    passed = []
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda *_: passed.append(1))
+    light = found()
+    assert not passed
+    for place in ("noli.ops.pgd.folded", "noli.train.perturb.folded"):
+        monkeypatch.setattr(place, lambda model: model)
+    slow = found()
+    assert passed
+    assert ((light - slow).abs() < 1e-9).double().mean() > 0.99
