@@ -55,6 +55,19 @@ def test_attack_restores_other_images_of_plain_class_filters(kernels: np.ndarray
     assert leak.restored.dtype == np.uint8
 
 
+@pytest.mark.parametrize("sizes", [(9, 1), (1, 1)])
+def test_a_class_of_one_image_leaks_it_and_is_restored_too(
+    kernels: np.ndarray, sizes: tuple[int, int]
+) -> None:
+    labels = np.repeat([0, 1], sizes)
+    clean = smooth_images(len(labels), 32, seed=6)
+    protected = class_filtered(clean, labels, kernels, "zero")
+    leak = leak_attack(clean, protected, labels, pairs=1)
+    assert leak.gain > 8 if sizes[0] > 1 else leak.gain == 0
+    better = exposure_free_psnr(clean, leak.restored, 2) - exposure_free_psnr(clean, protected, 2)
+    assert better.min() > 3
+
+
 def test_large_filters_leak_too() -> None:
     rng = np.random.default_rng(5)
     large = rng.uniform(0, 0.06, (2, 11, 11)).astype(np.float32)

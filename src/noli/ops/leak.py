@@ -126,10 +126,11 @@ def exposure_free_psnr(clean: Images8, other: Images8, margin: int = 0) -> npt.N
     """
     h, w = clean.shape[1:3]
     m = margin if min(h, w) > 2 * margin else 0
-    x = clean[:, m : h - m, m : w - m].reshape(len(clean), -1).astype(np.float64) / 255.0
-    z = other[:, m : h - m, m : w - m].reshape(len(other), -1).astype(np.float64) / 255.0
-    gain = (x * z).sum(1) / np.maximum((z * z).sum(1), 1e-12)
-    error = np.mean((np.clip(gain[:, None] * z, 0.0, 1.0) - x) ** 2, axis=1)
+    x = clean[:, m : h - m, m : w - m].astype(np.float64) / 255.0
+    z = other[:, m : h - m, m : w - m].astype(np.float64) / 255.0
+    pixels = (1, 2, 3)
+    gain = (x * z).sum(pixels, keepdims=True) / np.maximum((z * z).sum(pixels, keepdims=True), 1e-12)
+    error = np.mean((np.clip(gain * z, 0.0, 1.0) - x) ** 2, axis=pixels)
     return np.asarray(10.0 * np.log10(1.0 / np.maximum(error, 1e-10)))
 
 
@@ -163,7 +164,8 @@ def leak_attack(
 ) -> Leak:
     """Give the thief the first ``pairs`` pairs of every class and measure what they are worth.
 
-    The damping is the one that serves the thief best on up to 20 other images per class.
+    The damping is the one that serves the thief best on up to 20 other images per class. A class of one image
+    leaks that one; where nothing else is left to measure on, the gain is 0.
 
     Args:
         clean: ``uint8 [N, H, W, C]``, used for the pairs and to measure.
@@ -183,7 +185,8 @@ def leak_attack(
         for rows, found in zip(others, filters, strict=True):
             images = protected[rows] if damping is None else invert(protected[rows], found, damping)
             psnr.append(exposure_free_psnr(clean[rows], images, margin))
-        return float(np.concatenate(psnr).mean())
+        found = np.concatenate(psnr)
+        return float(found.mean()) if len(found) else 0.0
 
     trials = {damping: quality(damping) for damping in DAMPINGS}
     best = max(trials, key=lambda damping: trials[damping])
