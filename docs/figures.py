@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,18 @@ holds for the machine, data and training named with it, not beyond.
 
 """
 LEADERBOARD = """\
+---
+hide: [toc]
+---
+
 # Leaderboard
 
-Accuracy in % on clean held-out images after training on protected ones, per countermeasure; `worst` is the
-highest of a row without the context columns, which is what counts ("of 15": so many were measured and others
-have more, so it may be higher). Green: little was learned. Red: as much as clean data teaches under the same
-countermeasure. Columns are in the order naive, routine, adaptive, context. Point at a cell for its interval
-and the number of seeds. `benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny`
-network); empty cells were not measured.
+Accuracy in % on clean held-out images after training on protected ones, per countermeasure. `worst` is the
+highest of a row without the context columns, which is what counts; `rows` says how many of these were
+measured: where others have more, the worst may be higher. Green: little was learned. Red: as much as clean
+data teaches under the same countermeasure. Point at a cell for its interval and the number of seeds.
+`benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty cells were
+not measured. The table scrolls in both directions.
 
 """
 MEDICAL = """\
@@ -79,7 +84,7 @@ def medical_page(results: Path) -> str:
     blocks = []
     for name, found in json.loads(file.read_bytes())["sets"].items():
         settings = found["settings"]
-        areas = table(("AUC after training on", *_columns(settings)), _areas(settings))
+        areas = table(("AUC after training on", *_levels(settings)), _areas(settings))
         readers = [(n, *_reader(one["reader"])) for n, one in settings.items() if "reader" in one]
         head = ("clean-trained reader asked about", "AUC", "change", "95 %", "under another label", "seeds")
         signs = [(s["sign"], s["found"], "yes" if s["holds"] else "**no**") for s in found["signs"]]
@@ -89,14 +94,14 @@ def medical_page(results: Path) -> str:
     return MEDICAL + "\n\n".join(blocks) + "\n"
 
 
-def _columns(settings: Mapping[str, Any]) -> list[str]:
-    """Names of the rows of all settings, by attacker level; what claims nothing comes last."""
+def _levels(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Rows of all settings and their attacker level, in its order; what claims nothing comes last."""
     levels = {row: cell["level"] for found in settings.values() for row, cell in found["rows"].items()}
-    return sorted(levels, key=lambda row: LEVELS.index(levels[row]))
+    return dict(sorted(levels.items(), key=lambda pair: LEVELS.index(pair[1])))
 
 
 def _areas(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    columns, rows = _columns(settings), {name: found["rows"] for name, found in settings.items()}
+    columns, rows = _levels(settings), {name: found["rows"] for name, found in settings.items()}
     return [(n, *(f"{r[c]['auc']:.3f}" if c in r else "" for c in columns)) for n, r in rows.items()]
 
 
@@ -109,23 +114,26 @@ def _reader(found: Mapping[str, Any]) -> tuple[str, ...]:
 def _heat_table(settings: Mapping[str, Any], numbers: Mapping[str, str]) -> str:
     """Return settings against rows as a coloured table; `numbers`: further columns and their fields."""
     clean = settings.get("clean", {"rows": {}})["rows"]
-    columns = _columns(settings)
+    levels = _levels(settings)
+    columns = list(levels)
     # Clean data has nothing to leak: there the ordinary training says how much it teaches.
     usual = clean.get("crop+flip", {"value": 1.0})
     tops = {column: clean.get(column, usual)["value"] for column in columns}
-    settings = {name: settings[name] for name in sorted(settings, key=lambda name: name != "clean")}
-    head = "".join(f"<th>{name}</th>" for name in ("", *columns, "worst", *numbers))
-    lines = []
-    judged = {n: sum(c["level"] != "context" for c in one["rows"].values()) for n, one in settings.items()}
-    for name, found in settings.items():
-        few = f" of {judged[name]}" if name != "clean" and judged[name] < max(judged.values()) else ""
-        cells = [_heat(found["rows"].get(column), tops[column]) for column in columns]
+    shown = {"worst": None, "rows": None, **numbers}
+    groups = Counter(levels[column] for column in columns)
+    spans = "".join(f'<th colspan="{groups[level]}">{level}</th>' for level in LEVELS if groups[level])
+    names = "".join(f"<th><span>{name}</span></th>" for name in ("", *shown, *columns))
+    lines = [f'<tr><th colspan="{len(shown) + 1}"></th>{spans}</tr>', f"<tr>{names}</tr>"]
+    for name in sorted(settings, key=lambda name: name != "clean"):
+        found = settings[name]
         worst = found["rows"][found["worst"]]["value"]
-        extra = (found.get(field) for field in numbers.values())
-        shown = "".join("<td></td>" if n is None else f"<td>{_number(n)}</td>" for n in extra)
-        lines.append(f"<tr><th>{name}</th>{''.join(cells)}<td><b>{100 * worst:.1f}</b>{few}</td>{shown}</tr>")
+        judged = sum(cell["level"] != "context" for cell in found["rows"].values())
+        extra = [found.get(field) for field in numbers.values()]
+        cells = [f"<b>{100 * worst:.1f}</b>", str(judged), *("" if n is None else _number(n) for n in extra)]
+        heat = "".join(_heat(found["rows"].get(column), tops[column]) for column in columns)
+        lines.append(f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}{heat}</tr>")
     body = "\n".join(lines)
-    return f'<table class="heat">\n<tr>{head}</tr>\n{body}\n</table>\n'
+    return f'<div class="heat"><table class="numbers">\n{body}\n</table></div>\n'
 
 
 def _number(value: float) -> str:

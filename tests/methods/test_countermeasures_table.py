@@ -51,7 +51,19 @@ def test_the_old_batteries_keep_their_rows_in_their_order():
 def test_each_battery_holds_the_smaller_ones():
     same = [{m.name for m in battery(Config(battery=b, partial=(0.5,)))} for b in BATTERIES]
     assert same[0] < same[1] <= same[2]
-    assert same[2] == {m.name for m in own(Config(partial=(0.5,)))}
+    by_name_only = {f"partial-{share}" for share in (20, 40, 60, 80)}
+    assert same[2] == {m.name for m in own(Config(partial=(0.5,)))} - by_name_only
+
+
+def test_every_usual_share_can_be_named_and_says_which_battery_has_it():
+    usual = [f"partial-{share}" for share in (50, 20, 40, 60, 80)]
+    for cfg, home in ((Config(), "standard"), (Config(battery="full"), "quick")):
+        assert [find(name, cfg).battery for name in usual[1:]] == [home] * 4
+        assert [find(name, cfg).share for name in usual] == [0.5, 0.2, 0.4, 0.6, 0.8]
+    assert find("partial-50", Config(battery="standard")).battery == ""
+    mine = Config(partial=(0.3, 0.6))
+    assert [m.name for m in battery(mine) if m.share] == ["partial-30", "partial-60"]
+    assert find("partial-30", mine).share == 0.3
 
 
 def test_names_are_unique_and_levels_follow_the_written_rule():

@@ -12,7 +12,7 @@ class Countermeasure:
     Attributes:
         name: What :func:`noli.attack` takes.
         level: Attacker level, or ``context``; empty for plug-ins, which are not loaded for a list.
-        battery: The smallest battery that has it; empty for plug-ins.
+        battery: The smallest battery that has it; empty for none, as for plug-ins.
         about: What the trainer does.
         package: Distribution it comes from.
     """

@@ -185,8 +185,8 @@ def leak_attack(
         for rows, found in zip(others, filters, strict=True):
             images = protected[rows] if damping is None else invert(protected[rows], found, damping)
             psnr.append(exposure_free_psnr(clean[rows], images, margin))
-        found = np.concatenate(psnr)
-        return float(found.mean()) if len(found) else 0.0
+        values = np.concatenate(psnr)
+        return float(values.mean()) if len(values) else 0.0
 
     trials = {damping: quality(damping) for damping in DAMPINGS}
     best = max(trials, key=lambda damping: trials[damping])

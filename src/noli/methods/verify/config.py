@@ -10,6 +10,9 @@ from noli.core.evidence import Level
 from noli.core.method import MethodConfig
 from noli.train.recipe import Recipe
 
+# Shares of partial protection; the larger batteries try none of the quick one's.
+QUICK_SHARES, STANDARD_SHARES = (0.5,), (0.2, 0.4, 0.6, 0.8)
+
 
 class Config(MethodConfig):
     """What is claimed, how hard the claim is tried, and when no answer is given.
@@ -87,7 +90,7 @@ class Config(MethodConfig):
         """Shares of the partial-protection rows, after the battery's default."""
         if self.partial is not None:
             return self.partial
-        return (0.5,) if self.battery == "quick" else (0.2, 0.4, 0.6, 0.8)
+        return QUICK_SHARES if self.battery == "quick" else STANDARD_SHARES
 
     def recipe(self, seed: int) -> Recipe:
         """The training recipe of one seed."""

@@ -71,7 +71,7 @@ class Measure:
         name: Row name; ``package/name`` for plug-ins.
         about: What the trainer does, in plain words.
         level: Attacker level; ``context`` rows never decide.
-        battery: The smallest battery that has it.
+        battery: The smallest battery that has it; empty for none: it is run by name.
         squeeze: ``uint8 [N, S, S, C]`` -> the same, applied once to all training images.
         view: Second form of the test images (what the trainer would do at test time as well): ``uint8`` in,
             ``uint8 [N, S, S, C]`` or working ``float32 [N, C, S, S]`` out.
@@ -96,7 +96,7 @@ class Measure:
     name: str
     about: str
     level: Level | Literal["context"]
-    battery: Battery = "full"
+    battery: Battery | Literal[""] = "full"
     squeeze: Squeeze | None = None
     view: View | None = None
     learn: Callable[[Images, Labels, Config], Squeeze] | None = None

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from functools import partial as bind
 from itertools import count
+from typing import Literal
 
 import numpy as np
 
-from noli.methods.verify.config import Config
-from noli.methods.verify.measure import Measure
+from noli.methods.verify.config import QUICK_SHARES, STANDARD_SHARES, Config
+from noli.methods.verify.measure import Battery, Measure
 from noli.methods.verify.subject import Labels
 
 
 def partial(cfg: Config) -> tuple[Measure, ...]:
-    """Only a share of the images is protected."""
+    """Only a share of the images is protected; the usual shares can be run by name under any battery."""
+
+    def smallest(share: float) -> Battery | Literal[""]:
+        if share in cfg.shares:
+            return "quick"
+        return "standard" if cfg.partial is None and share in STANDARD_SHARES else ""
+
     return tuple(
         Measure(
             f"partial-{100 * s:g}",
             f"{100 * s:g} % of the images are protected",
             "context",
-            battery="quick",
+            battery=smallest(s),
             share=s,
         )
-        for s in cfg.shares
+        for s in dict.fromkeys((*cfg.shares, *QUICK_SHARES, *STANDARD_SHARES))
     )
 
 
