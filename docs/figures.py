@@ -28,9 +28,10 @@ hide: [toc]
 Accuracy in % on clean held-out images after training on protected ones, per countermeasure. `worst` is the
 highest of a row without the context columns, which is what counts; `rows` says how many of these were
 measured: where others have more, the worst may be higher. Green: little was learned. Red: as much as clean
-data teaches under the same countermeasure. Point at a cell for its interval and the number of seeds.
-`benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty cells were
-not measured. The table scrolls in both directions.
+data teaches under the same countermeasure. ±: half the 95 % interval, over keys and trainings where there are
+several (few make it wide), else over test images; point at a cell for its ends and the number of seeds.
+`benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty cells
+were not measured. The table scrolls in both directions.
 
 """
 MEDICAL = """\
@@ -167,7 +168,8 @@ def _heat(row: Mapping[str, Any] | None, top: float) -> str:
     hue = 120 * (1 - min(1.0, row["value"] / top))
     spread = f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %, seeds: {len(row['values'])}"
     style = f"background: hsl({hue:.0f} 60% 80%); color: #111"
-    return f'<td style="{style}" title="{spread}">{100 * row["value"]:.1f}</td>'
+    half = f"<small>±{50 * (row['high'] - row['low']):.1f}</small>"
+    return f'<td style="{style}" title="{spread}">{100 * row["value"]:.1f}{half}</td>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -118,7 +118,7 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
     assert lines["clean"].count("hsl(0 60% 80%)") == 2
     assert "hsl(30 60% 80%)" in lines["a"]
     assert "hsl(90 60% 80%)" in lines["mine"]
-    assert 'title="18.0 to 22.0 %, seeds: 1">20.0</td><td></td>' in lines["mine"]
+    assert 'title="18.0 to 22.0 %, seeds: 1">20.0<small>±2.0</small></td><td></td>' in lines["mine"]
     assert "</th><td><b>20.0</b></td><td>1</td><td>30.0</td><td>12.0</td>" in lines["mine"]
     assert "</th><td><b>80.0</b></td><td>2</td><td></td><td></td>" in lines["clean"]
 
@@ -160,5 +160,5 @@ def test_the_medical_page_shows_what_was_measured_and_which_signs_were_not_found
     assert "| made faster | 9 s beside 8 s | **no** |" in page
     line = next(line for line in page.splitlines() if line.startswith("<tr><th>salm"))
     assert "<td><b>60.0</b></td><td>1</td>" in line
-    assert line.endswith(">60.0</td><td></td></tr>")
+    assert line.endswith(">60.0<small>±5.0</small></td><td></td></tr>")
     assert "<td>0.250</td>" in line

@@ -23,7 +23,8 @@ TABLE = {
     "SALM, `stop=0`, 12 rounds at most": "salm, 12 rounds",
     "SALM, half the pixels": "salm, half the pixels",
     "EM, class-wise": "em class-wise",
-    "EM, class-wise, at SALM's L2": "em class-wise, L2 of salm",
+    "TAP": "tap",
+    "OPS": "ops",
     "random noise of 8/255": "noise",
     "CUDA, keyed": "cuda keyed",
     "weave, no variation": "weave, no variation",
@@ -72,6 +73,16 @@ def test_the_reader(title: str) -> None:
     assert f"| {title} | {found['difference']:+.3f} | {span} | {found['auc_other_labels']:.3f} |" in PAGE
     assert f"clean held-out images (AUC {found['auc_clean']:.3f})" in PAGE
     assert found["seeds"] == 1
+
+
+def test_the_words_on_tap() -> None:
+    found = SETS["chest"]["settings"]["tap"]
+    op, leak, jpeg = (f"{100 * found['rows'][r]['value']:.1f} %" for r in ("op", "leak-1-pair", "jpeg-10"))
+    assert f"under OP ({op}) and a leaked pair ({leak}), but not under JPEG ({jpeg})" in PAGE
+    assert f"costs the reader {-found['reader']['difference']:.3f}." in PAGE
+    measured = {name.split(",")[0] for name, one in SETS["chest"]["settings"].items() if one["rows"]}
+    assert not measured & {"sem", "rem", "uc"}
+    assert set(SETS["blood"]["settings"]["salm"]["rows"]) == {"crop+flip"}
 
 
 def test_the_words() -> None:
