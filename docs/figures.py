@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,13 @@ data teaches under the same countermeasure. ±: half the 95 % interval, over key
 several (few make it wide), else over test images; point at a cell for its ends and the number of seeds.
 `benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty cells
 were not measured. The table scrolls in both directions.
+
+"""
+MEASURED = """
+## Measured
+
+Accuracy in % on clean held-out images after training on protected ones. The [leaderboard](../leaderboard.md)
+says what columns and colours mean, and has the other methods.
 
 """
 MEDICAL = """\
@@ -70,9 +78,19 @@ def leaderboard_page(results: Path) -> str:
     file = results / "leaderboard.json"
     if not file.is_file():
         return LEADERBOARD + "*Nothing was measured on this checkout.*\n"
-    settings = json.loads(file.read_bytes())["settings"]
-    heat = _heat_table(settings, {"PSNR": "psnr", "CPU s": "cpu_seconds"})
-    return LEADERBOARD + heat + signs_table(results)
+    return LEADERBOARD + _leaderboard(json.loads(file.read_bytes())["settings"]) + signs_table(results)
+
+
+def measured(method: str, results: Path) -> str:
+    """Return the leaderboard's lines of one method (a setting begins with its name); empty without any."""
+    file = results / "leaderboard.json"
+    settings = json.loads(file.read_bytes())["settings"] if file.is_file() else {}
+    own = {name: found for name, found in settings.items() if re.split("[ ,]", name)[0] == method}
+    return MEASURED + _leaderboard({"clean": settings["clean"], **own}) if own else ""
+
+
+def _leaderboard(settings: Mapping[str, Any]) -> str:
+    return _heat_table(settings, {"PSNR": "psnr", "CPU s": "cpu_seconds"})
 
 
 def medical_page(results: Path) -> str:

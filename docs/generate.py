@@ -58,6 +58,7 @@ names; a number without one is a count or a share.
 ## From the module
 
 {{ about }}
+{{ measured }}
 {% if card.bibtex %}
 
 ## Citation
@@ -76,8 +77,8 @@ command line.
 """
 
 
-def method_page(name: str) -> str:
-    """Return the page of one registry entry: card, options, limits, citation."""
+def method_page(name: str, results: Path = RESULTS) -> str:
+    """Return the page of one registry entry: card, options, limits, figures, citation."""
     facts = explain(name)
     spec = facts.spec
     # The module's docstring holds the threat model, shapes and differences from the paper.
@@ -90,7 +91,8 @@ def method_page(name: str) -> str:
     environment = Environment(trim_blocks=True, undefined=StrictUndefined)  # noqa: S701 - Markdown
     page = environment.from_string(METHOD).render(
         spec=spec, card=spec.card, entry=registry.entry(name), nature=nature, options=options_table(facts),
-        about=about, bibtex=re.sub(r",\s+(?=\w+\s*=)", ",\n  ", spec.card.bibtex.strip()),
+        about=about, measured=figures.measured(name.rpartition("/")[2], results),
+        bibtex=re.sub(r",\s+(?=\w+\s*=)", ",\n  ", spec.card.bibtex.strip()),
     )  # fmt: skip
     return page + "\n"
 
@@ -144,7 +146,7 @@ def _plain(text: str) -> str:
 def pages(results: Path = RESULTS) -> dict[str, str]:
     """Return every generated page by its path inside the docs folder."""
     names = sorted(registry.TABLE)
-    made = {f"methods/{page_name(name)}": method_page(name) for name in names}
+    made = {f"methods/{page_name(name)}": method_page(name, results) for name in names}
     return made | {
         "methods/index.md": methods_index(names),
         "leaderboard.md": figures.leaderboard_page(results),

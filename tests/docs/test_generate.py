@@ -32,6 +32,19 @@ def test_a_method_page_holds_card_options_and_citation(name: str) -> None:
     assert "``" not in page.replace("```", ""), "reStructuredText must not show through"
 
 
+def test_a_method_page_has_the_figures_of_its_own_settings(tmp_path: Path) -> None:
+    assert "## Measured" not in generate.method_page("protect/em", tmp_path)
+    row = {"value": 0.4, "low": 0.3, "high": 0.5, "values": [0.4], "level": "naive"}
+    found = {"rows": {"plain": row}, "worst": "plain"}
+    names = ("clean", "em", "em class-wise", "sem", "uc, generator")
+    (tmp_path / "leaderboard.json").write_text(json.dumps({"settings": dict.fromkeys(names, found)}))
+    shown = {"em": ["clean", "em", "em class-wise"], "uc": ["clean", "uc, generator"], "rem": []}
+    for method, settings in shown.items():
+        lines = generate.method_page(f"protect/{method}", tmp_path).splitlines()
+        rows = [line for line in lines if line.startswith("<tr><th>") and "<td" in line]
+        assert [line.split("</th>")[0].removeprefix("<tr><th>") for line in rows] == settings
+
+
 def test_ranges_and_flags_are_in_the_table() -> None:
     page = generate.method_page("protect/cuda")
     jitter = next(line for line in page.splitlines() if line.startswith("| `jitter`"))
