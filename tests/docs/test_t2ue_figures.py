@@ -7,6 +7,8 @@ import json
 import pytest
 from pages import DOCS, ROOT
 
+from noli.train.options import GeneratorConfig
+
 FOUND = json.loads((ROOT / "benchmarks/results/t2ue.json").read_text())
 PAGE = " ".join((DOCS / "zero-contact.md").read_text("utf-8").replace("**", "").split())
 TITLES = {
@@ -15,6 +17,7 @@ TITLES = {
     "random noise per class": "random per class",
     "T2UE": "t2ue",
     "T2UE, one noise per class": "t2ue class-wise",
+    "T2UE, `aligned` surrogate": "t2ue aligned",
     "EM, class-wise": "em class-wise",
     "EM, per picture": "em",
 }
@@ -43,4 +46,20 @@ def test_the_words() -> None:
     hits = {name: one["i2t_hit10"] for name, one in emoji["retrieval"].items()}
     assert 0.17 < 1 - hits["t2ue"] / hits["clean"] < 0.23
     assert hits["t2ue"] < hits["em"]
-    assert "t2ue aligned" not in FOUND["cifar10"]["supervised"]
+
+
+def test_the_words_on_the_default_surrogate() -> None:
+    losses = [
+        f"{FOUND[data]['generator'][name]['loss']:.2f}"
+        for name in ("t2ue aligned", "t2ue")
+        for data in ("cifar10", "emoji")
+    ]
+    assert "ends at {} and {}, against `tiny` at {} and {}.".format(*losses) in PAGE
+    assert f"({FOUND['cifar10']['generator']['t2ue aligned']['cpu_seconds']:.0f} s of CPU time on" in PAGE
+    assert GeneratorConfig().surrogate == "aligned"
+    for kind, number in (("supervised", "accuracy"), ("retrieval", "i2t_hit10")):
+        rows = {name: one[number] for name, one in FOUND["cifar10"][kind].items()}
+        assert 0.3 < 1 - rows["t2ue aligned"] / rows["clean"] < 0.37
+        assert rows["t2ue"] < rows["t2ue aligned"]
+    hits = {name: one["i2t_hit10"] for name, one in FOUND["emoji"]["retrieval"].items()}
+    assert 0 < hits["random per picture"] - hits["t2ue aligned"] < 0.02
