@@ -65,9 +65,32 @@ def test_nothing_is_left_to_fold_and_the_model_is_untouched(name):
 def test_the_layout_and_the_need_for_gradients_stay():
     model = zoo.network("small", 4, size=16, seed=0)
     model.to(memory_format=torch.channels_last).net.body[1].requires_grad_(False)
-    weights = [layer[0].weight for layer in folded(model).net.body if isinstance(layer, nn.Sequential)]
+    weights = [layer.weight for layer in folded(model).modules() if isinstance(layer, nn.Conv2d)]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
     assert [weight.requires_grad for weight in weights] == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize("name", list(zoo.NETWORKS))
+def test_under_autocast_it_has_its_precision_and_nearly_the_same_values(name):
+    model = trained(name).float().eval()
+    x = images(3).float()
+    exact = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        light = folded(model)
+        usual, found = model(x).float(), light(x).float()
+    layers = [module for module in light.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert {layer.weight.dtype for layer in layers} == {torch.bfloat16}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    # Rounding costs no more than it does without folding, within a factor.
+    assert (found - exact).abs().max() < 3 * (usual - exact).abs().max() + 0.01
+
+
+def test_pooling_comes_before_relu_where_they_follow_each_other():
+    light = folded(trained("small")).net.body
+    assert [type(layer[-1]) for layer in light if isinstance(layer, nn.Sequential)] == [
+        nn.ReLU, nn.ReLU, nn.Identity, nn.ReLU, nn.Identity, nn.ReLU, nn.ReLU,
+    ]  # fmt: skip
+    assert [type(light[place][0]) for place in (3, 5)] == [nn.MaxPool2d] * 2
 
 
 def test_only_what_directly_follows_a_convolution_is_folded():

@@ -63,8 +63,8 @@ class Model(nn.Module):
         self.class_names = tuple(class_names)
         self.arch, self.arch_args = arch, dict(arch_args or {})
         # Not persistent: the header holds them, so that the weights hash covers learned tensors only.
-        self.register_buffer("_mean", torch.tensor(self.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(self.std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("_mean", _per_channel(self.mean), persistent=False)
+        self.register_buffer("_std", _per_channel(self.std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map working images ``float32 [N, C, H, W]`` in [0, 1] to logits ``[N, K]``."""
@@ -140,6 +140,11 @@ class Model(nn.Module):
                 "The weights do not fit the network they name.", where=where, why=str(error).splitlines()[0]
             ) from error
         return cls(net, **kept)
+
+
+def _per_channel(values: Sequence[float]) -> Tensor:
+    """Return ``[1, C, 1, 1]``, or a scalar where all are alike: with it, loops over pixels are vectorised."""
+    return torch.tensor(values).view(1, -1, 1, 1) if len(set(values)) > 1 else torch.tensor(values[0])
 
 
 @contextmanager
