@@ -22,8 +22,8 @@ def folded(model: Model) -> Model:
     """Return a copy with every foldable batch normalisation folded away, in evaluation mode.
 
     Foldable is one that directly follows a convolution in a ``Sequential``. A model without any comes back
-    itself, in the modes it has: folding twice costs nothing. Under autocast its convolutions and linear layers
-    have that precision, and it can be used under that autocast only.
+    itself, in the modes it has: folding twice costs nothing. Under autocast its convolutions and linear
+    layers have that precision, and it can be used under that autocast only.
 
     Args:
         model: Stays as it is; later changes of its weights do not reach the copy.
