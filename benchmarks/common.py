@@ -236,6 +236,7 @@ def kept_images(
     file = work_file(f"{cells.path.stem}-{setting}-{seed}-{len(x)}.npy")
     if not file.exists():
         module: Any = import_module(f"noli.methods.protect.{method}")
+        options = {name: value() if callable(value) else value for name, value in options.items()}
         begun = time.process_time()
         images = protect_arrays(x, y, bench_key(seed), module.Config(**options), module)
         cost = cpu_cost(begun) | {"psnr": psnr(x, images)}

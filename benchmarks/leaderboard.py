@@ -25,12 +25,19 @@ from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, tabl
 from noli.methods.verify.config import Config
 from t2ue import cifar_bench, generator
 
+
+def captioned() -> str:
+    """T2UE's generator, trained if it is not there."""
+    return generator("t2ue", "cifar10", cifar_bench(), Cells("t2ue"))
+
+
 TINY = {"network": "tiny"}
 # The weave as it was first: one pattern and one filter for all pictures of a class.
 BARE = {"colour": 8 / 255, "jitter": 0.0, "colour_jitter": 0.0}
 # Found by benchmarks/weave_settings.py.
 BRIGHT = {"colour": 30 / 255, "brightness": 22 / 255, "codes": 3, "border": "reflect"}
-# Name -> method and options; the options are the methods' defaults where none are given.
+# Name -> method and options; the options are the methods' defaults where none are given, and functions make
+# theirs when images are made.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "clean": ("", {}),
     "cuda paper": ("cuda", {"mode": "paper"}),
@@ -44,7 +51,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ops": ("ops", {}),
     "lsp": ("lsp", {}),
     "ar": ("ar", {}),
-    "t2ue": ("t2ue", {"prompts": "class"}),
+    "t2ue": ("t2ue", {"prompts": "class", "generator": captioned}),
     "uc": ("uc", {"encoder": "own", **TINY}),
     "uc, packaged encoder": ("uc", {"encoder": "efficientnet-lite0"}),
     "uc, generator": ("uc", {"encoder": "own", "maker": "generator", **TINY}),
@@ -95,10 +102,7 @@ def main() -> None:
     cells, (part, parts) = Cells("leaderboard", apart=True), args.part
 
     def made(name: str, seed: int) -> np.ndarray:
-        method, options = SETTINGS[name]
-        if method == "t2ue":
-            options = options | {"generator": generator("t2ue", "cifar10", cifar_bench(), Cells("t2ue"))}
-        return kept_images(cells, name, method, options, seed, x, y)
+        return kept_images(cells, name, *SETTINGS[name], seed, x, y)
 
     @lru_cache(maxsize=1)
     def trainer(name: str, seed: int) -> Trainer:

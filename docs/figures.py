@@ -86,7 +86,8 @@ def measured(method: str, results: Path) -> str:
     file = results / "leaderboard.json"
     settings = json.loads(file.read_bytes())["settings"] if file.is_file() else {}
     own = {name: found for name, found in settings.items() if re.split("[ ,]", name)[0] == method}
-    return MEASURED + _leaderboard({"clean": settings["clean"], **own}) if own else ""
+    clean = {name: found for name, found in settings.items() if name == "clean"}
+    return MEASURED + _leaderboard(clean | own) if own else ""
 
 
 def _leaderboard(settings: Mapping[str, Any]) -> str:
@@ -142,7 +143,7 @@ def _heat_table(settings: Mapping[str, Any], numbers: Mapping[str, str]) -> str:
     groups = Counter(levels[column] for column in columns)
     spans = "".join(f'<th colspan="{groups[level]}">{level}</th>' for level in LEVELS if groups[level])
     names = "".join(f"<th><span>{name}</span></th>" for name in ("", *shown, *columns))
-    lines = [f'<tr><th colspan="{len(shown) + 1}"></th>{spans}</tr>', f"<tr>{names}</tr>"]
+    lines = [f'<tr><th></th><th colspan="{len(shown)}"></th>{spans}</tr>', f"<tr>{names}</tr>"]
     for name in sorted(settings, key=lambda name: name != "clean"):
         found = settings[name]
         worst = found["rows"][found["worst"]]["value"]

@@ -38,6 +38,10 @@ def test_a_method_page_has_the_figures_of_its_own_settings(tmp_path: Path) -> No
     found = {"rows": {"plain": row}, "worst": "plain"}
     names = ("clean", "em", "em class-wise", "sem", "uc, generator")
     (tmp_path / "leaderboard.json").write_text(json.dumps({"settings": dict.fromkeys(names, found)}))
+    alone = {"settings": {"lsp": found}}  # clean images were not measured yet
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/leaderboard.json").write_text(json.dumps(alone))
+    assert "<tr><th>lsp</th>" in generate.method_page("protect/lsp", tmp_path / "other")
     shown = {"em": ["clean", "em", "em class-wise"], "uc": ["clean", "uc, generator"], "rem": []}
     for method, settings in shown.items():
         lines = generate.method_page(f"protect/{method}", tmp_path).splitlines()
@@ -127,7 +131,7 @@ def test_the_leaderboard_colours_what_was_measured_and_leaves_the_rest_empty(tmp
     names = [part.split("</span>")[0] for part in page.split("<th><span>")[1:]]
     assert names == ["", "worst", "rows", "PSNR", "CPU s", "plain", "coin", "merged"]
     spans = "".join(f'<th colspan="1">{level}</th>' for level in ("naive", "adaptive", "context"))
-    assert f'<tr><th colspan="5"></th>{spans}</tr>' in page
+    assert f'<tr><th></th><th colspan="4"></th>{spans}</tr>' in page
     assert lines["clean"].count("hsl(0 60% 80%)") == 2
     assert "hsl(30 60% 80%)" in lines["a"]
     assert "hsl(90 60% 80%)" in lines["mine"]

@@ -78,7 +78,11 @@ def test_the_reader(title: str) -> None:
 def test_the_words_on_tap() -> None:
     found = SETS["chest"]["settings"]["tap"]
     op, leak, jpeg = (f"{100 * found['rows'][r]['value']:.1f} %" for r in ("op", "leak-1-pair", "jpeg-10"))
-    assert f"under OP ({op}) and a leaked pair ({leak}), but not under JPEG ({jpeg})" in PAGE
+    assert f"also under OP ({op}) and a leaked pair ({leak}); JPEG undoes it, too ({jpeg})" in PAGE
+    salm, clean = SETS["chest"]["settings"]["salm"]["rows"], SETS["chest"]["settings"]["clean"]["rows"]
+    for row in ("crop+flip", "op", "leak-1-pair"):
+        assert found["rows"][row]["value"] < salm[row]["value"] - 0.1
+    assert found["rows"]["jpeg-10"]["value"] > clean["jpeg-10"]["value"] - 0.02
     assert f"costs the reader {-found['reader']['difference']:.3f}." in PAGE
     measured = {name.split(",")[0] for name, one in SETS["chest"]["settings"].items() if one["rows"]}
     assert not measured & {"sem", "rem", "uc"}

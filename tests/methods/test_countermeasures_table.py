@@ -61,9 +61,10 @@ def test_every_usual_share_can_be_named_and_says_which_battery_has_it():
         assert [find(name, cfg).battery for name in usual[1:]] == [home] * 4
         assert [find(name, cfg).share for name in usual] == [0.5, 0.2, 0.4, 0.6, 0.8]
     assert find("partial-50", Config(battery="standard")).battery == ""
-    mine = Config(partial=(0.3, 0.6))
+    mine = Config(partial=(3 * 0.2, 0.3))
     assert [m.name for m in battery(mine) if m.share] == ["partial-30", "partial-60"]
-    assert find("partial-30", mine).share == 0.3
+    assert find("partial-20", mine).battery == ""
+    assert len({m.name for m in own(mine)}) == len(own(mine))
 
 
 def test_names_are_unique_and_levels_follow_the_written_rule():

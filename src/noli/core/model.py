@@ -143,8 +143,8 @@ class Model(nn.Module):
 
 
 def _per_channel(values: Sequence[float]) -> Tensor:
-    """Return ``[1, C, 1, 1]``, or a scalar where all are alike: with it, loops over pixels are vectorised."""
-    return torch.tensor(values).view(1, -1, 1, 1) if len(set(values)) > 1 else torch.tensor(values[0])
+    """Return ``[1, C, 1, 1]``; C = 1 where all are alike, because loops over pixels are vectorised then."""
+    return torch.tensor(values if len(set(values)) > 1 else values[:1]).view(1, -1, 1, 1)
 
 
 @contextmanager

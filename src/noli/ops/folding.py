@@ -2,14 +2,17 @@
 
 A search for inputs passes a frozen network hundreds of times. In evaluation mode batch normalisation is an
 affine map per channel, which the convolution before it can do (Jacob et al. 2018, arXiv 1712.05877, eq. 14);
-and weights can be rounded to the precision of autocast once instead of in every pass.
+ReLU may as well follow a max pooling, which leaves it a quarter of the work; and weights can be rounded to
+the precision of autocast once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,27 +20,36 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from noli.core.model import Model, evaluating
 
+A = TypeVar("A", bound=nn.Module)
+B = TypeVar("B", bound=nn.Module)
+
 
 def folded(model: Model) -> Model:
     """Return a copy with every foldable batch normalisation folded away, in evaluation mode.
 
-    Foldable is one that directly follows a convolution in a ``Sequential``. A model without any comes back
-    itself, in the modes it has: folding twice costs nothing. Under autocast its convolutions and linear
-    layers have that precision, and it can be used under that autocast only.
+    Foldable is one with running statistics that directly follows a convolution in a ``Sequential``, both used
+    once. A model without any comes back itself, in the modes it has: folding twice costs nothing.
+    The copy's values differ by rounding. Its weights need no gradient, and under autocast its convolutions
+    and linear layers have that precision: it can be used under that autocast only.
 
     Args:
-        model: Stays as it is; later changes of its weights do not reach the copy.
+        model: Stays as it is; later changes of its weights do not reach the copy. Whoever reads what leaves a
+            module inside a ``Sequential`` (hooks) has to search on the model itself.
     """
-    pairs = list(_pairs(model))
+    uses = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    pairs = [pair for pair in _neighbours(model, nn.Conv2d, nn.BatchNorm2d) if _foldable(*pair, uses)]
     if not pairs:
         return model
+    swaps: dict[int, nn.Module] = {}
     with evaluating(model):
-        swaps: dict[int, nn.Module] = {}
         for convolution, norm in pairs:
             swaps[id(convolution)] = fuse_conv_bn_eval(convolution, norm)
-            swaps[id(norm)] = nn.Identity().eval()
-        light = deepcopy(model, swaps)
-    _pool_before_relu(light)
+            swaps[id(norm)] = nn.Identity()
+        for block, pool in _neighbours(model, nn.Sequential, nn.MaxPool2d):
+            if _ends_in_relu(block, uses) and uses[id(pool)] == 1 and not pool.return_indices:
+                swaps[id(block[-1])] = nn.Identity()
+                swaps[id(pool)] = nn.Sequential(deepcopy(pool), deepcopy(block[-1]))
+        light = deepcopy(model, swaps).requires_grad_(False).eval()
     kind = next(light.parameters()).device.type
     if torch.is_autocast_enabled(kind):
         for module in light.modules():
@@ -46,21 +58,19 @@ def folded(model: Model) -> Model:
     return light
 
 
-def _pairs(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+def _neighbours(model: nn.Module, first: type[A], second: type[B]) -> Iterator[tuple[A, B]]:
+    """Find modules of exactly these types beside each other: subclasses may do something else."""
     for module in model.modules():
-        if isinstance(module, nn.Sequential):
-            for first, second in pairwise(module):
-                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    yield first, second
+        if type(module) is nn.Sequential:
+            for one, other in pairwise(module):
+                if type(one) is first and type(other) is second:
+                    yield one, other
 
 
-def _pool_before_relu(model: nn.Module) -> None:
-    """Let a ReLU that ends a block before a max pooling work on what the pooling leaves of it."""
-    for module in model.modules():
-        if isinstance(module, nn.Sequential):
-            for place, (block, pool) in enumerate(pairwise(module)):
-                if not isinstance(block, nn.Sequential) or not isinstance(pool, nn.MaxPool2d):
-                    continue
-                if isinstance(block[-1], nn.ReLU):
-                    module[place + 1] = nn.Sequential(pool, block[-1]).eval()
-                    block[-1] = nn.Identity().eval()
+def _foldable(convolution: nn.Conv2d, norm: nn.BatchNorm2d, uses: Mapping[int, int]) -> bool:
+    plain = "weight" in convolution._parameters  # else it is made from others in every pass
+    return plain and norm.running_mean is not None and uses[id(convolution)] == uses[id(norm)] == 1
+
+
+def _ends_in_relu(block: nn.Sequential, uses: Mapping[int, int]) -> bool:
+    return len(block) > 0 and type(block[-1]) is nn.ReLU and uses[id(block)] == uses[id(block[-1])] == 1

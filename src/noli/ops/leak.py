@@ -23,6 +23,7 @@ KERNEL_SIZES = (3, 5, 9, 15, 31)
 DAMPINGS = (1e-3, 1e-2, 3e-2, 1e-1)
 # Images per class on which the thief tunes the damping: an upper bound for one who tunes blindly.
 _TUNING, _TUNING_NATIVE = 20, 3
+_BLIND = 1e-2  # damping of a thief with nothing to tune on
 _CLIPPED = 254
 _FIT_PIXELS = 1 << 16  # as many pixels of an image as a fit of up to 81 taps looks at: 250 MB
 _BLOCK = 256
@@ -96,7 +97,7 @@ def _least_squares(clean: Images8, protected: Images8, k: int, border: Border) -
     return kernel.astype(np.float32), float(score)
 
 
-def invert(protected: Images8, estimate: ClassFilter, damping: float = 1e-2) -> Images8:
+def invert(protected: Images8, estimate: ClassFilter, damping: float = _BLIND) -> Images8:
     """Undo an estimated filter, and what was added after it, on images ``uint8 [N, H, W, C]``.
 
     Mean brightness is put back to that of the protected image, since the estimate leaves the exposure open.
@@ -189,7 +190,7 @@ def leak_attack(
         return float(values.mean()) if len(values) else 0.0
 
     trials = {damping: quality(damping) for damping in DAMPINGS}
-    best = max(trials, key=lambda damping: trials[damping])
+    best = max(trials, key=lambda damping: trials[damping]) if any(map(len, others)) else _BLIND
     restored = np.empty_like(protected)
     for rows, found in zip(groups, filters, strict=True):
         restored[rows] = invert(protected[rows], found, best)
@@ -244,7 +245,7 @@ def _inversion(leaked: Sequence[Pair], tuning: Sequence[Pair]) -> Change:
     estimate = estimate_filter(leaked)
     margin = len(estimate.kernel) // 2 + 1
 
-    def undo(image: Images8, damping: float = 1e-2) -> Images8:
+    def undo(image: Images8, damping: float = _BLIND) -> Images8:
         restored: Images8 = invert(image[None], estimate, damping)[0]
         return restored
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial as bind
 from itertools import count
-from typing import Literal
 
 import numpy as np
 
@@ -15,22 +14,25 @@ from noli.methods.verify.subject import Labels
 
 def partial(cfg: Config) -> tuple[Measure, ...]:
     """Only a share of the images is protected; the usual shares can be run by name under any battery."""
-
-    def smallest(share: float) -> Battery | Literal[""]:
-        if share in cfg.shares:
-            return "quick"
-        return "standard" if cfg.partial is None and share in STANDARD_SHARES else ""
-
+    # By name: 0.6 and 3 * 0.2 are one row.
+    shares = {_percent(share): share for share in (*QUICK_SHARES, *STANDARD_SHARES, *cfg.shares)}
+    asked, standard = map(_percent, cfg.shares), map(_percent, () if cfg.partial else STANDARD_SHARES)
+    homes: dict[str, Battery] = dict.fromkeys(standard, "standard")
+    homes.update(dict.fromkeys(asked, "quick"))
     return tuple(
         Measure(
-            f"partial-{100 * s:g}",
-            f"{100 * s:g} % of the images are protected",
+            f"partial-{name}",
+            f"{name} % of the images are protected",
             "context",
-            battery=smallest(s),
-            share=s,
+            battery=homes.get(name, ""),
+            share=share,
         )
-        for s in dict.fromkeys((*cfg.shares, *QUICK_SHARES, *STANDARD_SHARES))
+        for name, share in sorted(shares.items(), key=lambda pair: pair[1])
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}"
 
 
 def regroupings(cfg: Config) -> tuple[Measure, ...]:
