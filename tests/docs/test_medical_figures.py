@@ -83,7 +83,7 @@ def test_the_words_on_tap() -> None:
     for row in ("crop+flip", "op", "leak-1-pair"):
         assert found["rows"][row]["value"] < salm[row]["value"] - 0.1
     assert found["rows"]["jpeg-10"]["value"] > clean["jpeg-10"]["value"] - 0.02
-    assert f"costs the reader {-found['reader']['difference']:.3f}." in PAGE
+    assert f"the reader loses {-found['reader']['difference']:.3f}." in PAGE
     measured = {name.split(",")[0] for name, one in SETS["chest"]["settings"].items() if one["rows"]}
     assert not measured & {"sem", "rem", "uc"}
     assert set(SETS["blood"]["settings"]["salm"]["rows"]) == {"crop+flip"}
