@@ -44,7 +44,7 @@ SPEC = Spec(
         stops=("Ordinary training from scratch on the protected images with their true labels.",),
         does_not_stop=(
             "Training on greyscale or JPEG copies, and purification.",
-            "Adversarial training, against the paper: with a small network and one key it learned most of "
+            "Adversarial training, against the paper: with a small network and three keys it learned most of "
             "what clean images teach (benchmarks/leaderboard.py).",
             "A thief who learns the noise from clean originals beside protected ones.",
             "Training with other labels, on unprotected copies, or from pre-trained weights.",
