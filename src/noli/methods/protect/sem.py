@@ -14,9 +14,10 @@ training up to ``radius`` included. It does not stop greyscale, JPEG, purificati
 anybody with clean originals beside protected ones. Ours differs from the published settings: small surrogate,
 500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds from the key, images in
 [0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time`` stopped is not
-repeatable bit by bit. Beside the published formulation the inner loop is 2.3 times as fast on small networks
-and 3.0 times on ResNet-18 where the CPU has bf16, else 1.4 times and as fast; REM's visit of an image costs 9
-times as much as SEM's (benchmarks/sem_speed.py).
+repeatable bit by bit. Where the CPU has bf16, the inner loop is 3.2 times as fast as the published
+formulation on the tiny network and 4.0 times on small and ResNet-18; in float32 (measured before searches ran
+on folded copies) 1.4 times and as fast. REM's visit of an image takes 9.2 times as many surrogate passes as
+SEM's and, in one run, 5 to 6 times its CPU seconds (benchmarks/sem_speed.py).
 """
 
 from __future__ import annotations
