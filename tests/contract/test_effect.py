@@ -4,7 +4,7 @@ Fourteen photographs of the demo set, 80 crops each for training. A network that
 data well must learn clearly less from protected data: at least FIFTEEN points less. The crops are equalised:
 with their colour and exposure the photographs can be told apart without any detail, and what the published
 mode does to them is mostly its change of exposure (see the demo's control). The network was `small` at first;
-`tiny` came later, for speed, after the methods that pass had been seen to pass with it, too.
+`tiny` came later, for speed; CUDA and the weave pass with it; the others do not (figures below: one key).
 """
 
 from __future__ import annotations
@@ -68,10 +68,19 @@ def weak(reason: str) -> list[pytest.MarkDecorator]:
             id="em-class-wise",
             marks=weak("measured 62.3 % beside 61.4 % from clean photographs"),
         ),
-        pytest.param("em", TINY, id="em", marks=pytest.mark.slow),
-        pytest.param("sem", {"steps": 60, **TINY}, id="sem", marks=pytest.mark.slow),
-        pytest.param("salm", TINY, id="salm", marks=pytest.mark.slow),
-        pytest.param("tap", TINY, id="tap", marks=pytest.mark.slow),
+        pytest.param("em", TINY, id="em", marks=weak("measured 65.0 % beside 63.0 % from clean photographs")),
+        pytest.param(
+            "sem",
+            {"steps": 60, **TINY},
+            id="sem",
+            marks=weak("measured 56.4 % beside 63.0 % from clean photographs"),
+        ),
+        pytest.param(
+            "salm", TINY, id="salm", marks=weak("measured 64.5 % beside 63.0 % from clean photographs")
+        ),
+        pytest.param(
+            "tap", TINY, id="tap", marks=weak("measured 60.4 % beside 63.0 % from clean photographs")
+        ),
         pytest.param(
             "uc",
             {"encoder": "own", **TINY},
