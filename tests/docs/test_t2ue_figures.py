@@ -63,3 +63,15 @@ def test_the_words_on_the_default_surrogate() -> None:
         assert rows["t2ue"] < rows["t2ue aligned"]
     hits = {name: one["i2t_hit10"] for name, one in FOUND["emoji"]["retrieval"].items()}
     assert 0 < hits["random per picture"] - hits["t2ue aligned"] < 0.02
+
+
+def test_what_countermeasures_give_back():
+    rows = json.loads((ROOT / "benchmarks/results/leaderboard.json").read_text())["settings"]["t2ue"]["rows"]
+    names = ("crop+flip", "rsk+ff", "coin", "grayscale", "op", "jpeg-10", "adversarial", "leak-1-pair")
+    assert all(len(rows[name]["values"]) == 3 for name in names)
+    words = (
+        "it leaves {:.1f} % after crop and flip, {:.1f} after RSK+FF and {:.1f} after COIN, but greyscale gives "
+        "{:.1f} % back, orthogonal projection {:.1f}, JPEG 10 {:.1f}, adversarial training {:.1f} and one leaked "
+        "pair per class {:.1f}"
+    )
+    assert words.format(*(100 * rows[name]["value"] for name in names)) in " ".join(PAGE.split())
