@@ -1,0 +1,99 @@
+"""What all kinds of secret assignment share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from noli.core.key import Key
+from noli.ops.evalues import StopRule, anytime_p, hit_log_evidence
+from noli.ops.exact import poisson_binomial_tail
+from noli.proof.outcome import Outcome
+from noli.proof.protocol import Protocol
+from noli.proof.records import Damaged, Record
+
+Answer = tuple[str | float, ...]
+DRAWN = "The assignments were drawn uniformly from secrets that were committed beforehand."
+BLIND = "The suspect does not know the secrets and cannot tell which answer would count."
+
+
+class Seen(NamedTuple):
+    """What came back for one secret.
+
+    Attributes:
+        answers: One per query of this secret (a text has one per variant), None where there was none.
+    """
+
+    answers: tuple[Answer | None, ...]
+
+
+class Kind(ABC):
+    """One kind of assignment.
+
+    Attributes:
+        cfg: Its parameters, from the protocol.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        try:
+            self.cfg: Any = self.Parameters.model_validate(protocol.parameters)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise Damaged(f"the protocol's parameters: {place}: {first['msg']}") from error
+
+    class Parameters(Record):
+        """Parameters of this kind."""
+
+    @property
+    def queries(self) -> int:
+        """Queries per secret."""
+        return 1
+
+    @abstractmethod
+    def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
+        """Return the assignment that follows from a secret and public randomness (empty where none is)."""
+
+    @abstractmethod
+    def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
+        """Test what was seen; both in the order of the secrets."""
+
+    def integer(self, secret: Key, beacon: str, bound: int) -> tuple[int, ...]:
+        """Return one uniform integer below `bound`."""
+        return (secret.stream("proof/assignment", beacon).choice(bound),)
+
+    def _hits(
+        self, hits: Sequence[bool], chances: Sequence[float], refused: int, words: str, *more: str
+    ) -> Outcome:
+        """Return the outcome of independent hits, looked at once or after every query."""
+        facts: dict[str, Any] = {
+            "statistic": words,
+            "value": float(sum(hits)),
+            "expected": float(sum(chances)),
+            "n": len(hits),
+            "refused": refused,
+            "assumptions": (DRAWN, BLIND, *more),
+        }
+        if self.protocol.looks == "fixed":
+            return Outcome(p=poisson_binomial_tail(chances, sum(hits)), **facts)
+        return self._sequence(hit_log_evidence(hits, chances), facts)
+
+    def _sequence(self, log_evidence: np.ndarray[Any, Any], facts: dict[str, Any]) -> Outcome:
+        rule = StopRule(self.protocol.alpha / self.protocol.tests, self.protocol.budget, self.protocol.futile)
+        ended = rule.stop(log_evidence)
+        used = log_evidence[: ended[0]] if ended else log_evidence
+        last = float(used[-1]) if used.size else 0.0
+        return Outcome(
+            p=anytime_p(used),
+            e=math.exp(min(last, 700.0)),
+            anytime=True,
+            stopped=ended[1] if ended else "going on",
+            running=tuple(map(float, used)),
+            **facts,
+        )

@@ -1,0 +1,146 @@
+"""One verification: ask what was committed, in order; note every answer; stop by the rule; bundle it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noli.core.files import write_new
+from noli.core.key import Key
+from noli.proof import ledger
+from noli.proof.beacon import Beacon
+from noli.proof.bundle import pack
+from noli.proof.check import OPENINGS, STAMPS
+from noli.proof.claim import Claim, Suspect
+from noli.proof.commitment import Commitment, Vault
+from noli.proof.kinds import kind
+from noli.proof.outcome import Outcome
+from noli.proof.records import now
+from noli.proof.transcript import Transcript, observed
+
+# Secret number and part -> what came back: status, answer and the other fields of an Entry.
+Ask = Callable[[int, int], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a verification needs.
+
+    Attributes:
+        vault: The owner's secrets.
+        commitment: As it was published.
+        beacon: The public randomness, if the protocol plans one.
+        transcript: What was asked so far.
+    """
+
+    vault: Vault
+    commitment: Commitment
+    beacon: Beacon | None = None
+    transcript: Transcript = field(default_factory=Transcript)
+
+    def run(self, ask: Ask, tell: Callable[[Outcome], None] | None = None) -> Outcome:
+        """Ask until the budget is spent or the rule stops; goes on where an earlier transcript ended.
+
+        Args:
+            ask: Makes one query. Called with the number of the secret and of its query.
+            tell: Called with the outcome so far after every secret of a sequential test.
+        """
+        protocol = self.commitment.protocol
+        queries, sequential = kind(protocol).queries, protocol.looks == "sequential"
+        for item in range(len(self.transcript.entries) // queries, protocol.budget):
+            if sequential and self._ended():
+                break
+            done = len(self.transcript.entries) - item * queries
+            for part in range(max(0, done), queries):
+                fields = {"time": now(), **ask(item, part)}
+                content = self.vault.contents[item][part]
+                self.transcript.add(item=item, part=part, content=content, **fields)
+            if tell is not None and sequential:
+                tell(self.outcome())
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """Return the test of what was asked so far (in a fixed test, worth something at its end only)."""
+        test = kind(self.commitment.protocol)
+        seen = list(observed(self.transcript.entries, test.queries))
+        randomness = self.beacon.randomness if self.beacon else ""
+        return test.outcome([test.draw(self.vault.secret(i), randomness) for i in range(len(seen))], seen)
+
+    def _ended(self) -> bool:
+        return bool(self.transcript.entries) and self.outcome().stopped != "going on"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Members of a bundle that only its signature covers, and proofs of time.
+
+    Attributes:
+        files: ``report.html``, ``report.pdf``, ``environment.json``, ``bodies/...``.
+        stamps: RFC 3161 time stamps of the commitment.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    stamps: Sequence[bytes] = ()
+
+
+def claim_of(session: Session, suspect: Suspect, spent: Path) -> tuple[Claim, list[ledger.Spent]]:
+    """Enter a finished test in the ledger, and return what may be claimed of it.
+
+    Args:
+        session: The verification.
+        suspect: The model that was asked.
+        spent: The ledger's file.
+    """
+    outcome, protocol, made = session.outcome(), session.commitment.protocol, now()
+    head = session.transcript.head
+    entries = ledger.append(
+        spent,
+        time=made,
+        family=protocol.family,
+        protocol=protocol.digest,
+        suspect=suspect.name,
+        transcript=head,
+        p=outcome.p,
+        e=outcome.e,
+    )
+    claim = Claim(
+        commitment=session.commitment.digest,
+        suspect=suspect,
+        made=made,
+        outcome=outcome,
+        verdict=ledger.judge(protocol, entries, head),
+        transcript=head,
+    )
+    return claim, entries
+
+
+def members(
+    session: Session, claim: Claim, spent: Sequence[ledger.Spent], extras: Extras
+) -> dict[str, bytes]:
+    """Return the members of a bundle; only the secrets that were used are opened."""
+    queries = kind(session.commitment.protocol).queries
+    opened = session.vault.open(range(len(session.transcript.entries) // queries))
+    found = {
+        "claim.json": claim.canonical(),
+        "commitment.json": session.commitment.canonical(),
+        "transcript.jsonl": session.transcript.lines(),
+        "ledger.jsonl": ledger.lines(spent),
+        **{f"{OPENINGS}{one.index:06d}.json": one.canonical() for one in opened},
+        **{f"{STAMPS}{i:03d}.tsr": stamp for i, stamp in enumerate(extras.stamps)},
+        **extras.files,
+    }
+    if session.beacon is not None:
+        found["beacon.json"] = session.beacon.canonical()
+    return found
+
+
+def write_bundle(path: Path, found: Mapping[str, bytes], key: Key) -> None:
+    """Sign and write a bundle to a new file.
+
+    Raises:
+        OutputExists: Something is there.
+        RunError: The place cannot be written.
+    """
+    write_new(path, pack(found, key))

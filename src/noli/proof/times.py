@@ -1,0 +1,166 @@
+"""When a commitment existed: RFC 3161 tokens, and what a checker knows; never what the owner's clock says."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from noli.core.errors import DataError, MissingPrerequisite, UsageError
+from noli.proof.commitment import Commitment
+from noli.proof.records import Damaged, utc
+
+_NEEDS = "rfc3161_client"
+
+
+@dataclass(frozen=True)
+class TimeProof:
+    """A time before which a commitment existed.
+
+    Attributes:
+        moment: The time.
+        by: Who says so.
+    """
+
+    moment: datetime
+    by: str
+
+
+def token_time(token: bytes, message: bytes, roots: Sequence[x509.Certificate]) -> TimeProof:
+    """Check an RFC 3161 token against certificates that the checker trusts.
+
+    Args:
+        token: A time-stamp response, DER.
+        message: The bytes that were stamped.
+        roots: Trusted root certificates; the token carries the others.
+
+    Raises:
+        Damaged: The token is not of these bytes, or none of the roots vouches for it.
+        MissingPrerequisite: rfc3161-client is not installed.
+    """
+    _require()
+    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+
+    builder = VerifierBuilder()
+    for root in roots:
+        builder = builder.add_root_certificate(root)
+    try:
+        response = decode_timestamp_response(token)
+        builder.build().verify_message(response, message)
+    except (VerificationError, ValueError) as error:
+        raise Damaged(f"the time stamp is not valid: {error}") from error
+    info = response.tst_info
+    name = info.name.value.rfc4514_string() if hasattr(info.name, "value") else str(info.name)
+    return TimeProof(info.gen_time, f"RFC 3161 time stamp of {name}")
+
+
+def request_token(url: str, commitment: Commitment) -> bytes:
+    """Ask a time-stamping authority to stamp a commitment (network); returns the DER response.
+
+    Raises:
+        DataError: The authority does not answer, or refuses.
+        MissingPrerequisite: rfc3161-client is not installed.
+    """
+    _require()
+    import httpx
+    from rfc3161_client import TimestampRequestBuilder
+
+    asked = TimestampRequestBuilder().data(commitment.canonical()).nonce(nonce=True).build()
+    headers = {"Content-Type": "application/timestamp-query"}
+    try:
+        answer = httpx.post(url, content=asked.as_bytes(), headers=headers, timeout=30).raise_for_status()
+    except httpx.HTTPError as error:
+        fix = "try again, or name another authority"
+        raise DataError("The time stamp could not be had.", where=url, why=str(error), fix=fix) from error
+    return answer.content
+
+
+def read_roots(data: bytes, where: str) -> list[x509.Certificate]:
+    """Read certificates in PEM form.
+
+    Raises:
+        UsageError: There is none.
+    """
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise UsageError(
+            "This file holds no certificate.", where=where, why=str(error), fix="give a PEM file"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is known of when things happened.
+
+    Attributes:
+        proofs: Times before which the commitment existed, each said by somebody who is not the owner.
+        beacon: When the public randomness was published, if it takes part.
+        suspect: Since when the suspect may have existed: the earliest time at which somebody saw it.
+        first: The first query.
+    """
+
+    proofs: tuple[TimeProof, ...]
+    beacon: datetime | None
+    suspect: datetime | None
+    first: datetime | None
+
+    def objections(self) -> list[str]:
+        """Return why the owner may have chosen the secrets for this suspect; nothing if that is excluded."""
+        if not self.proofs:
+            return ["Nobody but the owner says when the commitment was made."]
+        committed = min(proof.moment for proof in self.proofs)
+        found = []
+        if self.beacon is not None and committed >= self.beacon:
+            found.append(f"The beacon was public at {_said(self.beacon)}, before {_said(committed)}.")
+        if self.first is not None and self.first < committed:
+            found.append(
+                f"The first query, {_said(self.first)}, is older than the commitment is known to be."
+            )
+        if self.beacon is None:
+            if self.suspect is None:
+                found.append("Nobody says since when the suspect exists, and no beacon was used.")
+            elif committed >= self.suspect:
+                found.append(
+                    f"The suspect existed at {_said(self.suspect)}, the commitment, provably, only "
+                    f"from {_said(committed)} on."
+                )
+        return found
+
+
+def seen_by_checker(moment: str) -> TimeProof:
+    """Return what a checker knows by having seen the published commitment."""
+    return TimeProof(_moment(moment), "the checker, who saw the published commitment")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return utc(text)
+    except ValueError as error:
+        fix = "write it like 2026-01-31T00:00:00+00:00"
+        raise UsageError("This is not a time with its zone.", where=text, why=str(error), fix=fix) from error
+
+
+def parse(text: str | None) -> datetime | None:
+    """Read a time that a user gave.
+
+    Raises:
+        UsageError: It is none, or has no zone.
+    """
+    return None if text is None else _moment(text)
+
+
+def _said(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _require() -> None:
+    if importlib.util.find_spec(_NEEDS) is None:
+        raise MissingPrerequisite(
+            "Time stamps cannot be handled.",
+            why="rfc3161-client is not installed",
+            fix='pip install "noli[timestamps]"',
+        )

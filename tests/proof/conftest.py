@@ -1,0 +1,8 @@
+"""A claim from commitment to bundle, against models that are functions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
