@@ -13,7 +13,7 @@ import pytest
 import noli
 import noli.api
 
-HEAVY = ("torch", "cv2", "pyarrow", "matplotlib", "scipy", "skimage", "PIL", "fsspec")
+HEAVY = ("torch", "cv2", "pyarrow", "matplotlib", "scipy", "skimage", "PIL", "fsspec", "httpx")
 # The public API. A change here is a change of what users may rely on: say so in the changelog.
 INVENTORY = {
     "Evidence": "class",

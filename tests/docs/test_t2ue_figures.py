@@ -70,8 +70,8 @@ def test_what_countermeasures_give_back():
     names = ("crop+flip", "rsk+ff", "coin", "grayscale", "op", "jpeg-10", "adversarial", "leak-1-pair")
     assert all(len(rows[name]["values"]) == 3 for name in names)
     words = (
-        "it leaves {:.1f} % after crop and flip, {:.1f} after RSK+FF and {:.1f} after COIN, but greyscale gives "
-        "{:.1f} % back, orthogonal projection {:.1f}, JPEG 10 {:.1f}, adversarial training {:.1f} and one leaked "
-        "pair per class {:.1f}"
+        "it leaves {:.1f} % after crop and flip, {:.1f} after RSK+FF and {:.1f} after COIN, but greyscale "
+        "gives {:.1f} % back, orthogonal projection {:.1f}, JPEG 10 {:.1f}, adversarial training {:.1f} and "
+        "one leaked pair per class {:.1f}"
     )
     assert words.format(*(100 * rows[name]["value"] for name in names)) in " ".join(PAGE.split())

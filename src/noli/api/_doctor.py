@@ -20,8 +20,8 @@ TORCH_PIN = "2.13.0"
 MIN_FREE_BYTES = 2 * 10**9
 # Import name -> distribution, of everything the base install promises.
 BASE = {
-    "cryptography": "cryptography", "cv2": "opencv-python-headless", "fsspec": "fsspec", "jinja2": "jinja2",
-    "matplotlib": "matplotlib", "numpy": "numpy", "PIL": "pillow", "pyarrow": "pyarrow",
+    "cryptography": "cryptography", "cv2": "opencv-python-headless", "fsspec": "fsspec", "httpx": "httpx",
+    "jinja2": "jinja2", "matplotlib": "matplotlib", "numpy": "numpy", "PIL": "pillow", "pyarrow": "pyarrow",
     "pydantic": "pydantic", "rich": "rich", "safetensors": "safetensors", "scipy": "scipy",
     "skimage": "scikit-image", "typer": "typer", "yaml": "pyyaml",
 }  # fmt: skip

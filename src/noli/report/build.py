@@ -79,7 +79,7 @@ def render_html(facts: Facts) -> str:
     if evidence:
         record["test"] = {"settings": evidence.config, "digests of the data": evidence.hashes}
     runs = {(len(row.values), row.n) for row in rows}
-    return _template("report.html.j2").render(
+    return template("report.html.j2").render(
         facts=facts,
         evidence=evidence,
         levels={one.level: one for one in evidence.levels} if evidence else {},
@@ -92,7 +92,7 @@ def render_html(facts: Facts) -> str:
 
 def render_card(facts: Facts) -> str:
     """Return the Markdown card: no pictures, no names of items, no places; made to be published."""
-    return _template("card.md.j2").render(facts=facts, evidence=facts.evidence)
+    return template("card.md.j2").render(facts=facts, evidence=facts.evidence)
 
 
 def render_json(facts: Facts) -> str:
@@ -125,7 +125,8 @@ def markdown(value: Any) -> str:
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """Return one of the package's templates, with the filters and words that all of them use."""
     # Everything from outside is escaped by default; the card escapes Markdown explicitly instead.
     environment = Environment(
         loader=PackageLoader("noli.report", "templates"),

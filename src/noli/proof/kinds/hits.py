@@ -40,7 +40,8 @@ class Labels(Kind):
             hits.append(classes[number] in listed)
             chances.append((min(self.cfg.k, len(classes)) if answer is None else len(listed)) / len(classes))
         refused = sum(one.answers == (None,) for one in seen)
-        return self._hits(hits, chances, refused, f"hits among the first {self.cfg.k} classes")
+        where = "named first" if self.cfg.k == 1 else f"among the first {self.cfg.k}"
+        return self._hits(hits, chances, refused, f"secret classes {where}")
 
 
 class Choices(Kind):

@@ -1,0 +1,1 @@
+"""Adapters: what noli talks to outside itself; each imports its library only when it is used."""

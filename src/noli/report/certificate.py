@@ -1,0 +1,229 @@
+"""The certificate of a proof: what is claimed and what is not, for people, as HTML and as PDF."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from noli.proof.check import Checked
+from noli.proof.claim import Claim
+from noli.proof.commitment import Commitment
+from noli.proof.ledger import Spent
+from noli.proof.transcript import Entry
+from noli.report.build import template
+
+NOT_SHOWN = (
+    "Who trained the model, with what intent, and under which licence or consent.",
+    "That the data reached the model directly: copies, excerpts, and models that learned from it, count too.",
+    "Who made the data. The commitment shows who signed it, and since when it was known.",
+    "That no other commitments exist: of very many, one will be lucky. The ledger, which its owner keeps, "
+    "lists the tests that were made.",
+    "That the answers came from the suspect. The transcript is the verifier's record; its chain only shows "
+    "that it was not changed later. Fingerprints of the server's certificate are in it where there was TLS.",
+    "Anything, when the answer is no: refusals, filters, retraining or too few marks look like innocence.",
+)
+_WIDTH, _HEIGHT = 640, 180
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Running evidence as an SVG path.
+
+    Attributes:
+        points: Of a polyline in a box of 640 by 180.
+        threshold, neutral: Heights of the lines at 1 / alpha and at 1.
+        label: What the threshold is.
+    """
+
+    points: str
+    threshold: float
+    neutral: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """All that the page and the PDF show.
+
+    Attributes:
+        claim, commitment, spent: The records.
+        entries: The transcript.
+        checked: What an offline check said, where there was one.
+    """
+
+    claim: Claim
+    commitment: Commitment
+    spent: Sequence[Spent]
+    entries: Sequence[Entry]
+    checked: Checked | None = None
+
+    @property
+    def tone(self) -> str:
+        """Colour of the banner."""
+        if self.checked is not None and self.checked.status in ("tampered", "untimely"):
+            return "unsure"
+        return "good" if self.claim.verdict.supported else "none"
+
+    @property
+    def headline(self) -> str:
+        """The answer in a few words."""
+        if self.checked is not None and self.checked.status in ("tampered", "untimely"):
+            return f"Not accepted: {self.checked.status}"
+        return "The claim is supported" if self.claim.verdict.supported else "The claim is not supported"
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence."""
+        verdict, protocol = self.claim.verdict, self.commitment.protocol
+        rare = rarity(verdict.p)
+        if verdict.supported:
+            return (
+                f"If the claim were false, evidence as strong as this would turn up {rare}. "
+                f"The bound that was fixed beforehand is {number(protocol.alpha)}."
+            )
+        return (
+            f"Evidence as strong as this turns up {rare} even if the claim is false, and the bound that "
+            f"was fixed beforehand is {number(protocol.alpha)}. Nor is it shown that the claim is false."
+        )
+
+    @property
+    def figures(self) -> tuple[tuple[str, str], ...]:
+        """Label and value of what counts."""
+        outcome, verdict = self.claim.outcome, self.claim.verdict
+        found = [
+            (outcome.statistic, f"{outcome.value:g}"),
+            ("expected by chance", f"{outcome.expected:.3g}"),
+            ("of", f"{outcome.n}"),
+            ("p-value, exact" if not outcome.anytime else "p-value, valid at any time", number(outcome.p)),
+        ]
+        if outcome.e is not None:
+            found.append(("evidence (e-value)", number(outcome.e)))
+        if verdict.tests > 1:
+            found.append((f"p-value among {verdict.tests} tests", number(verdict.p)))
+        if outcome.refused:
+            found.append(("without an answer, counted as misses", str(outcome.refused)))
+        return tuple(found)
+
+    @property
+    def curve(self) -> Curve | None:
+        """The evidence after each query of a sequential test."""
+        running = self.claim.outcome.running
+        if len(running) < 2:
+            return None
+        top = -math.log(self.commitment.protocol.alpha / self.commitment.protocol.tests)
+        high, low = max(top, *running) * 1.1, min(0.0, *running) - 0.5
+
+        def at(value: float) -> float:
+            return round(_HEIGHT * (high - value) / (high - low), 1)
+
+        places = (i * _WIDTH / (len(running) - 1) for i in range(len(running)))
+        points = " ".join(f"{x:.1f},{at(y)}" for x, y in zip(places, running, strict=True))
+        return Curve(points, at(top), at(0.0), f"needed: {number(math.exp(top))}")
+
+    @property
+    def opened(self) -> int:
+        """Secrets that the bundle opens."""
+        return len({entry.item for entry in self.entries})
+
+    @property
+    def times(self) -> tuple[tuple[str, str], ...]:
+        """What happened when, and who says so."""
+        proofs = self.checked.proofs if self.checked else ()
+        found = [("Commitment, by the owner's clock", self.commitment.created)]
+        found += [(f"Commitment known, by {proof.by}", proof.moment.isoformat()) for proof in proofs]
+        if self.claim.suspect.since:
+            found.append(("Suspect first seen, as the owner says", self.claim.suspect.since))
+        if self.entries:
+            found += [("First query", self.entries[0].time), ("Last query", self.entries[-1].time)]
+        return tuple(found)
+
+
+def number(value: float) -> str:
+    """Return a p-value or e-value as people write it: ``0.012``, ``4.3 × 10⁻⁷``."""
+    if value == 0 or 1e-3 <= value < 1e5:
+        return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+    digits, _, power = f"{value:.1e}".partition("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1.0" else f"{digits} \u00d7 10{raised}"
+
+
+def rarity(p: float) -> str:
+    """Return how often something of probability `p` happens, in words."""
+    if p > 0.2:
+        return f"in {100 * p:.0f} of 100 cases"
+    return f"at most once in {round(1 / p):,} cases" if p > 1e-15 else "less than once in 10¹⁵ cases"
+
+
+def render_html(certificate: Certificate) -> str:
+    """Return the page; the same certificate gives the same page, which needs nothing else."""
+    return template("proof.html.j2").render(
+        one=certificate,
+        protocol=certificate.commitment.protocol,
+        not_shown=NOT_SHOWN,
+        number=number,
+        size=(_WIDTH, _HEIGHT),
+    )
+
+
+def render_pdf(certificate: Certificate) -> bytes:
+    """Return the certificate as a PDF of A4 pages, text only; the same certificate gives the same bytes."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_pdf import PdfPages
+    from matplotlib.figure import Figure
+
+    buffer, lines = io.BytesIO(), _lines(certificate)
+    dated = {"CreationDate": None, "Title": certificate.headline, "Creator": "noli"}
+    with (
+        mpl.rc_context({"pdf.fonttype": 42, "text.parse_math": False}),
+        PdfPages(buffer, metadata=dated) as pages,
+    ):
+        for start in range(0, len(lines), _PER_PAGE):
+            figure = Figure(figsize=(8.27, 11.69))
+            for row, (text, size, weight) in enumerate(lines[start : start + _PER_PAGE]):
+                figure.text(0.09, 0.95 - row * 0.0155, text, fontsize=size, fontweight=weight, va="top")
+            pages.savefig(figure)
+    return buffer.getvalue()
+
+
+_PER_PAGE = 57
+
+
+def _lines(certificate: Certificate) -> list[tuple[str, float, str]]:
+    """Return the PDF's lines: text, size and weight."""
+    claim, protocol = certificate.claim, certificate.commitment.protocol
+    made: list[tuple[str, float, str]] = []
+
+    def add(text: str, size: float = 9.5, weight: str = "normal") -> None:
+        made.extend((line, size, weight) for line in textwrap.wrap(text, 96) or [""])
+
+    def head(text: str) -> None:
+        made.append(("", 9.5, "normal"))
+        add(text, 11.5, "bold")
+
+    add(certificate.headline, 16, "bold")
+    made.append(("", 9.5, "normal"))
+    add(f"Claim of {certificate.commitment.name or certificate.commitment.owner[:16]}: {protocol.claim}")
+    add(f"About: {claim.suspect.name} {claim.suspect.where}")
+    add(certificate.sentence)
+    head("Figures")
+    for label, value in certificate.figures:
+        add(f"{label}: {value}")
+    head("Tested was that")
+    add(protocol.null)
+    head("What this rests on")
+    for text in claim.outcome.assumptions:
+        add(f"- {text}")
+    head("When")
+    for label, value in certificate.times:
+        add(f"{label}: {value}")
+    head("What it does not show")
+    for text in NOT_SHOWN:
+        add(f"- {text}")
+    head("To be checked with")
+    add("noli check bundle.zip, offline; everything above is recomputed from the bundle's records.")
+    add(f"Owner's public key: {certificate.commitment.owner}")
+    add(f"Commitment (SHA-256): {certificate.commitment.digest}")
+    return made
