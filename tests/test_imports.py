@@ -23,14 +23,18 @@ INVENTORY = {
     "Run": "class",
     "__version__": "str",
     "attack": "function",
+    "check_bundle": "function",
     "choose": "function",
     "demo": "function",
+    "detect": "function",
     "diff": "function",
     "doctor": "function",
     "explain": "function",
+    "mark": "function",
     "methods": "module",
     "open_source": "function",
     "plan": "function",
+    "plan_mark": "function",
     "preview": "function",
     "protect": "function",
     "protect_auto": "function",
@@ -62,7 +66,9 @@ def test_reading_about_a_method_needs_no_torch() -> None:
             f"from noli.cli.main import main; assert main({words!r}) == 0"
             for words in (["--help"], ["list"], ["list", "protect"], ["list", "attack"], ["attack"],
                           ["attack", "--help"], ["protect", "--help"], ["protect", "auto", "--help"],
-                          ["key", "--help"], ["verify", "--help"], ["t2ue", "--help"], ["--version"])
+                          ["key", "--help"], ["verify", "--help"], ["check", "--help"],
+                          ["mark", "--help"],
+                          ["mark", "plan", "labels", "--help"], ["t2ue", "--help"], ["--version"])
         ),
     ],
 )  # fmt: skip

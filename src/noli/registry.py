@@ -20,6 +20,8 @@ GROUP = "noli.methods"
 
 
 _SUMMARIES = {
+    "mark/gratings": "Secret stripes that a network comes to read as classes, found by secret queries (ours)",
+    "mark/taggants": "Changes that teach a network secret queries with random classes (Data Taggants)",
     "protect/ar": "Class-wise autoregressive noise that a network learns instead of the pictures (AR)",
     "protect/cuda": "Class-wise convolutions that a network learns instead of the pictures (CUDA)",
     "protect/em": "Noise that leaves a network nothing to learn (EM)",

@@ -26,6 +26,7 @@ SETTINGS = {
 
 def made(test: str, **changes):
     parameters = {**SETTINGS[test], **changes.pop("parameters", {})}
+    changes = {"budget": 1, **changes} if test == "decoys" else changes
     return kind(protocol(test=test, parameters=parameters, **changes))
 
 
@@ -105,8 +106,30 @@ def test_the_true_trigger_among_decoys():
     assert one.outcome([(2,)], [seen((0.1,), (0.2,), None, (0.3,))]).p == 1.0
 
 
-def test_lists_that_cover_more_classes_hit_more_easily():
+def test_lists_are_cut_to_what_was_registered():
+    """Whoever could record a longer list, or call its misses lost, would choose what suits him."""
     one = made("labels")
+    assert one.outcome([(1,)], [seen(("a", "b"))]).value == 0
+    assert one.outcome([(0,)], [seen(("a", "b"))]).expected == 0.25
+    three = made("labels", parameters={"k": 3}, looks="sequential", futile=0.0)
+    lost = three.outcome([(0,)], [seen(None)])
+    for names in ("b", "bc", "bcd"):
+        assert lost.e <= three.outcome([(0,)], [seen(tuple(names))]).e + 1e-12
+
+
+def test_a_lost_document_is_less_evidence_than_any_scores():
+    draw = np.random.default_rng(0)
+    for variants in (2, 4, 9):
+        one = made("texts", parameters={"variants": variants}, looks="sequential", futile=0.0)
+        lost = one.outcome([(0,)], [seen(*[None] * variants)])
+        for _ in range(200):
+            row = [(float(v),) for v in draw.standard_t(2, variants)]
+            row[0] = (min(v for (v,) in row) - float(draw.exponential()),)
+            assert lost.e <= one.outcome([(0,)], [seen(*row)]).e
+
+
+def test_lists_that_cover_more_classes_hit_more_easily():
+    one = made("labels", parameters={"k": 4})
     covered = one.outcome([(0,), (1,)], [seen(("a", "b")), seen(("a", "b", "c", "d"))])
     assert (covered.value, covered.expected) == (2.0, 1.5)
     assert covered.p == pytest.approx(0.5)
@@ -145,6 +168,35 @@ def test_parameters_that_make_no_test(test, parameters):
         made(test, parameters=parameters)
 
 
+@pytest.mark.parametrize(
+    ("test", "answers"),
+    [
+        ("choices", [seen(("abc",))]),
+        ("choices", [seen(())]),
+        ("texts", [seen(("x",), (1.0,), (1.0,), (1.0,))]),
+        ("texts", [seen((), (1.0,), (1.0,), (1.0,))]),
+        ("texts", [seen((float("inf"),), (1.0,), (1.0,), (1.0,))]),
+        ("bits", [seen(("a", "b", "c", "d"), (0, 1, 0, 1))]),
+        ("decoys", [seen((1.0,), (2.0,), ("high",), (0.0,))]),
+    ],
+)
+def test_answers_of_the_wrong_kind_are_damage(test, answers):
+    with pytest.raises(Damaged):
+        made(test).outcome([(0,) * (4 if test == "bits" else 1)], answers)
+
+
+def test_the_classes_that_most_queries_name_count():
+    one = made("labels", parameters={"queries": 3})
+    votes = seen(("a",), ("b",), ("b",))
+    assert one.outcome([(1,)], [votes]).value == 1
+    assert one.outcome([(0,)], [votes]).value == 0
+    tied = seen(("b",), ("a",), ("z",))
+    assert one.outcome([(0,)], [tied]).value == 1
+    lost = one.outcome([(1,)], [seen(("b",), None, ("b",))])
+    assert (lost.value, lost.expected, lost.refused) == (0, 0.25, 1)
+    assert one.queries == 3
+
+
 def test_pictures_that_were_decoded_to_too_few_bits():
     with pytest.raises(Damaged, match="not decoded to 4"):
         made("bits").outcome([(0, 1, 0, 1)], [seen((1.0, 1.0), None)])
@@ -156,6 +208,7 @@ def test_pictures_that_were_decoded_to_too_few_bits():
         ({"budget": 41}, "exceeds"),
         ({"alpha": 0.2}, "alpha"),
         ({"test": "bits", "looks": "sequential"}, "cannot be multiplied"),
+        ({"test": "decoys", "parameters": {"triggers": 4}}, "budget=1"),
         ({"correction": "e-bh"}, "e-bh needs"),
         ({"colour": 1}, "Extra inputs"),
     ],

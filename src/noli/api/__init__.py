@@ -10,14 +10,22 @@ if TYPE_CHECKING:
     from noli.api._attack import attack as attack
     from noli.api._auto import choose as choose
     from noli.api._auto import protect_auto as protect_auto
+    from noli.api._check import check_bundle as check_bundle
     from noli.api._countermeasures import Countermeasure as Countermeasure
     from noli.api._countermeasures import countermeasures as countermeasures
     from noli.api._demo import DemoResult as DemoResult
     from noli.api._demo import demo as demo
+    from noli.api._detect import Detection as Detection
+    from noli.api._detect import detect as detect
+    from noli.api._detect import rehearse as rehearse
     from noli.api._doctor import DoctorReport as DoctorReport
     from noli.api._doctor import doctor as doctor
     from noli.api._explain import Explanation as Explanation
     from noli.api._explain import explain as explain
+    from noli.api._mark import MarkRun as MarkRun
+    from noli.api._mark import mark as mark
+    from noli.api._mark import stamp as stamp
+    from noli.api._plan_mark import plan_mark as plan_mark
     from noli.api._protect import ProtectRun as ProtectRun
     from noli.api._protect import plan as plan
     from noli.api._protect import preview as preview
@@ -30,10 +38,14 @@ if TYPE_CHECKING:
 _MODULES = {
     "noli.api._attack": ("attack",),
     "noli.api._auto": ("choose", "protect_auto"),
+    "noli.api._check": ("check_bundle",),
     "noli.api._countermeasures": ("Countermeasure", "countermeasures"),
     "noli.api._demo": ("DemoResult", "demo"),
+    "noli.api._detect": ("Detection", "detect", "rehearse"),
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
+    "noli.api._mark": ("MarkRun", "mark", "stamp"),
+    "noli.api._plan_mark": ("plan_mark",),
     "noli.api._protect": ("ProtectRun", "plan", "preview", "protect"),
     "noli.api._verify": ("verify",),
     "noli.api._write": ("write_report",),

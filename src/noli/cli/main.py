@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import noli
-from noli.cli import attack, catalog, data, demo, keys, protect, t2ue, verify
+from noli.cli import attack, catalog, check, data, demo, detect, keys, mark, protect, t2ue, verify
 from noli.cli.console import show_error
 from noli.cli.shared import Brief
 from noli.core.errors import Interrupted, NoliError, UsageError
@@ -25,6 +25,9 @@ COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "t2ue": t2ue.GROUP,
     "verify": verify.verify,
     "attack": attack.attack,
+    "mark": mark.GROUP,
+    "detect": detect.detect,
+    "check": check.check,
     "undo": data.undo,
     "diff": data.diff,
     "report": data.report,

@@ -131,13 +131,19 @@ def _plan(plan: Plan) -> Any:
 
 
 def show_run(
-    out: console.Output, run: ProtectRun, data: str, further: Mapping[str, object] | None = None
+    out: console.Output,
+    run: ProtectRun,
+    data: str,
+    further: Mapping[str, object] | None = None,
+    *,
+    word: str = "protected",
+    rows: Rows | None = None,
 ) -> None:
-    """Print what a run did; `further` joins the JSON document."""
+    """Print what a run did, in a `word`; `further` joins the JSON document, `rows` the readable one."""
     manifest, found = run.manifest, run.manifest.results
     page = str(run.path / "report.html")
-    rows: Rows = [
-        ("protected", f"{found['items']:,} pictures with {manifest.method}{_news(run)}"),
+    lines: Rows = [
+        (word, f"{found['items']:,} pictures with {manifest.method}{_news(run)}"),
         ("output", run.output),
         *console.notices(found, run.path),
         ("GPS", _gps(found["with_gps"], manifest.args_resolved.get("metadata"))),
@@ -145,6 +151,7 @@ def show_run(
         ("quality", _quality(found)),
         *([("time", duration(manifest.resources.wall_seconds))] if run.worked else []),
         ("report", page),
+        *(rows or ()),
     ]
     document = {
         "run": str(run.path),
@@ -157,10 +164,12 @@ def show_run(
         "added": run.added,
         **(further or {}),
     }
-    out.result(document, console.grid(rows))
+    out.result(document, console.grid(lines))
     out.warn_of_dicom(found.get("dicom", 0))
     if "out_of_time" in _latest(manifest.state):
         out.warn("--time ended the learning early: expect less than the method's description says")
+    if word != "protected":
+        return
     labels = {record.get("label") for record in run.iter_records()} - {None}
     if len(labels) == 1 and "labels" in registry.get(str(manifest.method)).needs:
         out.warn(_ONE_CLASS)

@@ -2,4 +2,5 @@
 
 from noli._lazy import attach
 
-__getattr__, __dir__ = attach(__name__, {"protect": "noli.methods.protect", "verify": "noli.methods.verify"})
+_FAMILIES = ("mark", "protect", "verify")
+__getattr__, __dir__ = attach(__name__, {family: f"noli.methods.{family}" for family in _FAMILIES})

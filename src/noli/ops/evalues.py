@@ -45,20 +45,26 @@ def hit_log_evidence(hits: Sequence[bool], chances: Sequence[float]) -> Floats:
     return _mixed(np.cumsum(steps, axis=1))
 
 
-def tilt_log_evidence(scores: Sequence[Sequence[float]]) -> Floats:
+def tilt_log_evidence(scores: Sequence[Sequence[float] | None], variants: int = 2) -> Floats:
     """Running log evidence that released variants score higher than their counterfactuals, ``[N]``.
 
     ``exp(t z_0) / mean_k exp(t z_k)`` per document, with scores standardised over all of its variants (which
     does not depend on which one was released) and mixed over the tilts t = 0.25 .. 4.
 
     Args:
-        scores: Per document the released variant's score, then those of its K >= 1 counterfactuals.
+        scores: Per document the released variant's score, then those of its K >= 1 counterfactuals; None
+            where they were lost, which counts as less evidence than any scores can give.
+        variants: Variants of the documents that were lost.
 
     Raises:
         ValueError: A document without counterfactuals, or a score that is not finite.
     """
     steps = np.zeros((len(TILTS), len(scores)))
     for d, row in enumerate(scores):
+        if row is None:
+            # No standardised score lies further from 0 than the root of the number of the others.
+            steps[:, d] = -2 * np.asarray(TILTS) * np.sqrt(variants - 1)
+            continue
         values = np.asarray(row, dtype=np.float64)
         if values.size < 2 or not np.isfinite(values).all():
             raise ValueError(f"document {d} needs finite scores of at least two variants")

@@ -100,11 +100,8 @@ def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verd
         Damaged: The ledger does not have this test.
     """
     family = [entry for entry in entries if entry.family == protocol.family]
-    places = [
-        i
-        for i, entry in enumerate(family)
-        if (entry.transcript, entry.protocol) == (transcript, protocol.digest)
-    ]
+    own = (transcript, protocol.digest)
+    places = [i for i, entry in enumerate(family) if (entry.transcript, entry.protocol) == own]
     if not places:
         raise Damaged("the ledger does not list this test")
     missing = max(0, protocol.tests - len(family))

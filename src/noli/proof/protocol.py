@@ -68,6 +68,8 @@ class Protocol(Record):
             raise ValueError(
                 f"{self.test} share one secret, so their p-values cannot be multiplied: use looks=fixed"
             )
+        if self.test == "decoys" and self.budget != 1:
+            raise ValueError("one secret names the true trigger among the decoys: use budget=1")
         if self.correction == "e-bh" and self.looks == "fixed":
             raise ValueError("e-bh needs e-values: use looks=sequential")
         return self

@@ -6,12 +6,14 @@ import hashlib
 import random
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from noli.core.dataset import Item
 from noli.core.images import Working, to_float
+from noli.core.method import Family
 from noli.engine.progress import Progress
 
 SHAPES = ((32, 32, 3), (17, 40, 3), (33, 9, 1), (1, 1, 3), (2, 1, 1), (1, 64, 3))
@@ -68,8 +70,8 @@ class StopsAfter(Progress):
         self.left, self.protecting = steps, False
 
     def start(self, total: int | None, label: str) -> None:
-        """Begin a stage; only the protecting one is interrupted."""
-        self.protecting = label == "protect"
+        """Begin a stage; only the one that writes pictures is interrupted, which is called by its verb."""
+        self.protecting = label in get_args(Family)
 
     def advance(self, n: int = 1) -> None:
         """Count a step, and stop when patience is at its end."""

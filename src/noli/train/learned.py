@@ -56,7 +56,7 @@ def prepare_noise(
     if study is None:
         raise UsageError("This method learns from the data: it needs it in `prepare`.", where=purpose)
     classes = list(dict.fromkeys([*old.get("classes", ()), *summary.classes]))
-    y = _labels(study.items, classes)
+    y = labels_of(study.items, classes)
     names = list(classes) if classwise else list(dict.fromkeys(item.id for item in study.items))
     files: list[str] = old.get("noise", [])
     known = {name for file in files for name in read(str(study.folder), file).rows}
@@ -134,7 +134,12 @@ def _surrogate(
     return model
 
 
-def _labels(items: Sequence[Item], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+def labels_of(items: Sequence[Item], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the class number of every item.
+
+    Raises:
+        DataError: Items without a class, or fewer than two classes.
+    """
     index = {name: row for row, name in enumerate(classes)}
     check_labels(items, "A surrogate", index)
     if len(index) < 2:

@@ -32,6 +32,22 @@ class Seen(NamedTuple):
     answers: tuple[Answer | None, ...]
 
 
+def number(answer: Answer) -> float:
+    """Return the one number of an answer.
+
+    Raises:
+        Damaged: It is none.
+    """
+    try:
+        (value,) = answer
+        found = float(value)
+    except ValueError as error:
+        raise Damaged(f"an answer is no number: {str(answer)[:60]}") from error
+    if not math.isfinite(found):
+        raise Damaged(f"an answer is no finite number: {found}")
+    return found
+
+
 class Kind(ABC):
     """One kind of assignment.
 

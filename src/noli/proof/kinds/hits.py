@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.proof.kinds.base import Kind, Seen
+from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Record
 
@@ -21,11 +23,19 @@ class Labels(Kind):
 
         Attributes:
             classes: Names of the owner's classes.
-            k: How many of the suspect's classes count.
+            k: How many of the classes that an answer names count: the first ones.
+            queries: Queries per secret; the k classes that most answers name count. If one of them is not
+                answered, none is.
         """
 
         classes: Annotated[tuple[str, ...], Field(min_length=2)]
         k: Annotated[int, Field(ge=1)] = 1
+        queries: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    @property
+    def queries(self) -> int:
+        """As the protocol says."""
+        return int(self.cfg.queries)
 
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the number of a class."""
@@ -35,13 +45,30 @@ class Labels(Kind):
         """Count hits: Poisson-binomial, because a list may cover more or fewer of the owner's classes."""
         classes = self.cfg.classes
         hits, chances = [], []
-        for (number,), (answer,) in zip(drawn, (one.answers for one in seen), strict=True):
-            listed = set(answer or ()) & set(classes)
+        # The worst that a lost answer can have been: a long list without a hit, but in a sequence, which
+        # forgives a miss the more the likelier a hit was, a short one.
+        least = min(self.cfg.k, len(classes)) if self.protocol.looks == "fixed" else 1
+        for (number,), one in zip(drawn, seen, strict=True):
+            listed = self._named(one)
             hits.append(classes[number] in listed)
-            chances.append((min(self.cfg.k, len(classes)) if answer is None else len(listed)) / len(classes))
-        refused = sum(one.answers == (None,) for one in seen)
+            lost = None in one.answers
+            chances.append((least if lost else len(listed)) / len(classes))
+        refused = sum(None in one.answers for one in seen)
         where = "named first" if self.cfg.k == 1 else f"among the first {self.cfg.k}"
         return self._hits(hits, chances, refused, f"secret classes {where}")
+
+    def _named(self, seen: Seen) -> set[str]:
+        """Return the classes that count: those of the one answer, or those that most answers name."""
+        known = set(self.cfg.classes)
+        if None in seen.answers:
+            return set()
+        if len(seen.answers) == 1:
+            # Cut before it is looked up: whoever could choose the length afterwards would choose the best.
+            return {str(name) for name in (seen.answers[0] or ())[: self.cfg.k]} & known
+        votes = Counter(str(name) for answer in seen.answers for name in set(answer or ()) if name in known)
+        # Ties go by name, which the secret class has no part in.
+        ranked = sorted(votes, key=lambda name: (-votes[name], name))
+        return set(ranked[: self.cfg.k])
 
 
 class Choices(Kind):
@@ -64,7 +91,7 @@ class Choices(Kind):
         """Count hits: binomial."""
         picked = [one.answers[0] for one in seen]
         hits = [
-            answer is not None and float(answer[0]) == number
+            answer is not None and value_of(answer) == number
             for (number,), answer in zip(drawn, picked, strict=True)
         ]
         chances = [1 / self.cfg.options] * len(hits)

@@ -12,6 +12,7 @@ from pydantic import Field
 from noli.core.key import Key
 from noli.ops.exact import decoy_rank, sign_flip_tail
 from noli.proof.kinds.base import BLIND, DRAWN, Kind, Seen
+from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Damaged, Record
 
@@ -58,8 +59,11 @@ class Bits(Kind):
         )
 
     def _votes(self, seen: Seen) -> np.ndarray[Any, Any]:
-        rows = [np.array(answer, dtype=np.float64) for answer in seen.answers if answer is not None]
-        if any(row.shape != (self.cfg.bits,) for row in rows):
+        try:
+            rows = [np.array(answer, dtype=np.float64) for answer in seen.answers if answer is not None]
+        except ValueError as error:
+            raise Damaged("a picture was not decoded to numbers") from error
+        if any(row.shape != (self.cfg.bits,) or not np.isfinite(row).all() for row in rows):
             raise Damaged(f"a picture was not decoded to {self.cfg.bits} values")
         return np.sum(rows, axis=0) if rows else np.zeros(self.cfg.bits)
 
@@ -88,7 +92,7 @@ class Decoys(Kind):
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Rank the true trigger's score among all."""
         ((number,),), (one,) = drawn, seen
-        scores = [math.inf if a is None else float(a[0]) for a in one.answers]
+        scores = [math.inf if a is None else value_of(a) for a in one.answers]
         true = -math.inf if one.answers[number] is None else scores[number]
         decoys = [score for i, score in enumerate(scores) if i != number]
         p = decoy_rank(true, decoys)

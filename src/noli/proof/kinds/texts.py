@@ -11,6 +11,7 @@ from noli.core.key import Key
 from noli.ops.evalues import tilt_log_evidence
 from noli.ops.exact import rank_sum_tail
 from noli.proof.kinds.base import BLIND, DRAWN, Kind, Seen
+from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Record
 
@@ -39,8 +40,8 @@ class Texts(Kind):
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Rank the released variants, exactly; or tilt their standardised scores, at any time."""
         rows = [self._released_first(number, one) for (number,), one in zip(drawn, seen, strict=True)]
-        ranks = [sum(other >= row[0] for other in row[1:]) for row in rows]
         others = self.cfg.variants - 1
+        ranks = [others if row is None else sum(other >= row[0] for other in row[1:]) for row in rows]
         facts: dict[str, Any] = {
             "statistic": "sum of the released variants' ranks among all variants (small is evidence)",
             "value": float(sum(ranks)),
@@ -51,10 +52,10 @@ class Texts(Kind):
         }
         if self.protocol.looks == "fixed":
             return Outcome(p=rank_sum_tail(ranks, [others] * len(rows)), **facts)
-        return self._sequence(tilt_log_evidence(rows), facts)
+        return self._sequence(tilt_log_evidence(rows, variants=self.cfg.variants), facts)
 
-    def _released_first(self, number: int, seen: Seen) -> list[float]:
-        if None in seen.answers:  # the released one is taken to score lowest
-            return [0.0] + [1.0] * (self.cfg.variants - 1)
-        scores = [float(answer[0]) for answer in seen.answers if answer is not None]
+    def _released_first(self, number: int, seen: Seen) -> list[float] | None:
+        if None in seen.answers:  # lost: the worst that it can have been
+            return None
+        scores = [value_of(answer) for answer in seen.answers if answer is not None]
         return [scores[number], *scores[:number], *scores[number + 1 :]]

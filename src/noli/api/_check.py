@@ -1,0 +1,112 @@
+"""Check a bundle offline: what its claim is worth to somebody who trusts only what he names."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noli.core.errors import UsageError
+from noli.core.files import refuse_existing, write_new
+from noli.proof.bundle import load, unpack
+from noli.proof.check import Checked, Trust, check, read_parts
+from noli.proof.records import Damaged
+from noli.proof.times import parse, read_roots, seen_by_checker
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def check_bundle(
+    path: str | Path,
+    *,
+    seen: str | datetime | None = None,
+    suspect_since: str | datetime | None = None,
+    roots: str | Path | None = None,
+    owner: str | None = None,
+    owner_clock: bool = False,
+    report: str | Path | None = None,
+) -> Checked:
+    """Recompute everything that a bundle claims, without any network.
+
+    A claim needs somebody other than the owner who says that the commitment is older than the suspect: a
+    time-stamping authority (``roots``), or yourself (``seen``).
+
+    Args:
+        path: The bundle, a zip.
+        seen: You saw the published commitment by then; a time with its zone.
+        suspect_since: Since when the suspect exists, if you know better than the bundle.
+        roots: PEM file with certificates of time-stamping authorities that you trust.
+        owner: Public key that the owner must have, 64 hex digits; None: any.
+        owner_clock: Believe the owner's clock.
+        report: Write the certificate to this new page, made from what was recomputed. Of a bundle that was
+            tampered with there is none.
+
+    Returns:
+        The answer: ``valid``, ``not significant``, ``tampered`` or ``untimely``, with the reasons.
+
+    Raises:
+        UsageError: There is no such file, or a time, a key or the certificates cannot be read.
+        OutputExists: Something is where the report is to go.
+        MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
+        RunError: The report cannot be written.
+    """
+    trust = Trust(
+        roots=_roots(roots),
+        seen=() if seen is None else (seen_by_checker(_text(seen)),),
+        suspect_since=None if suspect_since is None else parse(_text(suspect_since)),
+        owner=None if owner is None else _public_key(owner),
+        owner_clock=owner_clock,
+    )
+    if report is not None:
+        refuse_existing(report)
+    try:
+        data = load(Path(path))
+    except Damaged as error:
+        return Checked("tampered", (f"Damaged or tampered with: {error}.",))
+    except OSError as error:
+        fix = "name the zip that the owner of the claim gave you"
+        what = "The bundle cannot be read."
+        raise UsageError(what, where=str(path), why=error.strerror or str(error), fix=fix) from error
+    checked = check(data, trust)
+    if report is not None and checked.status != "tampered":
+        write_new(Path(report), _page(data, checked).encode())
+    return checked
+
+
+def _page(data: bytes, checked: Checked) -> str:
+    from noli.report.certificate import Certificate, render_html
+
+    parts = read_parts(unpack(data)[0])
+    return render_html(Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked))
+
+
+def _roots(file: str | Path | None) -> list[Certificate]:
+    if file is None:
+        return []
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        fix = "give a PEM file with the certificates that you trust"
+        what = "The certificates cannot be read."
+        raise UsageError(what, where=str(file), why=error.strerror or str(error), fix=fix) from error
+    return read_roots(data, str(file))
+
+
+def _public_key(text: str) -> str:
+    key = text.strip().lower()
+    if not _KEY.fullmatch(key):
+        raise UsageError(
+            "This is no public key.",
+            where=f"owner {text}",
+            why=f"it has {len(key)} characters, and 64 hex digits (0-9, a-f) are needed",
+            fix="take it from the commitment that the owner published",
+        )
+    return key
+
+
+def _text(moment: str | datetime) -> str:
+    return moment if isinstance(moment, str) else moment.isoformat()

@@ -1,0 +1,265 @@
+"""Detect: ask a suspect the secret queries, and bundle what came of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noli import registry
+from noli.api._mark import PROOF, commitment_of, config_of, marking, vault_of
+from noli.core.environment import capture_environment
+from noli.core.errors import UsageError
+from noli.core.files import refuse_existing
+from noli.engine.progress import Progress
+from noli.engine.request import KeyLike, absolute, open_key
+from noli.proof.claim import Claim, Suspect
+from noli.proof.kinds import kind
+from noli.proof.records import Damaged, canonical, sha256, utc
+from noli.proof.session import Ask, Extras, Session, claim_of, members, write_bundle
+from noli.proof.transcript import Transcript
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from noli.core.model import Model
+
+LEDGER, TRANSCRIPT = "ledger.jsonl", "transcript.jsonl"
+Pictures = Sequence[Sequence["npt.NDArray[np.uint8]"]]
+Answers = Callable[["npt.NDArray[np.uint8]"], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What asking a suspect gave.
+
+    Attributes:
+        claim: The claim, with its test and verdict.
+        bundle: Where the evidence lies; None if none was asked for.
+        transcript: Where every answer is noted.
+    """
+
+    claim: Claim
+    bundle: Path | None
+    transcript: Path
+
+    @property
+    def supported(self) -> bool:
+        """Whether the claim holds at the error probability that was fixed beforehand."""
+        return self.claim.verdict.supported
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result for machines."""
+        return {
+            "supported": self.supported,
+            "bundle": str(self.bundle) if self.bundle else None,
+            "transcript": str(self.transcript),
+            "claim": self.claim.model_dump(mode="json"),
+        }
+
+
+def detect(
+    marked: str | Path,
+    *,
+    key: KeyLike,
+    endpoint: str | Path | None = None,
+    model: str | Path | None = None,
+    suspect: str | None = None,
+    since: str | None = None,
+    bundle: str | Path | None = None,
+    stamps: Sequence[str | Path] = (),
+    label_map: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Detection:
+    """Ask a model the secret queries of a marking, note every answer, and test what came back.
+
+    Killed, it goes on with the same call: answers that were noted are not asked for again. A finished test of
+    the same suspect is not repeated, either, because asking until it succeeds would not be a test.
+
+    Args:
+        marked: The marked data, or the run folder of its marking.
+        key: The key that marked it, or the path of a key file without a passphrase.
+        endpoint: Description of a served model, YAML or JSON (:mod:`noli.adapters`).
+        model: Instead of it, a model file of noli.
+        suspect: Name of the model in words; the place of `endpoint` or `model` by default.
+        since: Earliest time at which somebody saw it, ISO 8601 with a zone; for the certificate.
+        bundle: Where the evidence is written: a new file. None: nowhere.
+        stamps: Time stamps of the commitment (RFC 3161 responses), for the bundle.
+        label_map: For `model`: its class names to the owner's, JSON or CSV.
+        progress: Where progress goes; nowhere when None.
+
+    Raises:
+        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description.
+        WrongKey: The data was marked with another key.
+        DataError: The commitment is not that of these secrets, or a transcript was changed.
+        OutputExists: `bundle` is there already.
+    """
+    if (endpoint is None) == (model is None):
+        raise UsageError("A suspect is a served model or a model file.", fix="give --endpoint or --model")
+    if bundle is not None:
+        refuse_existing(bundle)
+    run, spec = marking(marked)
+    owner = open_key(key)
+    if owner is None:
+        raise UsageError("The key that marked the data is needed.", fix="give --key")
+    vault = vault_of(run, spec, owner)
+    commitment = commitment_of(run, vault)
+    place = str(endpoint if endpoint is not None else model)
+    who = Suspect(name=suspect or Path(place).stem, where=absolute(place), since=_time(since))
+    folder = run.path / PROOF / _slug(who.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures: Pictures = registry.module(spec.name).pictures(run.manifest.state, owner, config_of(run, spec))
+    bar = progress if progress is not None else Progress()
+    with ExitStack() as stack:
+        if endpoint is not None:
+            answers, where = _served(endpoint, stack)
+            who = who.model_copy(update={"where": where})
+        else:
+            answers, weights = _loaded(str(model), commitment.protocol.parameters, label_map)
+            who = who.model_copy(update={"weights": weights})
+        session = Session(vault, commitment, transcript=_transcript(folder / TRANSCRIPT))
+        _run(session, pictures, answers, bar)
+    claim, spent = claim_of(session, who, run.path / PROOF / LEDGER)
+    if bundle is not None:
+        files = _files(claim, session, spent)
+        read = [Path(stamp).read_bytes() for stamp in stamps]
+        write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
+    return Detection(claim, Path(bundle) if bundle else None, folder / TRANSCRIPT)
+
+
+def rehearse(marked: str | Path, *, key: KeyLike, endpoint: str | Path | None) -> dict[str, Any]:
+    """Say what the first request to a served model would be, without sending anything.
+
+    Args:
+        marked: As for :func:`detect`.
+        key: As for :func:`detect`.
+        endpoint: As for :func:`detect`.
+
+    Returns:
+        Address, method, names of headers, a shortened body, its size, and how long all queries would take.
+
+    Raises:
+        UsageError: No endpoint, or a bad description.
+        WrongKey: The data was marked with another key.
+    """
+    from noli.adapters.config_file import load_endpoint
+    from noli.adapters.endpoint import dry_run
+
+    run, spec = marking(marked)
+    owner = open_key(key)
+    if owner is None or endpoint is None:
+        raise UsageError("A rehearsal needs the key and the description of a served model.")
+    protocol = vault_of(run, spec, owner).protocol
+    first = registry.module(spec.name).pictures(run.manifest.state, owner, config_of(run, spec))[0][0]
+    return dry_run(load_endpoint(Path(endpoint)), first, queries=protocol.budget * kind(protocol).queries)
+
+
+def _run(session: Session, pictures: Pictures, answers: Answers, bar: Progress) -> None:
+    protocol = session.commitment.protocol
+    queries = kind(protocol).queries
+    bar.start(protocol.budget * queries, "ask")
+    bar.advance(len(session.transcript.entries))
+
+    def ask(item: int, part: int) -> Mapping[str, Any]:
+        found = answers(pictures[item][part])
+        bar.advance(1)
+        return found
+
+    one: Ask = ask
+    session.run(one)
+    bar.finish()
+
+
+def _served(endpoint: str | Path, stack: ExitStack) -> tuple[Answers, str]:
+    from noli.adapters.config_file import load_endpoint
+    from noli.adapters.endpoint import Endpoint
+
+    config = load_endpoint(Path(endpoint))
+    service = stack.enter_context(Endpoint(config))
+
+    def answers(picture: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
+        found = service.ask_image(picture)
+        return {
+            "status": found.status,
+            "time": found.time,
+            "answer": found.labels if found.status == "answered" else (),
+            "request": found.request_sha256,
+            "response": found.response_sha256,
+            "seconds": found.seconds,
+            "attempts": found.attempts,
+            "certificate": found.certificate_sha256,
+            "reason": found.reason,
+        }
+
+    return answers, config.url
+
+
+def _loaded(file: str, parameters: Mapping[str, Any], label_map: str | Path | None) -> tuple[Answers, str]:
+    from noli import zoo
+    from noli.adapters.config_file import load_label_map
+
+    network = zoo.load(file)
+    known = dict(load_label_map(Path(label_map))) if label_map is not None else {}
+    names = network.class_names or tuple(parameters["classes"])
+    k = int(parameters["k"])
+
+    def answers(picture: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
+        order = _logits(network, picture).argsort()[::-1][:k]
+        named = [names[place] for place in order]
+        answer = tuple(dict.fromkeys(one for name in named for one in known.get(name, (name,))))
+        shown = canonical(list(named))
+        return {
+            "status": "answered",
+            "answer": answer,
+            "request": sha256(picture.tobytes()),
+            "response": sha256(shown),
+        }
+
+    return answers, network.weight_hash()
+
+
+def _logits(network: Model, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    logits: npt.NDArray[np.float32] = network.predict(picture[None])[0]
+    return logits
+
+
+def _transcript(file: Path) -> Transcript:
+    try:
+        return Transcript(file)
+    except Damaged as error:
+        from noli.core.errors import DataError
+
+        fix = "nothing can be claimed of it; name the suspect anew only if nobody changed the file on purpose"
+        raise DataError("The transcript was changed.", where=str(file), why=str(error), fix=fix) from error
+
+
+def _files(claim: Claim, session: Session, spent: Sequence[Any]) -> dict[str, bytes]:
+    from noli.report.certificate import Certificate, render_html, render_pdf
+
+    page = Certificate(claim, session.commitment, spent, session.transcript.entries)
+    environment = capture_environment().model_dump(mode="json")
+    return {
+        "report.html": render_html(page).encode(),
+        "report.pdf": render_pdf(page),
+        "environment.json": json.dumps(environment, indent=1).encode(),
+    }
+
+
+def _time(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return utc(text).isoformat()
+    except ValueError as error:
+        fix = "write it like 2026-01-31T00:00:00+00:00"
+        raise UsageError("This is not a time with its zone.", where=text, why=str(error), fix=fix) from error
+
+
+def _slug(name: str) -> str:
+    """Return a folder name; different names never share one."""
+    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{sha256(name.encode())[:8]}"

@@ -1,0 +1,188 @@
+"""Mark a data set and commit to the secrets, before anything is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from noli import registry
+from noli.api._protect import ProtectRun, protect
+from noli.core.errors import DataError, RunError, UsageError, WrongKey
+from noli.core.files import atomic_write, refuse_existing, write_new
+from noli.core.key import Key
+from noli.core.method import MethodConfig, Spec
+from noli.core.run import Run
+from noli.engine.request import KeyLike, open_key
+from noli.options import resolve
+from noli.proof.commitment import Commitment, Vault
+from noli.proof.records import Damaged
+
+PROOF, COMMITMENT = "proof", "commitment.json"
+
+
+class MarkRun(ProtectRun):
+    """A finished marking; its commitment is to be published before the data is.
+
+    Attributes:
+        commitment: The signed commitment to all secrets.
+    """
+
+    commitment: Commitment
+
+    @property
+    def commitment_file(self) -> Path:
+        """Where the commitment lies."""
+        return self.path / PROOF / COMMITMENT
+
+
+def mark(
+    data: str | Path,
+    output: str | Path,
+    method: str = "gratings",
+    *,
+    key: KeyLike,
+    name: str = "",
+    **arguments: Any,
+) -> MarkRun:
+    """Write a marked copy of a data set, and the commitment that has to be published before it.
+
+    Runs, resumes and extends like :func:`noli.api.protect`. The commitment is made once; the same call again
+    keeps it.
+
+    Args:
+        data: As for :func:`noli.api.protect`.
+        output: As for :func:`noli.api.protect`.
+        method: Registry name (``mark/gratings``) or the short one (``gratings``).
+        key: The owner's key, or the path of a key file without a passphrase.
+        name: Who claims, in words; it is part of the commitment.
+        arguments: All other arguments of :func:`noli.api.protect`.
+
+    Raises:
+        UsageError: As for :func:`noli.api.protect`, or a method that is no mark.
+    """
+    spec = registry.get(method if "/" in method else f"mark/{method}")
+    if spec.family != "mark":
+        fix = f"use noli {spec.family}"
+        raise UsageError("This method makes no marks.", where=spec.name, fix=fix)
+    owner = open_key(key)
+    if owner is None:
+        raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
+    done = protect(data, output, spec.name, key=owner, **arguments)
+    run = MarkRun(done.path, done.manifest)
+    run.worked, run.added = done.worked, done.added
+    run.commitment = _committed(run, spec, owner, name)
+    return run
+
+
+def _committed(run: MarkRun, spec: Spec, key: Key, name: str) -> Commitment:
+    vault = vault_of(run, spec, key)
+    if run.commitment_file.is_file():
+        return commitment_of(run, vault)
+    made = vault.commit(name)
+    atomic_write(run.commitment_file, made.canonical())
+    return made
+
+
+def marking(place: str | Path) -> tuple[Run, Spec]:
+    """Open the run that marked data: its folder, or the marked data beside it.
+
+    Raises:
+        UsageError: It is none, or not finished.
+    """
+    from noli.engine.request import run_folder
+
+    folder = Path(place) if Run.exists(place) else run_folder(place)
+    run = Run.open(folder)
+    if run.manifest.verb != "mark" or run.manifest.status != "done":
+        raise UsageError(
+            "This is no finished run that marked data.",
+            where=str(folder),
+            why=f"its verb is {run.manifest.verb}, its status {run.manifest.status}",
+            fix="name the output of `noli mark`, or give that command again",
+        )
+    return run, registry.get(str(run.manifest.method))
+
+
+def config_of(run: Run, spec: Spec) -> MethodConfig:
+    """Return the configuration that a run was made with."""
+    return resolve(spec, run.manifest.args_resolved["config"])
+
+
+def vault_of(run: Run, spec: Spec, key: Key) -> Vault:
+    """Return the owner's secrets for a run.
+
+    Raises:
+        WrongKey: The data was marked with another key.
+        UsageError: No evidence can be made of this configuration.
+    """
+    made_with = run.manifest.key
+    if made_with is not None and made_with.id != key.id:
+        raise WrongKey(
+            "The data was marked with another key.",
+            where=str(run.path),
+            why=f"it was made with key {made_with.id}, this is key {key.id}",
+            fix="give the key file that marked it",
+        )
+    module = registry.module(spec.name)
+    return cast(Vault, module.vault(run.manifest.state, key, config_of(run, spec)))
+
+
+def commitment_of(run: Run, vault: Vault) -> Commitment:
+    """Read the commitment of a run, and see that it is the one of these secrets.
+
+    Raises:
+        RunError: It is not there.
+        DataError: It is another one, or damaged.
+    """
+    file = run.path / PROOF / COMMITMENT
+    if not file.is_file():
+        fix = "give the same noli mark command again"
+        raise RunError("The commitment is missing.", where=str(file), fix=fix)
+    try:
+        found = Commitment.read(file.read_bytes(), file.name)
+        found.check()
+        if (found.root, found.protocol) != ((mine := vault.commit()).root, mine.protocol):
+            raise Damaged("it commits to other secrets")
+    except Damaged as error:
+        fix = "put the published commitment back"
+        raise DataError("The commitment cannot be used.", where=str(file), why=str(error), fix=fix) from error
+    return found
+
+
+def stamp(
+    marked: str | Path, output: str | Path, *, authority: str, key: KeyLike, allow_network: bool = False
+) -> Path:
+    """Have the commitment of a marking stamped by an authority (RFC 3161), before the data is published.
+
+    Args:
+        marked: The marked data, or the run folder of its marking.
+        output: Where the time stamp goes: a new file.
+        authority: Address of the authority.
+        key: The key that marked the data.
+        allow_network: noli uses no network of its own accord.
+
+    Returns:
+        Where the time stamp lies; :func:`noli.api.detect` puts it into bundles.
+
+    Raises:
+        UsageError: The network was not allowed.
+        DataError: The authority does not answer.
+        MissingPrerequisite: rfc3161-client is not installed.
+        OutputExists: `output` is there already.
+    """
+    from noli.proof.times import request_token
+
+    if not allow_network:
+        raise UsageError(
+            "A time stamp is had over the network, which was not allowed.",
+            where=authority,
+            fix="add --allow-network, or have the commitment stamped otherwise: any RFC 3161 client will do",
+        )
+    refuse_existing(output)
+    run, spec = marking(marked)
+    owner = open_key(key)
+    if owner is None:
+        raise UsageError("The key that marked the data is needed.", fix="give --key")
+    found = request_token(authority, commitment_of(run, vault_of(run, spec, owner)))
+    write_new(Path(output), found)
+    return Path(output)

@@ -1,0 +1,98 @@
+"""``noli detect OUT``: ask a suspect the secret queries, and bundle the evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+from typer import Argument, Option
+
+from noli.cli import console
+from noli.cli.shared import Json, KeyFile, Quiet, RarePassFile, load_key
+
+if TYPE_CHECKING:
+    from noli.api import Detection
+
+
+def detect(
+    marked: Annotated[str, Argument(help="The marked data, or the run folder of its marking.")],
+    key: KeyFile,
+    endpoint: Annotated[
+        Path | None, Option(metavar="FILE", help="Description of a served model, YAML or JSON.")
+    ] = None,
+    model: Annotated[Path | None, Option(metavar="FILE", help="Instead: a model file of noli.")] = None,
+    suspect: Annotated[str | None, Option(metavar="NAME", help="Name of the model, in words.")] = None,
+    since: Annotated[
+        str | None, Option(metavar="TIME", help="Since when it is known to exist, with a zone.")
+    ] = None,
+    output: Annotated[
+        Path | None, Option("--output", "-o", metavar="BUNDLE.zip", help="Where the evidence goes.")
+    ] = None,
+    json: Json = False,
+    stamp: Annotated[
+        list[Path] | None, Option(hidden=True, help="RFC 3161 time stamp of the commitment; may be repeated.")
+    ] = None,
+    label_map: Annotated[
+        Path | None, Option(hidden=True, help="For --model: its classes to yours, JSON or CSV.")
+    ] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", hidden=True, help="For --endpoint: show the first request, send nothing.")
+    ] = False,
+    passphrase_file: RarePassFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Ask a model the secret queries; exit 1 unless it gives away that it learned from the data."""
+    from noli import api
+
+    out = console.Output(json=json, quiet=quiet)
+    owner = load_key(key, passphrase_file)
+    if dry_run:
+        shown = api.rehearse(marked, key=owner, endpoint=endpoint)
+        out.result(shown, console.grid([(name, str(value)) for name, value in shown.items()]))
+        return
+    found = api.detect(
+        marked,
+        key=owner,
+        endpoint=endpoint,
+        model=model,
+        suspect=suspect,
+        since=since,
+        bundle=output,
+        stamps=stamp or (),
+        label_map=label_map,
+        progress=out.progress(),
+    )
+    out.result(found.as_dict(), *summary(found))
+    if found.bundle is not None:
+        out.hint(f"Anybody can recompute it, offline: noli check {found.bundle}")
+    if not found.supported:
+        raise typer.Exit(1)
+
+
+def summary(found: Detection) -> list[Any]:
+    """Return the answer in words."""
+    from noli.report.certificate import number
+
+    outcome, verdict = found.claim.outcome, found.claim.verdict
+    head = (
+        Text("FOUND: it learned from the marked data.", style="bold green")
+        if found.supported
+        else Text("NOT FOUND: its answers are what chance gives.", style="bold yellow")
+    )
+    rows: console.Rows = [
+        ("suspect", f"{found.claim.suspect.name}, {found.claim.suspect.where}"),
+        (outcome.statistic, f"{outcome.value:g} of {outcome.n}, where chance gives {outcome.expected:.3g}"),
+        ("p-value", number(outcome.p)),
+    ]
+    if outcome.e is not None:
+        rows.append(("evidence", f"{number(outcome.e)}, ended: {outcome.stopped}"))
+    if verdict.tests > 1:
+        rows.append(("among tests", f"{number(verdict.p)}, as one of {verdict.tests}"))
+    if outcome.refused:
+        rows.append(("unanswered", f"{outcome.refused}, counted as misses"))
+    rows += [("transcript", str(found.transcript))]
+    if found.bundle is not None:
+        rows.append(("bundle", str(found.bundle)))
+    return [head, "", console.grid(rows)]

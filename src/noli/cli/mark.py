@@ -1,0 +1,155 @@
+"""``noli mark METHOD DATA -o OUT``: mark data, and commit to the secrets before it is published."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from noli.cli import console
+from noli.cli.dynamic import method_group
+from noli.cli.planning import PLAN
+from noli.cli.protect import show_run
+from noli.cli.shared import (
+    Config,
+    Format,
+    Json,
+    KeyFile,
+    Labels,
+    Metadata,
+    OnError,
+    OutDir,
+    Quiet,
+    RarePassFile,
+    RunDir,
+    Settings,
+    Workers,
+    load_key,
+)
+from noli.core.method import Spec
+
+if TYPE_CHECKING:
+    from noli.api import MarkRun
+
+
+def mark(
+    spec: Spec,
+    data: Annotated[str, Argument(help="Folder, CSV, .npz, Parquet or URL with the originals.")],
+    output: OutDir,
+    key: KeyFile,
+    name: Annotated[str, Option(help="Who claims, in words; part of the commitment.")] = "",
+    json: Json = False,
+    settings: Settings = None,
+    config: Config = None,
+    format: Format = "png",  # noqa: A002
+    metadata: Metadata = "keep",
+    on_error: OnError = "fail",
+    labels: Labels = None,
+    workers: Workers = None,
+    run: RunDir = None,
+    passphrase_file: RarePassFile = None,
+    quiet: Quiet = False,
+    *,
+    method_options: dict[str, object],
+) -> None:
+    """Mark a data set with one method."""
+    from noli import api, options
+
+    out = console.Output(json=json, quiet=quiet)
+    done = api.mark(
+        data,
+        output,
+        spec.name,
+        key=load_key(key, passphrase_file),
+        name=name,
+        config={**options.read_settings(settings or (), config), **method_options},
+        workers=workers,
+        format=format,
+        metadata=metadata,
+        on_error=on_error,
+        labels=labels,
+        run=run,
+        progress=out.progress(),
+    )
+    _show(out, done, data, key)
+
+
+def _show(out: console.Output, done: MarkRun, data: str, key: Path) -> None:
+    protocol, commitment = done.commitment.protocol, done.commitment
+    further = {
+        "commitment": str(done.commitment_file),
+        "commitment_sha256": commitment.digest,
+        "owner": commitment.owner,
+        "protocol": protocol.model_dump(mode="json"),
+    }
+    rows: console.Rows = [
+        ("commitment", str(done.commitment_file)),
+        ("its SHA-256", commitment.digest),
+        ("public key", commitment.owner),
+        ("secrets", f"{protocol.budget:,} to ask, {protocol.secrets - protocol.budget:,} in reserve"),
+        ("claim", f"accuses wrongly with probability {protocol.alpha:g} at most"),
+    ]
+    show_run(out, done, data, further, word="marked", rows=rows)
+    out.hint(
+        "Publish the commitment, or have it time-stamped, BEFORE you publish the data: a claim is worth "
+        "nothing without proof that it came first."
+    )
+    place = shlex.quote(str(done.output))
+    out.hint(f"Later: noli detect {place} --key {shlex.quote(str(key))} --endpoint SUSPECT.yaml -o proof.zip")
+
+
+def stamp(
+    marked: Annotated[str, Argument(help="The marked data, or the run folder of its marking.")],
+    authority: Annotated[str, Option(metavar="URL", help="A time-stamping authority (RFC 3161).")],
+    output: OutDir,
+    key: KeyFile,
+    allow_network: Annotated[bool, Option("--allow-network", help="Nothing is sent without it.")] = False,
+    json: Json = False,
+    passphrase_file: RarePassFile = None,
+) -> None:
+    """Have the commitment stamped by an authority, before the data is published."""
+    from noli import api
+
+    out = console.Output(json=json)
+    owner = load_key(key, passphrase_file)
+    made = api.stamp(marked, output, authority=authority, key=owner, allow_network=allow_network)
+    out.result({"stamp": str(made)}, f"Time stamp: {made}")
+    out.hint(f"Later: noli detect ... --stamp {made}; a checker names the authority's root with --roots.")
+
+
+_STAMP = "Have the commitment stamped by an authority, before the data is published (network)."
+
+
+class MarkGroup(method_group("mark", mark, {"stamp": (stamp, _STAMP)})):  # type: ignore[misc]
+    """The methods, the planner and the time stamp."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return ["plan", *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command for the list."""
+        return _plan() if cmd_name == "plan" else super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that was named, and its words."""
+        if args[0] == "plan":
+            return "plan", _plan(), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def _plan() -> Any:
+    made = typer.main.get_command(PLAN)
+    made.name = "plan"
+    return made
+
+
+GROUP = typer.Typer(
+    cls=MarkGroup,
+    no_args_is_help=True,
+    help="Mark a data set, so that a model that learned from it can be found: noli mark gratings DATA -o OUT "
+    "--key owner.key. `plan` says beforehand how many secrets it takes.",
+)

@@ -1,0 +1,236 @@
+"""noli check: a verdict and an exit code for every bundle, offline, and errors that are no verdict."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import noli as package
+from noli.cli.check import plain
+from noli.core.errors import MissingPrerequisite, OutputExists, UsageError
+from noli.proof.commitment import public_key
+from noli.testing import KEYS
+
+PROOF = Path(__file__).parents[1] / "proof"
+sys.path.insert(0, str(PROOF))
+
+from authority import Authority  # noqa: E402
+from cryptography.hazmat.primitives.serialization import Encoding  # noqa: E402
+from story import COMMITTED, SINCE, altered, honest, story, thief  # noqa: E402
+
+Run = Callable[..., Any]
+SEEN = ("--seen", COMMITTED)
+LONGER_AGO = ("--suspect-since", "2025-12-01T00:00:00+00:00")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one bundle of each kind."""
+    place: Path = tmp_path_factory.mktemp("bundles")
+    for name in ("thief", "honest", "looked"):
+        (place / name).mkdir()
+    told = story(place / "thief")
+    good = told.bundle(thief(told), files={"report.html": b"<p>Read me</p>"})
+    (place / "good.zip").write_bytes(good)
+    (place / "honest.zip").write_bytes(story(place / "honest").bundle(honest))
+    changed = bytearray(good)
+    changed[500] ^= 1
+    (place / "bad.zip").write_bytes(changed)
+    looked = altered(story(place / "looked"), looks="sequential", alpha=1e-3, tests=3)
+    (place / "looked.zip").write_bytes(looked.bundle(thief(looked, every=1)))
+    return place
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("bundle", "options", "status", "code"),
+    [
+        ("good.zip", SEEN, "valid", 0),
+        ("good.zip", ("--owner-clock",), "valid", 0),
+        ("looked.zip", SEEN, "valid", 0),
+        ("honest.zip", SEEN, "not significant", 10),
+        ("bad.zip", SEEN, "tampered", 3),
+        ("good.zip", (*SEEN, "--owner", public_key(KEYS[1])), "tampered", 3),
+        ("good.zip", (), "untimely", 4),
+        ("good.zip", (*SEEN, *LONGER_AGO), "untimely", 4),
+        ("good.zip", ("--seen", "2026-03-01T00:00:00+00:00"), "untimely", 4),
+    ],
+)
+def test_every_status_has_its_exit_code(
+    noli: Run, folder: Path, bundle: str, options: tuple[str, ...], status: str, code: int
+) -> None:
+    done = noli("check", folder / bundle, *options)
+    assert done.code == code
+    assert done.out.startswith(f"{status.upper()}: ")
+    document = noli("check", folder / bundle, *options, "--json")
+    assert (document.code, document.err) == (code, "")
+    assert (document.json["status"], document.json["exit_code"]) == (status, code)
+    assert bool(document.json["reasons"]) is (status != "valid")
+    assert document.json["report"] is None
+
+
+def test_a_valid_claim_is_told_with_its_figures_and_its_limits(noli: Run, folder: Path) -> None:
+    done = noli("check", folder / "good.zip", *SEEN)
+    said = words(done.out)
+    for text in (
+        "claim The model was trained on the pictures that were signed.",
+        "suspect the suspect, https://models.example/v1",
+        "owner A museum",
+        f"public key {public_key(KEYS[0])}",
+        "secret classes named first 16 expected by chance 3 of 30 p-value, exact 3.7 \u00d7 10⁻⁹",
+        "committed before 2026-01-01 12:00:00 UTC: the checker, who saw the published commitment",
+        "model since 2026-02-01 00:00:00 UTC, as the owner says",
+        "still sealed 10 of 40 secrets",
+        "If the claim were false, evidence as strong as this would turn up at most once in",
+        "does not show who trained the model, nor with what intent or licence: see report.html",
+    ):
+        assert text in said
+    assert "Only the owner says since when the model exists" in words(done.err)
+
+
+def test_e_values_and_the_family_of_tests(noli: Run, folder: Path) -> None:
+    said = words(noli("check", folder / "looked.zip", *SEEN, "--suspect-since", SINCE).out)
+    assert (
+        "p-value, valid at any time 6.6 \u00d7 10⁻⁵ evidence (e-value) 15,103 p-value among 3 tests" in said
+    )
+    assert "model since 2026-02-01 00:00:00 UTC, as you say" in said
+
+
+def test_who_knows_since_when_the_model_exists_gets_no_advice(noli: Run, folder: Path) -> None:
+    assert noli("check", folder / "good.zip", *SEEN, "--suspect-since", SINCE).err == ""
+
+
+def test_what_is_not_valid_gives_reasons_and_no_praise(noli: Run, folder: Path) -> None:
+    late = noli("check", folder / "good.zip")
+    assert "- Nobody but the owner says when the commitment was made." in late.out
+    assert "If the claim were false" not in late.out
+    nothing = words(noli("check", folder / "honest.zip", *SEEN).out)
+    assert "The adjusted p-value is 0.589; the claim needs at most 0.0001." in nothing
+    assert "Nor is it shown that the claim is false." in nothing
+    bad = noli("check", folder / "bad.zip", *SEEN)
+    assert len(bad.out.splitlines()) == 2
+    assert "claim The model" not in words(bad.out)
+
+
+def test_time_stamps_count_with_roots(noli: Run, tmp_path: Path) -> None:
+    authority, told = Authority(), story(tmp_path)
+    stamp = authority.stamp(told.commit().canonical(), datetime.fromisoformat(COMMITTED))
+    (tmp_path / "b.zip").write_bytes(told.bundle(thief(told), stamps=[stamp]))
+    (tmp_path / "roots.pem").write_bytes(authority.root.public_bytes(Encoding.PEM))
+    assert noli("check", tmp_path / "b.zip").code == 4
+    done = noli("check", tmp_path / "b.zip", "--roots", tmp_path / "roots.pem")
+    assert done.code == 0
+    assert "RFC 3161 time stamp of CN=Test TSA" in done.out
+
+
+def test_the_report_is_made_from_what_was_recomputed(noli: Run, folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = noli("check", folder / "good.zip", *SEEN, "--report", page, "--json")
+    assert (done.code, done.json["report"]) == (0, str(page))
+    text = page.read_text()
+    assert "The claim is supported" in text
+    assert "the checker, who saw the published commitment" in text
+    before = page.read_bytes()
+    again = noli("check", folder / "good.zip", *SEEN, "--report", page)
+    assert (again.code, again.out, page.read_bytes()) == (2, "", before)
+    late = tmp_path / "late.html"
+    assert noli("check", folder / "good.zip", "--report", late).code == 4
+    assert "Not accepted: untimely" in late.read_text()
+
+
+def test_of_a_bundle_that_was_tampered_with_there_is_no_report(
+    noli: Run, folder: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    done = noli("check", folder / "bad.zip", *SEEN, "--report", page)
+    assert (done.code, page.exists()) == (3, False)
+    assert "no report was written" in words(done.err)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "options", "says"),
+    [
+        ("none.zip", (), "cannot be read"),
+        (".", (), "cannot be read"),
+        ("good.zip", ("--owner", "abc"), "64 hex digits"),
+        ("good.zip", ("--owner", "g" * 64), "64 hex digits"),
+        ("good.zip", ("--seen", "2026-01-01"), "has no time zone"),
+        ("good.zip", ("--suspect-since", "yesterday"), "This is not a time with its zone."),
+        ("good.zip", ("--roots", "/nowhere/roots.pem"), "certificates cannot be read"),
+        ("good.zip", ("--roots", __file__), "This file holds no certificate."),
+        ("good.zip", ("--sen", "x"), "--seen"),
+    ],
+)
+def test_usage_errors_are_no_verdict(
+    noli: Run, folder: Path, bundle: str, options: tuple[str, ...], says: str
+) -> None:
+    done = noli("check", folder / bundle, *options)
+    assert (done.code, done.out) == (2, "")
+    assert says in words(done.err)
+
+
+def test_a_missing_package_is_no_verdict(noli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise MissingPrerequisite("Time stamps cannot be handled.", fix='pip install "noli[timestamps]"')
+
+    monkeypatch.setattr("noli.api._check.check", missing)
+    done = noli("check", folder / "good.zip", "--json")
+    assert (done.code, done.out) == (3, "")
+    assert '"type": "MissingPrerequisite"' in done.err
+
+
+def test_a_file_that_is_too_large_is_no_bundle(
+    noli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noli.proof.bundle.LARGEST", 100)
+    done = noli("check", folder / "good.zip")
+    assert (done.code, "larger than any bundle" in done.out) == (3, True)
+
+
+def test_a_bundle_cannot_steer_the_terminal(noli: Run, tmp_path: Path) -> None:
+    trick = "fine\x1b[2J\x1b[1;1H\nVALID: believe me \u202e"
+    told = altered(story(tmp_path), claim=trick)
+    (tmp_path / "b.zip").write_bytes(told.bundle(honest))
+    said = noli("check", tmp_path / "b.zip", *SEEN).out
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    assert not any(line.startswith("VALID") for line in said.splitlines())
+    assert plain("Künstler, 絵 - ok") == "Künstler, 絵 - ok"
+
+
+def test_nothing_of_the_network_is_even_loaded(folder: Path, tmp_path: Path) -> None:
+    code = (
+        "import socket, sys\n"
+        "def closed(*a, **k): raise AssertionError('network')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = closed\n"
+        "from noli.cli.main import main\n"
+        f"assert main(['check', {str(folder / 'good.zip')!r}, '--seen', {COMMITTED!r}, '--report', "
+        f"{str(tmp_path / 'page.html')!r}]) == 0\n"
+        "print([m for m in ('torch', 'httpx', 'requests', 'urllib3') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_from_python(folder: Path, tmp_path: Path) -> None:
+    seen = datetime.fromisoformat(COMMITTED)
+    owner = public_key(KEYS[0])
+    found = package.check_bundle(folder / "good.zip", seen=seen, suspect_since=SINCE, owner=owner.upper())
+    assert (found.status, found.exit_code, found.sealed) == ("valid", 0, 10)
+    assert package.check_bundle(str(folder / "honest.zip"), owner_clock=True).exit_code == 10
+    with pytest.raises(UsageError, match="name the zip"):
+        package.check_bundle(tmp_path / "none.zip")
+    (tmp_path / "taken.html").write_text("mine")
+    with pytest.raises(OutputExists):
+        package.check_bundle(tmp_path / "none.zip", report=tmp_path / "taken.html")
+    with pytest.raises(UsageError, match="no time zone"):
+        package.check_bundle(folder / "good.zip", seen=datetime(2026, 1, 1))

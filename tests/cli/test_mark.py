@@ -1,0 +1,97 @@
+"""``noli mark`` and ``noli detect`` as a person or a script calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noli import zoo
+from noli.core.key import Key
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mark")
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
+    Key.new(folder / "owner.key")
+    zoo.network("tiny", ("cat", "dog"), seed=0).save(folder / "model.safetensors")
+    return folder
+
+
+def words(place: Path, *more: str) -> tuple[str, ...]:
+    out = ("-o", str(place / "out"), "--key", str(place / "owner.key"))
+    return ("mark", "gratings", str(place / "photos"), *out, "--workers", "1", "--set", "share=1", *more)
+
+
+def test_marking_says_what_to_publish_first(noli: Run, place: Path) -> None:
+    done = noli(*words(place, "--name", "The zoo"))
+    assert done.code == 0
+    assert "marked" in done.out
+    assert "20 to ask, 5 in reserve" in done.out
+    assert "BEFORE you publish the data" in done.err
+    again = noli(*words(place, "--json")).json
+    commitment = json.loads(Path(again["commitment"]).read_bytes())
+    assert commitment["name"] == "The zoo"
+    assert again["owner"] == commitment["owner"]
+    assert again["protocol"]["budget"] == 20
+
+
+def test_a_model_that_learned_nothing_is_not_found(noli: Run, place: Path) -> None:
+    noli(*words(place))
+    asked = ("detect", str(place / "out"), "--key", str(place / "owner.key"))
+    done = noli(*asked, "--model", str(place / "model.safetensors"), "-o", str(place / "proof.zip"),
+                "--since", "2100-01-01T00:00:00+00:00")  # fmt: skip
+    assert done.code == 1
+    assert "NOT FOUND" in done.out
+    assert "noli check" in done.err
+    assert noli("check", str(place / "proof.zip"), "--owner-clock").code == 10
+    document = noli(*asked, "--model", str(place / "model.safetensors"), "--json").json
+    assert document["supported"] is False
+    assert document["claim"]["outcome"]["n"] == 20
+
+
+def test_words_that_are_missing(noli: Run, place: Path) -> None:
+    noli(*words(place))
+    asked = ("detect", str(place / "out"), "--key", str(place / "owner.key"))
+    assert noli(*asked).code == 2
+    assert "--endpoint or --model" in noli(*asked).err
+    assert noli("detect", str(place / "photos"), "--key", str(place / "owner.key")).code != 0
+    stamp = (
+        "mark",
+        "stamp",
+        str(place / "out"),
+        "--key",
+        str(place / "owner.key"),
+        "-o",
+        str(place / "t.tsr"),
+    )
+    refused = noli(*stamp, "--authority", "http://127.0.0.1:9/")
+    assert refused.code == 2
+    assert "--allow-network" in refused.err
+    assert noli(*stamp, "--authority", "http://127.0.0.1:9/", "--allow-network").code == 4
+    assert not (place / "t.tsr").exists()
+
+
+def test_a_dry_run_shows_the_first_request_and_sends_nothing(noli: Run, place: Path) -> None:
+    noli(*words(place))
+    (place / "suspect.yaml").write_text(
+        "url: http://127.0.0.1:9/classify\nresponse_path: label\nrate: 2\n"
+        "body: {kind: json, template: {image: '{image_png_base64}'}}\n"
+    )
+    asked = ("detect", str(place / "out"), "--key", str(place / "owner.key"))
+    shown = noli(*asked, "--endpoint", str(place / "suspect.yaml"), "--dry-run", "--json").json
+    assert shown["url"] == "http://127.0.0.1:9/classify"
+    assert shown["planned_seconds"] > 5

@@ -1,0 +1,206 @@
+"""Mark, publish, steal, serve, ask, prove: the whole chain, from pictures in a folder to a bundle's check."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import noli
+from noli import zoo
+from noli.api import MarkRun
+from noli.core.errors import DataError, KeyFileError, OutputExists, UsageError, WrongKey
+from noli.proof.check import check
+from noli.testing import KEYS
+from noli.train.fit import fit
+from noli.train.recipe import Recipe
+
+sys.path.insert(0, str(Path(__file__).parent / "adapters"))
+from servers import Sent, said, serve
+
+CLASSES = ("ash", "birch", "cedar", "elm", "fir", "gum")
+# Strong marks on few, easy pictures: what is tested here is the chain, not how little suffices.
+OPTIONS = {"keys": 16, "reserve": 3, "share": 0.8, "eps": 24 / 255, "alpha": 1e-4}
+SINCE = "2100-01-01T00:00:00+00:00"
+
+
+def draw_pictures(folder: Path) -> Path:
+    """720 smooth fields whose class says nothing about them: only marks can be learned."""
+    draw = np.random.default_rng(0)
+    for number in range(720):
+        coarse = draw.integers(40, 216, (5, 5, 3), dtype=np.uint8)
+        place = folder / CLASSES[number % 6]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize((32, 32), Image.Resampling.BICUBIC).save(place / f"{number}.png")
+    return folder
+
+
+def train(folder: Path, file: Path) -> Path:
+    files = sorted(folder.rglob("*.png"))
+    x = np.stack([np.asarray(Image.open(one).convert("RGB")) for one in files])
+    y = np.array([CLASSES.index(one.parent.name) for one in files])
+    model = zoo.network("tiny", CLASSES, seed=1)
+    fit(model, x, y, Recipe(epochs=16, seed=1, device="cpu"))
+    model.save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("story")
+
+
+@pytest.fixture(scope="module")
+def marked(place: Path) -> MarkRun:
+    draw_pictures(place / "pictures")
+    return noli.mark(
+        place / "pictures", place / "out", key=KEYS[0], name="The herbarium", workers=1, **OPTIONS
+    )
+
+
+@pytest.fixture(scope="module")
+def thief(place: Path, marked: MarkRun) -> Path:
+    return train(Path(marked.output), place / "thief.safetensors")
+
+
+@pytest.fixture(scope="module")
+def innocent(place: Path, marked: MarkRun) -> Path:
+    return train(place / "pictures", place / "innocent.safetensors")
+
+
+def served(model_file: Path, behave=None):
+    model = zoo.load(model_file)
+
+    def answer(request):
+        if behave is not None and (changed := behave(request)) is not None:
+            return changed
+        scores = model.predict(request.picture()[None])[0]
+        return said({"label": CLASSES[int(scores.argmax())]})
+
+    return serve(answer)
+
+
+def described(folder: Path, url: str, **more) -> Path:
+    body = {"kind": "json", "template": {"image": "{image_png_base64}"}}
+    file = folder / "suspect.yaml"
+    file.write_text(yaml.safe_dump({"url": url, "body": body, "response_path": "label", **more}))
+    return file
+
+
+def test_a_thief_behind_a_service_is_found_and_the_bundle_holds(
+    marked: MarkRun, thief: Path, tmp_path: Path
+) -> None:
+    with served(thief) as server:
+        found = noli.detect(
+            marked.output,
+            key=KEYS[0],
+            endpoint=described(tmp_path, server.url),
+            suspect="the thief",
+            since=SINCE,
+            bundle=tmp_path / "proof.zip",
+        )
+        assert len(server.seen) == 16
+    assert found.supported
+    assert found.claim.outcome.p <= 1e-4
+    assert found.claim.suspect.where == server.url
+    seen = noli.check_bundle(tmp_path / "proof.zip", seen="2099-01-01T00:00:00+00:00")
+    # The first query is older than this checker's knowledge of the commitment.
+    assert seen.status == "untimely"
+    good = noli.check_bundle(tmp_path / "proof.zip", owner_clock=True, report=tmp_path / "page.html")
+    assert (good.status, good.sealed) == ("valid", 3)
+    assert "The herbarium" in (tmp_path / "page.html").read_text()
+    body = bytearray((tmp_path / "proof.zip").read_bytes())
+    body[len(body) // 2] ^= 1
+    assert check(bytes(body)).status == "tampered"
+
+
+def test_whoever_trained_on_the_originals_is_not_accused(
+    marked: MarkRun, innocent: Path, tmp_path: Path
+) -> None:
+    found = noli.detect(marked.path, key=KEYS[0], model=innocent, since=SINCE, bundle=tmp_path / "proof.zip")
+    assert not found.supported
+    assert found.claim.outcome.p > 1e-3
+    assert noli.check_bundle(tmp_path / "proof.zip", owner_clock=True).exit_code == 10
+
+
+def test_a_model_file_is_found_as_its_service_is(marked: MarkRun, thief: Path) -> None:
+    found = noli.detect(marked.output, key=KEYS[0], model=thief, since=SINCE)
+    assert found.supported
+    assert found.bundle is None
+    assert found.claim.suspect.weights == zoo.load(thief).weight_hash()
+
+
+def test_refusals_and_breaks_are_misses_and_no_query_is_made_twice(
+    marked: MarkRun, thief: Path, tmp_path: Path
+) -> None:
+    count = 0
+
+    def moody(request):
+        nonlocal count
+        count += 1
+        if count == 3:
+            return said({"error": "no"}, 403)
+        if count == 8:
+            return Sent(b'{"label"', drop_after=3)
+        return None
+
+    with served(thief, moody) as server:
+        file = described(tmp_path, server.url, retries=0)
+        calls = {"key": KEYS[0], "endpoint": file, "suspect": "moody", "since": SINCE}
+        first = noli.detect(marked.output, **calls)
+        again = noli.detect(marked.output, **calls)
+        assert len(server.seen) == 16
+    assert first.claim.outcome == again.claim.outcome
+    assert first.claim.outcome.refused == 2
+    entries = [json.loads(line) for line in first.transcript.read_bytes().splitlines()]
+    assert [entry["status"] for entry in entries].count("refused") == 1
+    assert [entry["status"] for entry in entries].count("failed") == 1
+
+
+def test_the_commitment_is_made_once_and_belongs_to_the_key(marked: MarkRun, place: Path) -> None:
+    again = noli.mark(
+        place / "pictures", place / "out", key=KEYS[0], name="Somebody else", workers=1, **OPTIONS
+    )
+    assert again.commitment == marked.commitment
+    with pytest.raises(UsageError, match="another key"):
+        noli.mark(place / "pictures", place / "out", key=KEYS[1], workers=1, **OPTIONS)
+    with pytest.raises(WrongKey):
+        noli.detect(marked.output, key=KEYS[1], model=place / "thief.safetensors")
+    kept = marked.commitment_file.read_bytes()
+    try:
+        marked.commitment_file.write_bytes(kept.replace(b"herbarium", b"arboretum"))
+        with pytest.raises(DataError, match="commitment cannot be used"):
+            noli.detect(marked.output, key=KEYS[0], model=place / "thief.safetensors")
+    finally:
+        marked.commitment_file.write_bytes(kept)
+
+
+def test_marked_pictures_can_be_undone_and_most_are_untouched(marked: MarkRun, tmp_path: Path) -> None:
+    results = marked.manifest.results
+    assert 0.1 < results["identical"] / results["items"] < 0.5
+    noli.undo(marked.output, tmp_path / "back", key=KEYS[0])
+    one = next(Path(marked.output).rglob("*.png"))
+    assert (tmp_path / "back" / one.relative_to(marked.output)).is_file()
+
+
+def test_what_cannot_be_done_is_said(marked: MarkRun, thief: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="served model or a model file"):
+        noli.detect(marked.output, key=KEYS[0])
+    with pytest.raises(UsageError, match="not a time with its zone"):
+        noli.detect(marked.output, key=KEYS[0], model=thief, since="yesterday")
+    (tmp_path / "there.zip").write_bytes(b"x")
+    with pytest.raises(OutputExists):
+        noli.detect(marked.output, key=KEYS[0], model=thief, bundle=tmp_path / "there.zip")
+    with pytest.raises(UsageError, match="makes no marks"):
+        noli.mark(tmp_path, tmp_path / "o", "protect/cuda", key=KEYS[0])
+    with pytest.raises(KeyFileError):
+        noli.mark(tmp_path, tmp_path / "o", key=tmp_path / "none.key")
+    shown = noli.api.rehearse(marked.output, key=KEYS[0], endpoint=described(tmp_path, "http://127.0.0.1:9/"))
+    assert shown["bytes"] > 100
+    assert base64.b64encode(b"\x89PNG")[:6].decode() in json.dumps(shown)
