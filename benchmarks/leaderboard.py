@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from common import CLASSES, Cells, arguments, cifar10, kept_images, save, summarised
-from noli.methods.verify.battery import LearnabilityData, Measure, Trainer, table
+from noli.methods.verify.battery import LearnabilityData, Measure, Part, Trainer, table
 from noli.methods.verify.config import Config
 from t2ue import cifar_bench, generator
 
@@ -93,6 +93,11 @@ ROWS = (
 )  # fmt: skip
 
 
+def part_of(measure: Measure) -> Part:
+    """Which images a row trains on: where only a share is protected, the others are clean."""
+    return "mixed" if measure.share else "protected"
+
+
 def main() -> None:
     args = arguments(list(SETTINGS), ROWS, range(3)).parse_args()
     cfg = Config(battery="full", network="tiny")
@@ -111,14 +116,15 @@ def main() -> None:
 
     groups = [rows for rows in (args.rows[:EARLY], args.rows[EARLY:]) if rows]
     jobs = [(s, n, r) for rows in groups for s in args.seeds for n in args.only for r in rows]
-    jobs = [job for job in jobs if not (job[1] == "clean" and job[2] in measures and measures[job[2]].leaked)]
+    apart = {name for name, measure in measures.items() if measure.leaked or measure.share}
+    jobs = [job for job in jobs if not (job[1] == "clean" and job[2] in apart)]
     for seed, name, row in [] if args.summary else jobs[part::parts]:
         if row == "made":
             made(name, seed)
             continue
         cells.get(
             f"{name}/{row}/{seed}",
-            lambda s=seed, n=name, r=row: trainer(n, s).run(measures[r], "protected", s),
+            lambda s=seed, n=name, r=row: trainer(n, s).run(measures[r], part_of(measures[r]), s),
         )
     found = {name: rows for name in SETTINGS if (rows := summarised(name, measures, cells))}
     sizes = {"training_images": len(x), "test_images": len(test_x)}

@@ -204,3 +204,10 @@ def test_what_cannot_be_done_is_said(marked: MarkRun, thief: Path, tmp_path: Pat
     shown = noli.api.rehearse(marked.output, key=KEYS[0], endpoint=described(tmp_path, "http://127.0.0.1:9/"))
     assert shown["bytes"] > 100
     assert base64.b64encode(b"\x89PNG")[:6].decode() in json.dumps(shown)
+
+
+def test_the_report_says_what_to_do_first(marked: MarkRun) -> None:
+    page = (marked.path / "report.html").read_text()
+    assert "Marking report" in page
+    assert "Marked; nothing is proven yet" in page
+    assert "noli detect" in page

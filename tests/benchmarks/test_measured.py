@@ -80,3 +80,8 @@ def test_cells_of_every_setting_have_a_file_and_come_back(tmp_path, monkeypatch)
         c: r["value"] for c, r in made.items()
     }
     assert again.get("clean/coin/1", lambda: pytest.fail("it was done")) == again.done["clean/coin/1"]
+
+
+def test_rows_of_partial_protection_mix_in_clean_images():
+    rows = {row.name: row for row in table(Config(battery="full"))}
+    assert [leaderboard.part_of(rows[name]) for name in ("partial-20", "crop+flip")] == ["mixed", "protected"]

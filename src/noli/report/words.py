@@ -19,6 +19,7 @@ TITLES = {
     "verify": "Verification report",
     "attack": "Attack report",
     "undo": "Restoration report",
+    "mark": "Marking report",
 }
 ATTACKERS: Mapping[Level | str, str] = {
     "naive": "Somebody who trains on the pictures as they are.",
@@ -34,6 +35,10 @@ _HEADLINES = {  # verdict -> without and with a level
 _UNVERIFIED = (
     "The pictures were protected, but nobody has measured yet whether the protection holds. "
     "Until then it is a promise, not a result. This command trains fresh models and measures it:"
+)
+_UNPROVEN = (
+    "Publish the commitment in proof/commitment.json before the pictures, or have it time-stamped: without "
+    "proof that it came first, no later claim is worth anything. This command asks a model that you suspect:"
 )
 # A no-break space keeps number and unit on one line; a dash joins the ends of an interval.
 _DASH = "\u2013"
@@ -144,6 +149,10 @@ def banner(
         )
         command = shlex.join(["noli", "verify", protected, "--clean", clean])
         return Banner("none", "Not verified yet", (_UNVERIFIED,), command=command)
+    if verb == "mark":
+        marked = manifest["output"]["uri"] if manifest["output"] and names else "OUT"
+        command = shlex.join(["noli", "detect", marked, "--key", "KEY", "--endpoint", "SUSPECT.yaml"])
+        return Banner("none", "Marked; nothing is proven yet", (_UNPROVEN,), command=command)
     if verb == "undo":
         sentence = f"{count(quality.items, 'picture')} restored with the key."
         psnr = next((measure for measure in quality.measures if measure.name == "psnr"), None)

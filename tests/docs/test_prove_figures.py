@@ -1,0 +1,47 @@
+"""Every measured figure of the page on proving use stands in the committed results."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from pages import DOCS, ROOT
+
+FOUND = json.loads((ROOT / "benchmarks/results/taggants.json").read_text())
+PAGE = (DOCS / "prove-use.md").read_text("utf-8")
+TEXT = " ".join(PAGE.replace("**", "").split())
+
+
+def rows() -> dict[str, list[str]]:
+    lines = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+@pytest.mark.parametrize("victim", FOUND["settings"]["gratings"]["victims"])
+def test_the_table_of_victims(victim: str) -> None:
+    found = FOUND["settings"]["gratings"]["victims"][victim]
+    hits, worst, accuracy = rows()[victim]
+    assert hits == ", ".join(map(str, found["hits"]))
+    assert float(worst) == pytest.approx(max(found["p"]), rel=0.06)
+    mean = sum(found["accuracy"]) / len(found["accuracy"])
+    assert accuracy == f"{100 * mean:.1f} %"
+
+
+@pytest.mark.parametrize("setting", [name for name in FOUND["settings"] if name != "gratings"])
+def test_the_frontier(setting: str) -> None:
+    found = FOUND["settings"][setting]
+    victim = found["victims"].get("small, cutout") or found["victims"]["tiny"]
+    keys, psnr, hits = rows()[setting]
+    assert keys == str(found["keys"])
+    assert psnr == f"{found['psnr_of_marked']:.1f} dB"
+    assert hits == ", ".join(map(str, victim["hits"]))
+
+
+def test_the_controls() -> None:
+    models = FOUND["settings"]["gratings"]["controls"]
+    words = re.search(r"smallest of (\d+) p-values is ([\d.]+), and (\d+) are at most 0.05", TEXT)
+    assert words is not None
+    assert int(words[1]) == models["models"]
+    assert float(words[2]) == pytest.approx(models["smallest_p"], rel=0.06)
+    assert int(words[3]) == models["p_at_most_0.05"]
