@@ -17,6 +17,7 @@ from noli import zoo
 from noli.api import MarkRun
 from noli.core.errors import DataError, KeyFileError, OutputExists, UsageError, WrongKey
 from noli.proof.check import check
+from noli.proof.records import now
 from noli.testing import KEYS
 from noli.train.fit import fit
 from noli.train.recipe import Recipe
@@ -27,7 +28,6 @@ from servers import Sent, said, serve
 CLASSES = ("ash", "birch", "cedar", "elm", "fir", "gum")
 # Strong marks on few, easy pictures: what is tested here is the chain, not how little suffices.
 OPTIONS = {"keys": 16, "reserve": 3, "share": 0.8, "eps": 24 / 255, "alpha": 1e-4}
-SINCE = "2100-01-01T00:00:00+00:00"
 
 
 def draw_pictures(folder: Path) -> Path:
@@ -102,7 +102,7 @@ def test_a_thief_behind_a_service_is_found_and_the_bundle_holds(
             key=KEYS[0],
             endpoint=described(tmp_path, server.url),
             suspect="the thief",
-            since=SINCE,
+            since=now(),
             bundle=tmp_path / "proof.zip",
         )
         assert len(server.seen) == 16
@@ -123,17 +123,44 @@ def test_a_thief_behind_a_service_is_found_and_the_bundle_holds(
 def test_whoever_trained_on_the_originals_is_not_accused(
     marked: MarkRun, innocent: Path, tmp_path: Path
 ) -> None:
-    found = noli.detect(marked.path, key=KEYS[0], model=innocent, since=SINCE, bundle=tmp_path / "proof.zip")
+    found = noli.detect(marked.path, key=KEYS[0], model=innocent, since=now(), bundle=tmp_path / "proof.zip")
     assert not found.supported
     assert found.claim.outcome.p > 1e-3
     assert noli.check_bundle(tmp_path / "proof.zip", owner_clock=True).exit_code == 10
 
 
 def test_a_model_file_is_found_as_its_service_is(marked: MarkRun, thief: Path) -> None:
-    found = noli.detect(marked.output, key=KEYS[0], model=thief, since=SINCE)
+    found = noli.detect(marked.output, key=KEYS[0], model=thief, since=now())
     assert found.supported
     assert found.bundle is None
     assert found.claim.suspect.weights == zoo.load(thief).weight_hash()
+
+
+def test_models_of_one_name_are_never_taken_for_each_other(
+    marked: MarkRun, thief: Path, innocent: Path, tmp_path: Path
+) -> None:
+    calls = {"key": KEYS[0], "suspect": "the model"}
+    assert noli.detect(marked.output, model=thief, **calls).supported
+    assert not noli.detect(marked.output, model=innocent, **calls).supported
+
+
+def test_label_maps_must_lead_to_classes_of_the_data(marked: MarkRun, thief: Path, tmp_path: Path) -> None:
+    other = zoo.network("tiny", ("x", "y"), seed=0)
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match="knows none of the marked classes"):
+        noli.detect(marked.output, key=KEYS[0], model=tmp_path / "other.safetensors")
+    (tmp_path / "map.json").write_text(json.dumps({"x": ["oak"]}))
+    with pytest.raises(UsageError, match="classes that the data does not have"):
+        noli.detect(
+            marked.output, key=KEYS[0], model=tmp_path / "other.safetensors", label_map=tmp_path / "map.json"
+        )
+    (tmp_path / "map.json").write_text(json.dumps({"x": ["ash"], "y": ["elm", "fir"]}))
+    found = noli.detect(
+        marked.output, key=KEYS[0], model=tmp_path / "other.safetensors", label_map=tmp_path / "map.json"
+    )
+    assert found.claim.suspect.label_map == {"x": ("ash",), "y": ("elm", "fir")}
+    with pytest.raises(UsageError, match="time stamp cannot be read"):
+        noli.detect(marked.output, key=KEYS[0], model=thief, stamps=[tmp_path / "none.tsr"])
 
 
 def test_refusals_and_breaks_are_misses_and_no_query_is_made_twice(
@@ -152,7 +179,7 @@ def test_refusals_and_breaks_are_misses_and_no_query_is_made_twice(
 
     with served(thief, moody) as server:
         file = described(tmp_path, server.url, retries=0)
-        calls = {"key": KEYS[0], "endpoint": file, "suspect": "moody", "since": SINCE}
+        calls = {"key": KEYS[0], "endpoint": file, "suspect": "moody", "since": now()}
         first = noli.detect(marked.output, **calls)
         again = noli.detect(marked.output, **calls)
         assert len(server.seen) == 16

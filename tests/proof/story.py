@@ -19,6 +19,7 @@ from noli.testing import KEYS
 
 CLASSES = tuple("abcdefghij")
 COMMITTED, SINCE = "2026-01-01T12:00:00+00:00", "2026-02-01T00:00:00+00:00"
+ASKED = "2026-05-01T00:00:00+00:00"
 Model = Callable[[int, int], Mapping[str, Any]]
 
 
@@ -58,7 +59,7 @@ class Story:
         return self.vault().commit("A museum", created)
 
     def session(self, commitment: Commitment | None = None) -> Session:
-        return Session(self.vault(), commitment or self.commit(), transcript=Transcript())
+        return Session(self.vault(), commitment or self.commit(), Transcript(start=SUSPECT.identity))
 
     def drawn(self, item: int) -> tuple[int, ...]:
         return kind(self.protocol).draw(self.vault().secret(item), "")

@@ -258,6 +258,7 @@ def test_other_tests_of_the_family_count(told):
     family = altered(told, tests=3, alpha=1e-4)
     first = check(family.bundle(thief(family)), TRUST)
     assert first.claim.verdict.tests == 3
+    assert first.claim.verdict.correction == "holm"
     assert first.claim.verdict.p == pytest.approx(3 * first.claim.outcome.p)
     for n in range(4):
         shifted = lambda i, _, n=n: {"status": "answered", "answer": (CLASSES[(i + n) % 10],)}  # noqa: E731

@@ -159,7 +159,8 @@ def test_nothing_asked_is_no_evidence(test):
 
 @pytest.mark.parametrize(
     ("test", "parameters"),
-    [("labels", {"classes": ["a"]}), ("labels", {"k": 0}), ("choices", {"options": 1}),
+    [("labels", {"classes": ["a"]}), ("labels", {"classes": ["a", "a", "b"]}), ("labels", {"k": 0}),
+     ("choices", {"options": 1}),
      ("texts", {"variants": 1}), ("bits", {"bits": 0}), ("decoys", {"triggers": 1}),
      ("choices", {"colour": 3})],
 )  # fmt: skip

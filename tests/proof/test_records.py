@@ -74,6 +74,8 @@ def test_a_transcript_comes_back_and_goes_on_after_a_kill(tmp_path):
     again = Transcript(file)
     assert again.entries == made.entries
     assert file.read_bytes() == made.lines()
+    with pytest.raises(Damaged, match="does not follow"):
+        Transcript(file, "cd" * 32)  # somebody else was asked
     again.add(item=3, content="ab" * 32, time=SINCE, status="refused")
     assert [e.number for e in transcript.read(file.read_bytes(), "t")] == [0, 1, 2, 3]
     assert again.head != made.head
@@ -137,12 +139,13 @@ def test_a_ledger_counts_the_tests_of_a_family_once(tmp_path):
 def test_e_values_of_a_family_are_judged_by_e_bh(tmp_path):
     made = protocol(looks="sequential", correction="e-bh", alpha=0.05, tests=4)
     file = tmp_path / "ledger.jsonl"
-    for head, e in (("aa" * 32, 45.0), ("bb" * 32, 41.0), ("cc" * 32, 1.0)):
+    for head, e in (("aa" * 32, 81.0), ("bb" * 32, 79.0), ("cc" * 32, 1.0)):
         entries = ledger.append(
             file, time=SINCE, family="", protocol=made.digest, suspect="s", transcript=head, p=1 / e, e=e
         )
     verdicts = [ledger.judge(made, entries, head * 32).supported for head in ("aa", "bb", "cc")]
-    assert verdicts == [True, True, False]  # 2 of 4: both need 4 / (0.05 * 2) = 40
+    # What the others gave is the owner's word: each needs 4 / 0.05 = 80 for itself.
+    assert verdicts == [True, False, False]
 
 
 def test_the_beacon_is_the_round_that_the_chain_signed():
@@ -168,7 +171,7 @@ def test_the_beacon_changes_what_is_drawn(tmp_path):
     told = story(tmp_path, beacon={"round": 123})
     session = told.session()
     beacon = Beacon(round=123, randomness=RANDOMNESS, signature=SIGNATURE)
-    with_beacon = type(session)(session.vault, session.commitment, beacon)
+    with_beacon = type(session)(session.vault, session.commitment, Transcript(), beacon)
     for one in (session, with_beacon):
         one.run(lambda i, _: {"status": "answered", "answer": (CLASSES[told.drawn(i)[0]],)})
     assert session.outcome().value == 30

@@ -17,7 +17,7 @@ from noli.testing import KEYS
 from noli.train import signing
 from noli.train.signing import choose
 
-CFG = taggants.Config(keys=3, reserve=1, share=0.5, iterations=2, epochs=1, size=16, device="cpu")
+CFG = taggants.Config(keys=5, alpha=0.05, reserve=1, share=0.5, iterations=2, epochs=1, size=16, device="cpu")
 
 
 def test_pictures_are_chosen_of_the_query_s_class_and_only_once():
@@ -33,8 +33,8 @@ def test_pictures_are_chosen_of_the_query_s_class_and_only_once():
 def test_queries_share_a_class_that_has_too_few_pictures():
     y = np.repeat(np.arange(2), [6, 94])
     assert [len(rows) for rows in choose(y, [0, 0, 1], 2, 0.9, KEYS[0], "c")] == [3, 3, 30]
-    with pytest.raises(DataError, match="fewer pictures than queries"):
-        choose(np.array([0, 1, 1, 1, 1, 1]), [0, 0, 1], 2, 0.9, KEYS[0], "c")
+    few = choose(np.array([0, 1, 1, 1, 1, 1]), [0, 0, 1], 2, 0.9, KEYS[0], "c")
+    assert [len(rows) for rows in few] == [1, 0, 1]
     with pytest.raises(DataError, match="too few pictures"):
         choose(y, [0] * 30, 2, 0.2, KEYS[0], "c")
 
@@ -63,7 +63,7 @@ def test_a_killed_signing_goes_on_with_the_same_bytes(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         taggants.prepare(summary_of(tmp_path / "two"), KEYS[0], CFG)
     again = taggants.prepare(summary_of(tmp_path / "two"), KEYS[0], CFG)
-    assert calls == 3 + 2  # two of four were done
+    assert calls == 3 + 4  # two of six were done
     assert again == whole
     resumed = noisestore.read(str(tmp_path / "two"), again["noise"])
     assert resumed.rows == found.rows
@@ -86,7 +86,13 @@ def test_permuted_classes_are_each_drawn_once_and_make_no_evidence(tmp_path):
 
 
 def test_restarts_keep_the_nearest(tmp_path, monkeypatch):
-    distances = iter([0.5, 0.2, 0.9, 0.4, 0.3, 0.6, 0.1, 0.8])
+    distances = iter([0.5, 0.2, 0.9, 0.4, 0.3, 0.6, 0.1, 0.8, 0.7, 0.7, 0.9, 0.2])
     monkeypatch.setattr(signing, "match", lambda models, x, *rest: (x * 0, next(distances)))
     state = taggants.prepare(summary_of(tmp_path), KEYS[0], CFG.model_copy(update={"restarts": 2}))
-    assert state["reached"][0]["distance"] == pytest.approx(np.mean([0.2, 0.4, 0.3, 0.1]))
+    assert state["reached"][0]["distance"] == pytest.approx(np.mean([0.2, 0.4, 0.3, 0.1, 0.7, 0.2]))
+
+
+def test_secrets_that_can_never_be_evidence_are_refused_first(tmp_path):
+    with pytest.raises(UsageError, match="never be evidence"):
+        taggants.prepare(summary_of(tmp_path), KEYS[0], CFG.model_copy(update={"alpha": 1e-6}))
+    assert not any(tmp_path.iterdir())

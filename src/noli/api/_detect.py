@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noli import registry
-from noli.api._mark import PROOF, commitment_of, config_of, marking, vault_of
+from noli.api._mark import PROOF, commitment_of, config_of, marking, owner_key, vault_of
 from noli.core.environment import capture_environment
-from noli.core.errors import UsageError
+from noli.core.errors import DataError, UsageError
 from noli.core.files import refuse_existing
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike, absolute, open_key
+from noli.engine.request import KeyLike
 from noli.proof.claim import Claim, Suspect
 from noli.proof.kinds import kind
-from noli.proof.records import Damaged, canonical, sha256, utc
-from noli.proof.session import Ask, Extras, Session, claim_of, members, write_bundle
+from noli.proof.protocol import Protocol
+from noli.proof.records import Damaged, canonical, sha256
+from noli.proof.session import Extras, Session, claim_of, members, write_bundle
+from noli.proof.times import parse
 from noli.proof.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def detect(
     """Ask a model the secret queries of a marking, note every answer, and test what came back.
 
     Killed, it goes on with the same call: answers that were noted are not asked for again. A finished test of
-    the same suspect is not repeated, either, because asking until it succeeds would not be a test.
+    the same suspect (name, address or weights, label map) is not repeated, either, because asking until it
+    succeeds would not be a test.
 
     Args:
         marked: The marked data, or the run folder of its marking.
@@ -103,31 +106,28 @@ def detect(
         raise UsageError("A suspect is a served model or a model file.", fix="give --endpoint or --model")
     if bundle is not None:
         refuse_existing(bundle)
+    read = [_stamp(Path(one)) for one in stamps]
     run, spec = marking(marked)
-    owner = open_key(key)
-    if owner is None:
-        raise UsageError("The key that marked the data is needed.", fix="give --key")
+    owner = owner_key(key)
     vault = vault_of(run, spec, owner)
     commitment = commitment_of(run, vault)
-    place = str(endpoint if endpoint is not None else model)
-    who = Suspect(name=suspect or Path(place).stem, where=absolute(place), since=_time(since))
-    folder = run.path / PROOF / _slug(who.name)
-    folder.mkdir(parents=True, exist_ok=True)
     pictures: Pictures = registry.module(spec.name).pictures(run.manifest.state, owner, config_of(run, spec))
     bar = progress if progress is not None else Progress()
     with ExitStack() as stack:
+        name = (suspect or Path(str(endpoint or model)).stem)[:200]
         if endpoint is not None:
-            answers, where = _served(endpoint, stack)
-            who = who.model_copy(update={"where": where})
+            answers, facts = _served(endpoint, stack, commitment.protocol)
         else:
-            answers, weights = _loaded(str(model), commitment.protocol.parameters, label_map)
-            who = who.model_copy(update={"weights": weights})
-        session = Session(vault, commitment, transcript=_transcript(folder / TRANSCRIPT))
+            answers, facts = _loaded(str(model), commitment.protocol, label_map)
+        who = Suspect(name=name, since=_time(since), **facts)
+        # Of this very suspect, read in this very way: another one's answers must never be taken for its own.
+        folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        session = Session(vault, commitment, _transcript(folder / TRANSCRIPT, who.identity))
         _run(session, pictures, answers, bar)
     claim, spent = claim_of(session, who, run.path / PROOF / LEDGER)
     if bundle is not None:
         files = _files(claim, session, spent)
-        read = [Path(stamp).read_bytes() for stamp in stamps]
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
     return Detection(claim, Path(bundle) if bundle else None, folder / TRANSCRIPT)
 
@@ -150,10 +150,10 @@ def rehearse(marked: str | Path, *, key: KeyLike, endpoint: str | Path | None) -
     from noli.adapters.config_file import load_endpoint
     from noli.adapters.endpoint import dry_run
 
+    if endpoint is None:
+        raise UsageError("A rehearsal needs the description of a served model.", fix="give --endpoint")
     run, spec = marking(marked)
-    owner = open_key(key)
-    if owner is None or endpoint is None:
-        raise UsageError("A rehearsal needs the key and the description of a served model.")
+    owner = owner_key(key)
     protocol = vault_of(run, spec, owner).protocol
     first = registry.module(spec.name).pictures(run.manifest.state, owner, config_of(run, spec))[0][0]
     return dry_run(load_endpoint(Path(endpoint)), first, queries=protocol.budget * kind(protocol).queries)
@@ -162,65 +162,97 @@ def rehearse(marked: str | Path, *, key: KeyLike, endpoint: str | Path | None) -
 def _run(session: Session, pictures: Pictures, answers: Answers, bar: Progress) -> None:
     protocol = session.commitment.protocol
     queries = kind(protocol).queries
-    bar.start(protocol.budget * queries, "ask")
-    bar.advance(len(session.transcript.entries))
+    noted = len(session.transcript.entries)
+    bar.start(protocol.budget * queries, f"ask, {noted} answers are already noted" if noted else "ask")
+    bar.advance(noted)
 
     def ask(item: int, part: int) -> Mapping[str, Any]:
         found = answers(pictures[item][part])
         bar.advance(1)
         return found
 
-    one: Ask = ask
-    session.run(one)
+    session.run(ask)
     bar.finish()
 
 
-def _served(endpoint: str | Path, stack: ExitStack) -> tuple[Answers, str]:
+def _served(endpoint: str | Path, stack: ExitStack, protocol: Protocol) -> tuple[Answers, dict[str, Any]]:
     from noli.adapters.config_file import load_endpoint
     from noli.adapters.endpoint import Endpoint
 
     config = load_endpoint(Path(endpoint))
     service = stack.enter_context(Endpoint(config))
+    known = _map(config.label_map or {}, protocol)
 
     def answers(picture: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
         found = service.ask_image(picture)
+        labels = found.labels if found.status == "answered" else ()
         return {
             "status": found.status,
             "time": found.time,
-            "answer": found.labels if found.status == "answered" else (),
+            "answer": tuple(_printable(one) for one in labels),
             "request": found.request_sha256,
             "response": found.response_sha256,
             "seconds": found.seconds,
             "attempts": found.attempts,
             "certificate": found.certificate_sha256,
-            "reason": found.reason,
+            "reason": _printable(found.reason),
         }
 
-    return answers, config.url
+    return answers, {"where": config.url[:500], "label_map": known}
 
 
-def _loaded(file: str, parameters: Mapping[str, Any], label_map: str | Path | None) -> tuple[Answers, str]:
+def _loaded(file: str, protocol: Protocol, label_map: str | Path | None) -> tuple[Answers, dict[str, Any]]:
     from noli import zoo
     from noli.adapters.config_file import load_label_map
 
     network = zoo.load(file)
-    known = dict(load_label_map(Path(label_map))) if label_map is not None else {}
-    names = network.class_names or tuple(parameters["classes"])
-    k = int(parameters["k"])
+    known = _map(load_label_map(Path(label_map)) if label_map is not None else {}, protocol)
+    classes = tuple(protocol.parameters["classes"])
+    names, k = network.class_names or classes, int(protocol.parameters["k"])
+    if not {one for name in names for one in known.get(name, (name,))} & set(classes):
+        raise UsageError(
+            "The model knows none of the marked classes.",
+            where=file,
+            why=f"it names {', '.join(names[:5])}, and the data {', '.join(classes[:5])}",
+            fix="say with --label-map what its classes are called in the data",
+        )
 
     def answers(picture: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
         order = _logits(network, picture).argsort()[::-1][:k]
         named = [names[place] for place in order]
         answer = tuple(dict.fromkeys(one for name in named for one in known.get(name, (name,))))
-        shown = canonical(list(named))
-        return {
-            "status": "answered",
-            "answer": answer,
-            "request": sha256(picture.tobytes()),
-            "response": sha256(shown),
-        }
+        asked, shown = sha256(picture.tobytes()), sha256(canonical(named))
+        return {"status": "answered", "answer": answer, "request": asked, "response": shown}
 
-    return answers, network.weight_hash()
+    where = Path(file).name[:500]
+    return answers, {"where": where, "weights": network.weight_hash(), "label_map": known}
+
+
+def _map(given: Mapping[str, Sequence[str]], protocol: Protocol) -> dict[str, tuple[str, ...]]:
+    """Return a label map that leads to classes of the data only."""
+    known = {name: tuple(own) for name, own in given.items()}
+    strange = sorted({one for own in known.values() for one in own} - set(protocol.parameters["classes"]))
+    if strange:
+        raise UsageError(
+            "The label map leads to classes that the data does not have.",
+            where=", ".join(strange[:5]),
+            fix="write the names of the data's classes on its right side",
+        )
+    return known
+
+
+def _printable(text: str) -> str:
+    """Return foreign text as it can be written down: whole characters, and not more of it than is of use."""
+    return text.encode("utf-8", "replace").decode("utf-8")[:200]
+
+
+def _stamp(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+        fix = "name the file that noli mark stamp wrote"
+        raise UsageError("The time stamp cannot be read.", where=str(file), why=why, fix=fix) from error
 
 
 def _logits(network: Model, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -228,12 +260,10 @@ def _logits(network: Model, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.fl
     return logits
 
 
-def _transcript(file: Path) -> Transcript:
+def _transcript(file: Path, start: str) -> Transcript:
     try:
-        return Transcript(file)
+        return Transcript(file, start)
     except Damaged as error:
-        from noli.core.errors import DataError
-
         fix = "nothing can be claimed of it; name the suspect anew only if nobody changed the file on purpose"
         raise DataError("The transcript was changed.", where=str(file), why=str(error), fix=fix) from error
 
@@ -251,15 +281,9 @@ def _files(claim: Claim, session: Session, spent: Sequence[Any]) -> dict[str, by
 
 
 def _time(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return utc(text).isoformat()
-    except ValueError as error:
-        fix = "write it like 2026-01-31T00:00:00+00:00"
-        raise UsageError("This is not a time with its zone.", where=text, why=str(error), fix=fix) from error
+    found = parse(text)
+    return found.isoformat() if found is not None else None
 
 
 def _slug(name: str) -> str:
-    """Return a folder name; different names never share one."""
-    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{sha256(name.encode())[:8]}"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]

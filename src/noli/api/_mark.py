@@ -74,6 +74,18 @@ def mark(
     return run
 
 
+def owner_key(key: KeyLike) -> Key:
+    """Return the key that marked the data.
+
+    Raises:
+        UsageError: There is none.
+    """
+    owner = open_key(key)
+    if owner is None:
+        raise UsageError("The key that marked the data is needed.", fix="give --key")
+    return owner
+
+
 def _committed(run: MarkRun, spec: Spec, key: Key, name: str) -> Commitment:
     vault = vault_of(run, spec, key)
     if run.commitment_file.is_file():
@@ -180,9 +192,7 @@ def stamp(
         )
     refuse_existing(output)
     run, spec = marking(marked)
-    owner = open_key(key)
-    if owner is None:
-        raise UsageError("The key that marked the data is needed.", fix="give --key")
+    owner = owner_key(key)
     found = request_token(authority, commitment_of(run, vault_of(run, spec, owner)))
     write_new(Path(output), found)
     return Path(output)

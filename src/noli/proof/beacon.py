@@ -38,7 +38,7 @@ class Beacon(Record):
         signature: The chain's signature, 48 bytes in hex.
     """
 
-    round: Annotated[int, Field(ge=1)]
+    round: Annotated[int, Field(ge=1, lt=2**40)]
     randomness: Digest
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")]
 

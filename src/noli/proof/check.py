@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from cryptography import x509
 
+from noli.core.errors import UsageError
 from noli.core.key import Key
 from noli.proof import ledger, transcript
 from noli.proof.beacon import Beacon
@@ -25,8 +26,8 @@ from noli.proof.times import Order, TimeProof, token_time
 Status = Literal["valid", "not significant", "tampered", "untimely"]
 EXIT: Mapping[Status, int] = {"valid": 0, "not significant": 10, "tampered": 3, "untimely": 4}
 STAMPS, OPENINGS = "timestamps/", "openings/"
-# Bodies that are enclosed for the reader, and files that only the signature covers.
-_FREE = ("report.html", "report.pdf", "environment.json", "bodies/")
+# Files that only the signature covers: the owner's text.
+_FREE = {"report.html", "report.pdf", "environment.json"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Checked:
         claim, commitment: As the bundle has them; None where it cannot be read.
         proofs: Times before which the commitment existed.
         sealed: Committed secrets that were not opened.
+        since, since_by: Since when the suspect exists, and who says so.
     """
 
     status: Status
@@ -66,6 +68,8 @@ class Checked:
     commitment: Commitment | None = None
     proofs: tuple[TimeProof, ...] = ()
     sealed: int = 0
+    since: datetime | None = None
+    since_by: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -83,6 +87,7 @@ class Checked:
             "protocol": self.commitment.protocol.model_dump(mode="json") if self.commitment else None,
             "known_before": [{"time": p.moment.isoformat(), "by": p.by} for p in self.proofs],
             "sealed_secrets": self.sealed,
+            "suspect_since": {"time": self.since.isoformat(), "by": self.since_by} if self.since else None,
         }
 
 
@@ -120,14 +125,19 @@ def check(data: bytes, trust: Trust = Trust()) -> Checked:
         proofs, notes = _proofs(parts, trust)
     except Damaged as error:
         return Checked("tampered", (f"Damaged or tampered with: {error}.",))
+    except (ValueError, ArithmeticError, UsageError) as error:
+        # Signed, but with numbers that no test can have.
+        return Checked("tampered", (f"Its figures cannot be computed: {type(error).__name__}.",))
     protocol, claim = parts.commitment.protocol, parts.claim
+    since = trust.suspect_since or (utc(claim.suspect.since) if claim.suspect.since else None)
     facts: dict[str, Any] = {
+        "since": since,
+        "since_by": "the checker" if trust.suspect_since else "the owner",
         "claim": claim,
         "commitment": parts.commitment,
         "proofs": proofs,
         "sealed": protocol.secrets - len(parts.openings),
     }
-    since = trust.suspect_since or (utc(claim.suspect.since) if claim.suspect.since else None)
     first = min((utc(entry.time) for entry in parts.entries), default=None)
     beacon = parts.beacon.time if parts.beacon else None
     if objections := Order(proofs, beacon, since, first).objections():
@@ -166,7 +176,7 @@ def read_parts(members: Mapping[str, bytes]) -> Parts:
         beacon=Beacon.read(take("beacon.json"), "beacon.json") if commitment.protocol.beacon else None,
         stamps=[data for _, data in group(STAMPS)],
     )
-    if strange := [name for name in left if not name.startswith(_FREE)]:
+    if strange := sorted(left.keys() - _FREE):
         raise Damaged(f"{strange[0]} does not belong into a bundle")
     return parts
 
@@ -186,6 +196,8 @@ def outcome_of(
     seen = list(transcript.observed(entries, test.queries))
     if [one.index for one in openings] != list(range(len(seen))):
         raise Damaged("the opened secrets are not the first ones, in order, that the transcript used")
+    if len({one.secret for one in openings}) < len(openings):
+        raise Damaged("two of the secrets are the same")
     for entry in entries:
         contents = openings[entry.item].contents
         if entry.part >= len(contents) or entry.content != contents[entry.part]:
@@ -213,7 +225,10 @@ def _recompute(parts: Parts) -> None:
     plan = commitment.protocol.beacon
     if plan is not None and parts.beacon is not None:
         parts.beacon.check(plan)
-    head = parts.entries[-1].digest if parts.entries else transcript.START
+    start = claim.suspect.identity
+    if parts.entries and parts.entries[0].previous != start:
+        raise Damaged("the transcript is not about the suspect of the claim")
+    head = parts.entries[-1].digest if parts.entries else start
     if (claim.commitment, claim.transcript) != (commitment.digest, head):
         raise Damaged("the claim is about another commitment or another transcript")
     outcome = outcome_of(commitment, parts.openings, parts.entries, parts.beacon)

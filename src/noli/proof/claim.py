@@ -8,7 +8,7 @@ from pydantic import Field
 
 from noli.proof.ledger import Verdict
 from noli.proof.outcome import Outcome
-from noli.proof.records import Digest, Moment, Record
+from noli.proof.records import Digest, Moment, Record, sha256
 
 
 class Suspect(Record):
@@ -19,12 +19,19 @@ class Suspect(Record):
         where: Its address, or the file.
         weights: SHA-256 of its weights, where there are any; empty for a service.
         since: Earliest time at which somebody saw it, as far as the owner knows; a checker may know better.
+        label_map: What its classes were taken for, where they are not called as the owner's.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     where: Annotated[str, Field(max_length=500)] = ""
     weights: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     since: Moment | None = None
+    label_map: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Digest of who is asked, and how its classes are read: the start of its transcript."""
+        return sha256(b"noli/suspect/v1", self.canonical("since"))
 
 
 class Claim(Record):

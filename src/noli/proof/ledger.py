@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from noli.core.files import atomic_write
-from noli.ops.multiplicity import e_bh, holm
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged, Digest, Moment, Record
 
@@ -47,7 +46,7 @@ class Verdict(Record):
     Attributes:
         correction: How it was corrected.
         tests: Tests in the family, planned or made, whichever is more.
-        p: Holm's adjusted p-value.
+        p: P-value times the number of tests, at most 1.
         supported: Whether the claim holds at the family's alpha.
     """
 
@@ -104,10 +103,11 @@ def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verd
     places = [i for i, entry in enumerate(family) if (entry.transcript, entry.protocol) == own]
     if not places:
         raise Damaged("the ledger does not list this test")
-    missing = max(0, protocol.tests - len(family))
-    p = float(holm([entry.p for entry in family] + [1.0] * missing)[places[0]])
-    if protocol.correction == "holm":
-        return Verdict(correction="holm", tests=len(family) + missing, p=p, supported=p <= protocol.alpha)
-    values = [entry.e or 0.0 for entry in family] + [0.0] * missing
-    supported = bool(e_bh(values, protocol.alpha)[places[0]])
-    return Verdict(correction="e-bh", tests=len(values), p=p, supported=supported)
+    # Of the other tests only their number counts: what they gave is the owner's word, and a step-down
+    # procedure would believe invented ones.
+    own_test, tests = family[places[0]], max(protocol.tests, len(family))
+    p = min(1.0, own_test.p * tests)
+    supported = p <= protocol.alpha
+    if protocol.correction == "e-bh":
+        supported = (own_test.e or 0.0) >= tests / protocol.alpha
+    return Verdict(correction=protocol.correction, tests=tests, p=p, supported=supported)

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from noli.core.errors import UsageError
 from noli.core.key import Key
-from noli.core.method import MethodConfig
+from noli.core.method import DataSummary, MethodConfig
 from noli.proof.commitment import Vault, item_key
 from noli.proof.kinds import kind
 from noli.proof.protocol import Protocol
+from noli.proof.records import canonical, sha256
 from noli.proof.transcript import content_of
 
 Queries = Sequence[Sequence[npt.NDArray[np.uint8]]]
@@ -32,12 +34,13 @@ class MarkConfig(MethodConfig):
     tests: int = Field(1, ge=1, description="suspects to be tested with these secrets; they share alpha")
 
 
-def protocol(classes: Sequence[str], cfg: MarkConfig, queries: int = 1) -> Protocol:
+def protocol(classes: Sequence[str], cfg: MarkConfig, source: str = "", queries: int = 1) -> Protocol:
     """Return the claim that is committed.
 
     Args:
         classes: Names of the owner's classes.
         cfg: The method's configuration.
+        source: Digest of what is marked, so that other data of the same key has other secrets.
         queries: Queries per secret.
     """
     return Protocol(
@@ -50,7 +53,29 @@ def protocol(classes: Sequence[str], cfg: MarkConfig, queries: int = 1) -> Proto
         budget=cfg.keys,
         looks=cfg.looks,
         tests=cfg.tests,
+        binds={"source": source} if source else {},
     )
+
+
+def check_possible(classes: Sequence[str], cfg: MarkConfig) -> None:
+    """Refuse secrets that can never be evidence, before any picture is marked.
+
+    Raises:
+        UsageError: Not even a hit for every secret would do.
+    """
+    best = (min(cfg.k, len(classes)) / len(classes)) ** cfg.keys
+    if best > cfg.alpha / cfg.tests:
+        raise UsageError(
+            "These secrets can never be evidence.",
+            why=f"{cfg.keys} hits of {cfg.keys} among {len(classes)} classes have a p-value of {best:.2g}",
+            fix="use more keys (noli mark plan labels says how many), or a larger alpha",
+        )
+
+
+def source_of(summary: DataSummary) -> str:
+    """Return a digest of place, size and shapes of the data; empty for data without a place."""
+    shapes = sorted((list(shape), count) for shape, count in summary.shapes.items())
+    return sha256(canonical([summary.uri, summary.items, shapes])) if summary.uri else ""
 
 
 def secrets(key: Key, claim: Protocol) -> list[Key]:

@@ -20,7 +20,7 @@ class BeaconPlan(Record):
     """
 
     source: Literal["drand-quicknet"] = "drand-quicknet"
-    round: Annotated[int, Field(ge=1)]
+    round: Annotated[int, Field(ge=1, lt=2**40)]
 
 
 class Protocol(Record):
@@ -37,10 +37,11 @@ class Protocol(Record):
         futile: Sequential: give up when the evidence falls below this value.
         family, tests: Name of a family of tests and how many are planned in it (suspects times recipients,
             each recipient with secrets of its own); alpha is shared among them.
-        correction: ``holm``: the probability of any wrong accusation in the family stays below alpha.
-            ``e-bh``: their expected share among all accusations does (sequential tests only).
-        beacon: Public randomness that enters the assignments; None: they follow from the secret alone, and
-            only the time of the commitment keeps the owner from choosing them.
+        correction: ``holm``: the probability of any wrong accusation in the family stays below alpha; what
+            the other tests gave is the owner's word, so that every test gets the first step of Holm's.
+            ``e-bh``: the same by e-values (sequential tests only).
+        beacon: Public randomness that enters the assignments; None: they follow from the secrets alone, and
+            nothing shows that the owner drew these at random and did not try many.
         binds: Names and SHA-256 of what must not change either: an extractor, the list of released files.
     """
 
@@ -55,7 +56,7 @@ class Protocol(Record):
     looks: Literal["fixed", "sequential"] = "fixed"
     futile: Annotated[float, Field(ge=0, lt=1)] = 0.01
     family: Annotated[str, Field(max_length=200)] = ""
-    tests: Annotated[int, Field(ge=1)] = 1
+    tests: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     correction: Literal["holm", "e-bh"] = "holm"
     beacon: BeaconPlan | None = None
     binds: dict[str, Digest] = Field(default_factory=dict)

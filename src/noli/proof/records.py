@@ -36,7 +36,10 @@ def utc(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text} is outside of all calendars") from error
 
 
 def _is_time(text: str) -> str:
@@ -55,7 +58,7 @@ def now() -> str:
 class Record(BaseModel):
     """A frozen record with a canonical form."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def canonical(self, *without: str) -> bytes:
         """Return the canonical bytes, leaving out the fields named."""

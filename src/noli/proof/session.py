@@ -31,14 +31,14 @@ class Session:
     Attributes:
         vault: The owner's secrets.
         commitment: As it was published.
-        beacon: The public randomness, if the protocol plans one.
         transcript: What was asked so far.
+        beacon: The public randomness, if the protocol plans one.
     """
 
     vault: Vault
     commitment: Commitment
+    transcript: Transcript
     beacon: Beacon | None = None
-    transcript: Transcript = field(default_factory=Transcript)
 
     def run(self, ask: Ask, tell: Callable[[Outcome], None] | None = None) -> Outcome:
         """Ask until the budget is spent or the rule stops; goes on where an earlier transcript ended.

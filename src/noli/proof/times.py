@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,13 +67,16 @@ def request_token(url: str, commitment: Commitment) -> bytes:
     """
     _require()
     import httpx
-    from rfc3161_client import TimestampRequestBuilder
+    from rfc3161_client import TimestampRequestBuilder, decode_timestamp_response
 
     asked = TimestampRequestBuilder().data(commitment.canonical()).nonce(nonce=True).build()
     headers = {"Content-Type": "application/timestamp-query"}
     try:
         answer = httpx.post(url, content=asked.as_bytes(), headers=headers, timeout=30).raise_for_status()
-    except httpx.HTTPError as error:
+        response = decode_timestamp_response(answer.content)
+        if response.tst_info.message_imprint.message != hashlib.sha256(commitment.canonical()).digest():
+            raise ValueError("it is the stamp of something else")
+    except (httpx.HTTPError, ValueError) as error:
         fix = "try again, or name another authority"
         raise DataError("The time stamp could not be had.", where=url, why=str(error), fix=fix) from error
     return answer.content
@@ -109,7 +113,7 @@ class Order:
     first: datetime | None
 
     def objections(self) -> list[str]:
-        """Return why the owner may have chosen the secrets for this suspect; nothing if that is excluded."""
+        """Return why the secrets may have been chosen with this suspect at hand; nothing if they were not."""
         if not self.proofs:
             return ["Nobody but the owner says when the commitment was made."]
         committed = min(proof.moment for proof in self.proofs)
@@ -120,6 +124,8 @@ class Order:
             found.append(
                 f"The first query, {_said(self.first)}, is older than the commitment is known to be."
             )
+        if self.suspect is not None and self.first is not None and self.first < self.suspect:
+            found.append(f"The suspect was asked at {_said(self.first)}, before it is said to have existed.")
         if self.beacon is None:
             if self.suspect is None:
                 found.append("Nobody says since when the suspect exists, and no beacon was used.")

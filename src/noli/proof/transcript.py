@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,7 +30,7 @@ class Entry(Record):
         seconds, attempts: Latency of the last attempt, and how many there were.
         certificate: SHA-256 of the server's TLS certificate; empty without TLS.
         reason: Why there is no answer.
-        previous: Digest of the entry before.
+        previous: Digest of the entry before; the first one names who is asked (:class:`Suspect`).
     """
 
     number: Annotated[int, Field(ge=0)]
@@ -45,7 +46,7 @@ class Entry(Record):
     attempts: int = 1
     certificate: str = ""
     reason: str = ""
-    previous: Digest = START
+    previous: Digest
 
 
 class Transcript:
@@ -54,32 +55,33 @@ class Transcript:
     Args:
         file: Where the entries are kept, one per line; those in it are taken over, so that a killed run
             goes on after the last whole entry.
+        start: Digest of who is asked.
+
+    Raises:
+        Damaged: The file is damaged, or about somebody else.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._file = file
+    def __init__(self, file: Path | None = None, start: str = START) -> None:
+        self._file, self._start = file, start
         self.entries: list[Entry] = []
         if file is not None and file.is_file():
             data = file.read_bytes()
             whole = data[: data.rfind(b"\n") + 1]  # a kill may have torn the last line
-            self.entries = read(whole, str(file))
+            self.entries = read(whole, str(file), start)
             if whole != data:
                 atomic_write(file, whole)
 
     def add(self, **fields: object) -> Entry:
         """Append an entry; number and chain are filled in."""
-        previous = self.entries[-1].digest if self.entries else START
+        previous = self.entries[-1].digest if self.entries else self._start
         entry = Entry.model_validate({**fields, "number": len(self.entries), "previous": previous})
         if self._file is not None:
             with self._file.open("ab") as handle:
                 handle.write(entry.canonical() + b"\n")
                 handle.flush()
+                os.fsync(handle.fileno())
         self.entries.append(entry)
         return entry
-
-    def asked(self) -> set[tuple[int, int]]:
-        """Return which queries were made: secret and part."""
-        return {(entry.item, entry.part) for entry in self.entries}
 
     def lines(self) -> bytes:
         """Return the stored form."""
@@ -88,11 +90,11 @@ class Transcript:
     @property
     def head(self) -> str:
         """Digest of the last entry, which fixes all of them."""
-        return self.entries[-1].digest if self.entries else START
+        return self.entries[-1].digest if self.entries else self._start
 
 
-def read(data: bytes, where: str) -> list[Entry]:
-    """Read a stored transcript and follow its chain.
+def read(data: bytes, where: str, start: str | None = None) -> list[Entry]:
+    """Read a stored transcript and follow its chain, from `start` if that is known.
 
     Raises:
         Damaged: An entry is unreadable, missing, out of order, or not the one its successor names.
@@ -100,7 +102,7 @@ def read(data: bytes, where: str) -> list[Entry]:
     entries: list[Entry] = []
     for number, line in enumerate(data.split(b"\n")[:-1]):
         entry = Entry.read(line, f"{where}, line {number + 1}")
-        previous = entries[-1].digest if entries else START
+        previous = entries[-1].digest if entries else (start or entry.previous)
         if entry.number != number or entry.previous != previous:
             raise Damaged(f"{where}, line {number + 1} does not follow the line before it")
         entries.append(entry)

@@ -79,7 +79,7 @@ def choose(y: Rows, targets: Sequence[int], classes: int, share: float, key: Key
         named: What the draw is for.
 
     Raises:
-        DataError: There is less than one picture per query, or a class has none left.
+        DataError: There is less than one picture per query.
     """
     each = int(share * len(y) / len(targets))
     if each < 1:
@@ -96,15 +96,9 @@ def choose(y: Rows, targets: Sequence[int], classes: int, share: float, key: Key
     taken = [0] * classes
     chosen = []
     for target in targets:
-        # Where a class has too few pictures for all of its queries, they share it evenly.
-        count = min(each, len(orders[target]) // int(wanted[target]))
-        if count < 1:
-            raise DataError(
-                "A class has fewer pictures than queries.",
-                where=f"class number {target}",
-                why=f"{len(orders[target])} pictures, {wanted[target]} queries",
-                fix="use fewer keys",
-            )
+        # Where a class has too few pictures for all of its queries, they share it evenly; the last may get none.
+        fair = max(1, len(orders[target]) // int(wanted[target]))
+        count = min(each, fair, len(orders[target]) - taken[target])
         chosen.append(orders[target][taken[target] : taken[target] + count])
         taken[target] += count
     return chosen
@@ -148,6 +142,8 @@ def _searched(
     ends = np.cumsum([0, *map(len, chosen)])
     device = pick_device(cfg.device)
     for number in range(done, len(queries)):
+        if not len(chosen[number]):
+            continue
         pictures = torch.from_numpy(to_float(x[chosen[number]])).to(device)
         # A generator of its own per query: what follows does not depend on where a kill came.
         generator = torch.Generator().manual_seed(seed + 1000 + number)

@@ -34,6 +34,7 @@ from noli.ops.queries import grating, striped
 from noli.proof import marks
 from noli.proof.commitment import Vault
 from noli.proof.marks import MarkConfig
+from noli.proof.protocol import Protocol
 from noli.train.options import Bound
 
 
@@ -83,42 +84,50 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     """Fix the classes; those of ``previous`` stay, and pictures of classes that come later are not marked.
 
     Returns:
-        ``{"classes", "protocol" (digest)}``.
+        ``{"classes", "source" (digest), "protocol" (digest)}``.
 
     Raises:
         DataError: Fewer than two classes.
+        UsageError: Too few secrets to be evidence ever.
     """
     classes = list((previous or {}).get("classes") or summary.classes)
     if len(classes) < 2:
         fix = "add pictures of others"
         raise DataError("Marks need at least two classes.", where=", ".join(classes), fix=fix)
-    return {"classes": classes, "protocol": marks.protocol(classes, cfg).digest}
+    marks.check_possible(classes, cfg)
+    source = (previous or {}).get("source", marks.source_of(summary))
+    return {"classes": classes, "source": source, "protocol": marks.protocol(classes, cfg, source).digest}
+
+
+def claim_of(state: State, cfg: Config) -> Protocol:
+    """Return the claim that is committed."""
+    return marks.protocol(state["classes"], cfg, state.get("source", ""))
 
 
 def pictures(state: State, key: Key, cfg: Config) -> list[list[npt.NDArray[np.uint8]]]:
     """Return the query of every secret, ``uint8 [S, S, C]``."""
     channels, ring = 1 if cfg.grey else 3, (cfg.shortest, cfg.longest)
-    made = marks.secrets(key, marks.protocol(state["classes"], cfg))
+    made = marks.secrets(key, claim_of(state, cfg))
     return [[striped(secret, cfg.side, channels, ring, cfg.contrast)] for secret in made]
 
 
 def vault(state: State, key: Key, cfg: Config) -> Vault:
     """Return the owner's side of the commitment."""
-    return marks.vault(key, marks.protocol(state["classes"], cfg), pictures(state, key, cfg))
+    return marks.vault(key, claim_of(state, cfg), pictures(state, key, cfg))
 
 
 @lru_cache(maxsize=4)
-def _by_class(key: Key, classes: tuple[str, ...], cfg: Config) -> dict[str, list[Key]]:
-    claim = marks.protocol(classes, cfg)
+def _by_class(key: Key, classes: tuple[str, ...], source: str, cfg: Config) -> dict[str, list[Key]]:
+    claim = marks.protocol(classes, cfg, source)
     found: dict[str, list[Key]] = {name: [] for name in classes}
     for secret, target in zip(marks.secrets(key, claim), marks.targets(key, claim), strict=True):
         found[classes[target]].append(secret)
     return found
 
 
-def secret_of(item: Item, key: Key, classes: Sequence[str], cfg: Config) -> Key | None:
+def secret_of(item: Item, key: Key, state: State, cfg: Config) -> Key | None:
     """Return the secret whose stripes a picture gets; None for most of them."""
-    groups = _by_class(key, tuple(classes), cfg)
+    groups = _by_class(key, tuple(state["classes"]), state.get("source", ""), cfg)
     own = groups.get(str(item.label), [])
     stream = key.stream("mark/gratings/item", item.id)
     # Every secret gets the same number of pictures where classes are of equal size.
@@ -136,7 +145,7 @@ def _noise(
     # Whole levels of 8 bits within eps, so that rounding on writing adds nothing.
     strength = np.float32(np.floor(cfg.eps * 255 + 0.01) / 255)
     for place, item in enumerate(items):
-        secret = secret_of(item, key, state["classes"], cfg)
+        secret = secret_of(item, key, state, cfg)
         if secret is not None:
             ring = (cfg.shortest, cfg.longest)
             made[place] = strength * grating(secret, height, width, channels, ring)

@@ -41,6 +41,7 @@ from noli.ops.queries import QueryFamily, query
 from noli.proof import marks
 from noli.proof.commitment import Vault
 from noli.proof.marks import MarkConfig
+from noli.proof.protocol import Protocol
 from noli.train.options import Bound
 
 PURPOSE = "mark/taggants"
@@ -78,7 +79,7 @@ SPEC = Spec(
     needs=frozenset({"key", "labels", "data"}),
     options=("keys", "share", "eps", "looks", "k", "alpha"),
     module=__name__,
-    trial={"keys": 2, "reserve": 0, "share": 1.0, "iterations": 2, "epochs": 1, "size": 16},
+    trial={"keys": 3, "reserve": 0, "alpha": 0.05, "share": 1.0, "iterations": 2, "epochs": 1, "size": 16},
     card=Card(
         title="Data Taggants: secret queries with random classes",
         paper="Bouaziz, Usunier, El-Mhamdi. Data Taggants: Dataset Ownership Verification via Harmless "
@@ -100,10 +101,15 @@ SPEC = Spec(
 )
 
 
+def claim_of(state: State, cfg: Config) -> Protocol:
+    """Return the claim that is committed."""
+    return marks.protocol(state["classes"], cfg, state.get("source", ""))
+
+
 def pictures(state: State, key: Key, cfg: Config) -> list[list[npt.NDArray[np.uint8]]]:
     """Return the query of every secret, ``uint8 [S, S, C]``."""
     side, channels = state["side"], state["channels"]
-    made = marks.secrets(key, marks.protocol(state["classes"], cfg))
+    made = marks.secrets(key, claim_of(state, cfg))
     return [[query(secret, cfg.queries, side, channels, cfg.blocks)] for secret in made]
 
 
@@ -119,16 +125,16 @@ def vault(state: State, key: Key, cfg: Config) -> Vault:
             why="their hits are not independent; the binomial tail is only a bound",
             fix="mark with --set labels=iid, the default",
         )
-    return marks.vault(key, marks.protocol(state["classes"], cfg), pictures(state, key, cfg))
+    return marks.vault(key, claim_of(state, cfg), pictures(state, key, cfg))
 
 
-def targets(classes: Sequence[str], key: Key, cfg: Config) -> list[int]:
+def targets(classes: Sequence[str], key: Key, cfg: Config, source: str = "") -> list[int]:
     """Return the class number of every secret.
 
     Raises:
         UsageError: Permuted classes for more secrets than classes.
     """
-    claim = marks.protocol(classes, cfg)
+    claim = marks.protocol(classes, cfg, source)
     if cfg.labels == "iid":
         return marks.targets(key, claim)
     if claim.secrets > len(classes):
@@ -142,10 +148,12 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
     """Choose and sign pictures; pictures that are added later stay unsigned.
 
     Returns:
-        ``{"classes", "side", "channels", "noise" (file), "signed", "protocol" (digest), "reached"}``.
+        ``{"classes", "side", "channels", "noise" (file), "signed", "source" and "protocol" (digests),
+        "reached"}``.
 
     Raises:
         DataError: Items without a class, fewer than two classes, or too few pictures to sign.
+        UsageError: Too few secrets to be evidence ever.
     """
     if previous:
         return dict(previous)
@@ -157,14 +165,17 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
         raise DataError(what, where=", ".join(summary.classes), fix="add pictures of others")
     from noli.train.signing import sign_pictures
 
-    return sign_pictures(
+    marks.check_possible(summary.classes, cfg)
+    source = marks.source_of(summary)
+    state = sign_pictures(
         summary,
         key,
         cfg,
-        targets=targets(summary.classes, key, cfg),
-        draw=lambda state: [group[0] for group in pictures(state, key, cfg)],
-        named=marks.protocol(summary.classes, cfg).digest,
+        targets=targets(summary.classes, key, cfg, source),
+        draw=lambda state: [group[0] for group in pictures({**state, "source": source}, key, cfg)],
+        named=marks.protocol(summary.classes, cfg, source).digest,
     )
+    return {**state, "source": source}
 
 
 def _noise(

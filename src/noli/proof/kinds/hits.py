@@ -6,13 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from noli.core.key import Key
 from noli.proof.kinds.base import Kind, Seen
 from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Record
+
+
+def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    # A class that stands twice is hit more often than its share of the names says.
+    if len(set(classes)) < len(classes):
+        raise ValueError("a class stands there twice")
+    return classes
 
 
 class Labels(Kind):
@@ -28,7 +35,7 @@ class Labels(Kind):
                 answered, none is.
         """
 
-        classes: Annotated[tuple[str, ...], Field(min_length=2)]
+        classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=100_000), AfterValidator(_unique)]
         k: Annotated[int, Field(ge=1)] = 1
         queries: Annotated[int, Field(ge=1, le=1000)] = 1
 
@@ -81,7 +88,7 @@ class Choices(Kind):
             options: Number m of options per query.
         """
 
-        options: Annotated[int, Field(ge=2)] = 2
+        options: Annotated[int, Field(ge=2, le=1_000_000)] = 2
 
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the number of the right option."""

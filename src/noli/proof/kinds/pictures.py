@@ -28,8 +28,8 @@ class Bits(Kind):
             pictures: Number of pictures per message.
         """
 
-        bits: Annotated[int, Field(ge=1, le=4096)]
-        pictures: Annotated[int, Field(ge=1)] = 1
+        bits: Annotated[int, Field(ge=1, le=256)]
+        pictures: Annotated[int, Field(ge=1, le=100_000)] = 1
 
     @property
     def queries(self) -> int:
@@ -78,7 +78,7 @@ class Decoys(Kind):
             triggers: Number M of triggers.
         """
 
-        triggers: Annotated[int, Field(ge=2)]
+        triggers: Annotated[int, Field(ge=2, le=1_000_000)]
 
     @property
     def queries(self) -> int:
@@ -91,6 +91,8 @@ class Decoys(Kind):
 
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Rank the true trigger's score among all."""
+        if len(seen) != 1:
+            raise Damaged(f"{len(seen)} secrets name the true trigger, not one")
         ((number,),), (one,) = drawn, seen
         scores = [math.inf if a is None else value_of(a) for a in one.answers]
         true = -math.inf if one.answers[number] is None else scores[number]

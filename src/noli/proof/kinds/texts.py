@@ -26,7 +26,7 @@ class Texts(Kind):
             variants: Number of variants per text, the released one among them.
         """
 
-        variants: Annotated[int, Field(ge=2)]
+        variants: Annotated[int, Field(ge=2, le=10_000)]
 
     @property
     def queries(self) -> int:
