@@ -34,7 +34,7 @@ def test_every_kind_has_a_plan(noli: Run, kind: str, options: str) -> None:
     assert (document.json["kind"], document.json["reachable"]) == (kind, True)
     needed, unit = document.json["needed"], document.json["unit"]
     assert done.out.startswith(f"{needed:,} {unit} find a marked model with probability ")
-    assert ("appeal" in done.err) is (kind in ("labels", "choices", "texts"))
+    assert ("noli mark gratings" in done.err) is (kind == "labels")
 
 
 def test_a_plan_in_words(noli: Run) -> None:

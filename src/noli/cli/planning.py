@@ -145,8 +145,8 @@ def _plan(kind: str, json: bool, given: Mapping[str, object], **shared: object) 
     out.result(found.as_dict(), *summary(found))
     if not found.reachable:
         raise typer.Exit(1)
-    if kind in ("labels", "choices", "texts"):
-        out.hint(f"Commit more secrets than this budget of {found.needed:,}: the others serve for an appeal.")
+    if kind == "labels":
+        out.hint(f"Then: noli mark gratings DATA -o OUT --key owner.key --keys {found.needed}")
 
 
 def summary(found: MarkPlan) -> list[Any]:

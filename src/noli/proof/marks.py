@@ -25,7 +25,7 @@ class MarkConfig(MethodConfig):
     """What every mark with secret classes has."""
 
     keys: int = Field(20, ge=1, le=100_000, description="secrets that are asked")
-    reserve: int = Field(5, ge=0, le=100_000, description="further ones that stay sealed, for an appeal")
+    reserve: int = Field(5, ge=0, le=100_000, description="further ones that no test opens")
     k: int = Field(1, ge=1, description="how many of the suspect's classes count")
     alpha: float = Field(1e-6, gt=0, le=0.05, description="probability of accusing somebody wrongly")
     looks: Literal["fixed", "sequential"] = Field(

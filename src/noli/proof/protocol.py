@@ -32,7 +32,7 @@ class Protocol(Record):
         parameters: Of that test: the classes and k, the number of variants, of message bits, ...
         alpha: Probability of accusing somebody wrongly, in (0, 0.05].
         secrets: How many are committed.
-        budget: How many of them may be used, in order; the others stay sealed, for an appeal.
+        budget: How many of them may be used, in order; the others stay sealed.
         looks: ``fixed``: one test after `budget` queries. ``sequential``: anytime-valid, stops early.
         futile: Sequential: give up when the evidence falls below this value.
         family, tests: Name of a family of tests and how many are planned in it (suspects times recipients,

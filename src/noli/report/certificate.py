@@ -16,8 +16,8 @@ from noli.proof.transcript import Entry
 from noli.report.build import template
 
 NOT_SHOWN = (
-    "That the owner drew the secrets at random: somebody who tries a million sets of secrets finds one that "
-    "suits what any model answers. Public randomness in the assignments excludes it; most claims have none.",
+    "That the owner drew the secrets at random: a dishonest one can choose secrets, or questions, that suit "
+    "what any model answers. Public randomness in the assignments excludes it, where a claim has it.",
     "That a label map was right, where the suspect's classes have other names: read it in claim.json.",
     "Who trained the model, with what intent, and under which licence or consent.",
     "That the data reached the model directly: copies, excerpts, and models that learned from it, count too.",

@@ -96,7 +96,7 @@ def choose(y: Rows, targets: Sequence[int], classes: int, share: float, key: Key
     taken = [0] * classes
     chosen = []
     for target in targets:
-        # Where a class has too few pictures for all of its queries, they share it evenly; the last may get none.
+        # Queries of a class with too few pictures share it evenly; the last of them may get none.
         fair = max(1, len(orders[target]) // int(wanted[target]))
         count = min(each, fair, len(orders[target]) - taken[target])
         chosen.append(orders[target][taken[target] : taken[target] + count])

@@ -16,7 +16,7 @@ power, never validity), who trains on other copies, or who has clean originals b
 Where ours differs: classes are drawn independently, uniformly and from the key (the authors' script permutes
 them, which makes the binomial tail conservative and caps the keys at the number of classes); the step of the
 search is a share of eps and starts inside of it; changes are kept in 255 levels and measured as written;
-restarts really restart; keys beyond those that are asked stay sealed, for an appeal; queries are made at the
+restarts really restart; keys beyond those that are asked stay sealed; queries are made at the
 data's own size. With ``labels="permuted"`` classes are drawn as in the script; the binomial tail is
 conservative then, and no bundle is made of it.
 """
