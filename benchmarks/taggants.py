@@ -226,7 +226,7 @@ def summary(cells: Cells) -> dict[str, Any]:
             if done:
                 rows[victim] = {
                     "hits": [sum(c["hits"][: keys_of(setting)]) for c in done],
-                    "p": [p_value(c["hits"], setting) for c in done],
+                    "p": [float(p_value(c["hits"], setting)) for c in done],
                     "accuracy": [c["accuracy"] for c in done],
                 }
         asked_of = [
@@ -244,8 +244,8 @@ def summary(cells: Cells) -> dict[str, Any]:
                 "victims": rows,
                 "controls": {
                     "models": len(asked_of),
-                    "smallest_p": min((p_value(row, setting) for row in asked_of), default=None),
-                    "p_at_most_0.05": sum(p_value(row, setting) <= 0.05 for row in asked_of),
+                    "smallest_p": min((float(p_value(row, setting)) for row in asked_of), default=None),
+                    "p_at_most_0.05": sum(bool(p_value(row, setting) <= 0.05) for row in asked_of),
                 },
             }
     return {"settings": found, "clean_accuracy": clean, "images": 10_000}

@@ -146,4 +146,4 @@ def fewest_hits(trials: int, chance: float, level: float) -> int | None:
 
 
 def _bounded(p: float) -> float:
-    return min(1.0, max(TINY, p))
+    return float(min(1.0, max(TINY, p)))
