@@ -538,7 +538,7 @@ def suspects(scene: Scene, thieves: int) -> Array:
 
 
 def families(_: Cells, correction: str) -> dict[str, Any]:
-    """Ten models with common answers, judged as the ledger does: all innocent, or three thieves among them.
+    """Ten models with common answers, judged together: all innocent, or three thieves among them.
 
     Holm: how often an innocent is accused. e-BH: how often an accusation, picked at random among a family's,
     is false, which is the false discovery rate.
@@ -561,7 +561,7 @@ def families(_: Cells, correction: str) -> dict[str, Any]:
 
 
 def judged(claim: Protocol, assigned: Array, answers: Array, checked: int) -> tuple[Array, Array]:
-    """Adjusted p-values and e-values of all suspects; the ledger says the same of the one to be checked."""
+    """Adjusted p-values and e-values of all suspects; the ledger, believing no other test, is stricter."""
     found = [outcome(kind(claim), assigned, own) for own in answers]
     p, e = holm([one.p for one in found]), np.array([one.e or 0.0 for one in found])
     shared = {"time": "2026-01-01T00:00:00+00:00", "family": claim.family, "protocol": claim.digest}
@@ -571,7 +571,8 @@ def judged(claim: Protocol, assigned: Array, answers: Array, checked: int) -> tu
     ]
     said = ledger.judge(claim, spent, SHEETS[checked])
     accused = p <= claim.alpha if claim.correction == "holm" else e_bh(e, claim.alpha)
-    assert (said.p, said.supported) == (p[checked], accused[checked])
+    assert said.p >= p[checked]
+    assert accused[checked] or not said.supported
     return p, e
 
 
