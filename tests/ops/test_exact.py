@@ -15,7 +15,6 @@ from scipy.stats import binom, hypergeom
 from noli.ops.exact import (
     TINY,
     decoy_rank,
-    fewest_hits,
     monte_carlo,
     poisson_binomial_tail,
     rank_sum_tail,
@@ -53,15 +52,6 @@ def test_labels_without_replacement_would_be_another_law():
     """The spec's example: C = 20 classes, lists of k = 5, N = 10 keys, a constant predictor, 5 hits."""
     assert hypergeom.sf(4, 20, 5, 10) == pytest.approx(0.016, abs=5e-4)
     assert poisson_binomial_tail([5 / 20] * 10, 5) == pytest.approx(0.078, abs=5e-4)
-
-
-@pytest.mark.parametrize(
-    ("trials", "chance", "fewest"),
-    [(10, 0.01, 5), (20, 0.01, 6), (10, 0.001, 3), (10, 0.1, 8), (20, 0.1, 11), (50, 0.1, 18), (100, 0.1, 28),
-     (20, 0.5, 20), (50, 0.5, 42), (10, 0.5, None)],
-)  # fmt: skip
-def test_the_power_table_of_the_specification(trials, chance, fewest):
-    assert fewest_hits(trials, chance, 1e-6) == fewest
 
 
 @given(st.lists(st.integers(1, 4), min_size=0, max_size=5), st.data())

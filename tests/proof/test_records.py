@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from story import CLASSES, COMMITTED, SINCE, protocol, story
 
-from noli.proof import ledger, transcript
+from noli.proof import chain, ledger, transcript
 from noli.proof.beacon import GENESIS, Beacon, round_after, round_time
 from noli.proof.commitment import Vault, item_key
 from noli.proof.protocol import BeaconPlan
@@ -77,7 +77,7 @@ def test_a_transcript_comes_back_and_goes_on_after_a_kill(tmp_path):
     with pytest.raises(Damaged, match="does not follow"):
         Transcript(file, "cd" * 32)  # somebody else was asked
     again.add(item=3, content="ab" * 32, time=SINCE, status="refused")
-    assert [e.number for e in transcript.read(file.read_bytes(), "t")] == [0, 1, 2, 3]
+    assert [e.number for e in chain.read(transcript.Entry, file.read_bytes(), "t")] == [0, 1, 2, 3]
     assert again.head != made.head
 
 
@@ -95,7 +95,7 @@ def test_a_changed_transcript_is_noticed(change):
     else:
         lines = [*lines, lines[2]]
     with pytest.raises(Damaged):
-        transcript.read(b"".join(lines), "t")
+        chain.read(transcript.Entry, b"".join(lines), "t")
 
 
 def test_queries_come_back_per_secret_in_order():
@@ -124,16 +124,16 @@ def test_a_ledger_counts_the_tests_of_a_family_once(tmp_path):
     spent(file, 0.5, "cc" * 32, "f")
     entries = spent(file, 0.02, "aa" * 32, "f")
     assert len(entries) == 3
-    assert ledger.read(file.read_bytes(), "l") == entries
+    assert chain.read(ledger.Spent, file.read_bytes(), "l") == entries
     verdict = ledger.judge(protocol(family="f"), entries, "aa" * 32)
     assert (verdict.tests, verdict.p, verdict.supported) == (2, 0.04, False)
     with pytest.raises(Damaged, match="does not list"):
         ledger.judge(protocol(family="f"), entries, "bb" * 32)
     lines = file.read_bytes().splitlines(keepends=True)
     with pytest.raises(Damaged, match="does not follow"):
-        ledger.read(b"".join(lines[1:]), "l")
+        chain.read(ledger.Spent, b"".join(lines[1:]), "l")
     with pytest.raises(Damaged, match="middle"):
-        ledger.read(file.read_bytes()[:-3], "l")
+        chain.read(ledger.Spent, file.read_bytes()[:-3], "l")
 
 
 def test_e_values_of_a_family_are_judged_by_e_bh(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,6 +95,7 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
     if found.claim is None or found.commitment is None:
         return [head, *reasons]
     from noli.proof.records import utc
+    from noli.proof.times import said
     from noli.report.certificate import Certificate
 
     certificate = Certificate(found.claim, found.commitment, (), (), found)
@@ -108,8 +108,8 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
         ("owner", plain(commitment.name or "no name")),
         ("public key", commitment.owner),
         *certificate.figures,
-        *(("committed", f"before {_said(proof.moment)}: {plain(proof.by)}") for proof in found.proofs),
-        ("model since", f"{_said(utc(since))}, {by}" if since else "nobody says"),
+        *(("committed", f"before {said(proof.moment)}: {plain(proof.by)}") for proof in found.proofs),
+        ("model since", f"{said(utc(since))}, {by}" if since else "nobody says"),
         ("still sealed", f"{found.sealed:,} of {commitment.protocol.secrets:,} secrets"),
     ]
     words = [Text(certificate.sentence)] if found.status in ("valid", "not significant") else []
@@ -119,7 +119,3 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
 def plain(text: str) -> str:
     """Return a bundle's text as it may go to a terminal, which a stranger's text may try to steer."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def _said(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -137,13 +137,5 @@ def monte_carlo(reached: int, draws: int) -> tuple[float, float]:
     return p, math.sqrt(p * (1 - p) / (1 + draws))
 
 
-def fewest_hits(trials: int, chance: float, level: float) -> int | None:
-    """Fewest successes whose binomial tail is at most `level`; None if not even all of them suffice."""
-    fitting = (
-        hits for hits in range(trials + 1) if poisson_binomial_tail(np.full(trials, chance), hits) <= level
-    )
-    return next(fitting, None)
-
-
 def _bounded(p: float) -> float:
     return float(min(1.0, max(TINY, p)))

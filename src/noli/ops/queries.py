@@ -8,7 +8,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -105,11 +104,3 @@ def striped(secret: Key, side: int, channels: int, ring: tuple[float, float], co
     wave = grating(secret, side, side, channels, ring)
     levels = np.floor(255 * (0.5 + contrast * wave) + 0.5).astype(np.uint8)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))
-
-
-def resized(picture: Picture, side: int) -> Picture:
-    """Enlarge a query for a service that wants another size, without smoothing blocks away."""
-    if picture.shape[0] == side:
-        return picture
-    made = cv2.resize(picture, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(made, np.uint8).reshape(side, side, picture.shape[2])

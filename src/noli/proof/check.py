@@ -13,7 +13,7 @@ from cryptography import x509
 
 from noli.core.errors import UsageError
 from noli.core.key import Key
-from noli.proof import ledger, transcript
+from noli.proof import chain, ledger, transcript
 from noli.proof.beacon import Beacon
 from noli.proof.bundle import unpack
 from noli.proof.claim import Claim
@@ -171,8 +171,8 @@ def read_parts(members: Mapping[str, bytes]) -> Parts:
         commitment=commitment,
         claim=Claim.read(take("claim.json"), "claim.json"),
         openings=[Opening.read(data, name) for name, data in group(OPENINGS)],
-        entries=transcript.read(take("transcript.jsonl"), "transcript.jsonl"),
-        spent=ledger.read(take("ledger.jsonl"), "ledger.jsonl"),
+        entries=chain.read(transcript.Entry, take("transcript.jsonl"), "transcript.jsonl", None),
+        spent=chain.read(ledger.Spent, take("ledger.jsonl"), "ledger.jsonl"),
         beacon=Beacon.read(take("beacon.json"), "beacon.json") if commitment.protocol.beacon else None,
         stamps=[data for _, data in group(STAMPS)],
     )
@@ -228,7 +228,7 @@ def _recompute(parts: Parts) -> None:
     start = claim.suspect.identity
     if parts.entries and parts.entries[0].previous != start:
         raise Damaged("the transcript is not about the suspect of the claim")
-    head = parts.entries[-1].digest if parts.entries else start
+    head = chain.head(parts.entries, start)
     if (claim.commitment, claim.transcript) != (commitment.digest, head):
         raise Damaged("the claim is about another commitment or another transcript")
     outcome = outcome_of(commitment, parts.openings, parts.entries, parts.beacon)

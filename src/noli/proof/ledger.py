@@ -9,27 +9,24 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from noli.core.files import atomic_write
+from noli.proof import chain
+from noli.proof.chain import Link
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged, Digest, Moment, Record
 
-START = "0" * 64
 
-
-class Spent(Record):
+class Spent(Link):
     """One test.
 
     Attributes:
-        number: Its place, from 0.
         time: When it ended, by the verifier's clock.
         family: The family that shares alpha.
         protocol: Digest of its protocol (a recipient's own, for instance).
         suspect: Which model, in words.
         transcript: Digest of the transcript's last entry.
         p, e: What came of it.
-        previous: Digest of the entry before.
     """
 
-    number: Annotated[int, Field(ge=0)]
     time: Moment
     family: str
     protocol: Digest
@@ -37,7 +34,6 @@ class Spent(Record):
     transcript: Digest
     p: Annotated[float, Field(ge=0, le=1)]
     e: Annotated[float, Field(ge=0)] | None = None
-    previous: Digest = START
 
 
 class Verdict(Record):
@@ -56,38 +52,15 @@ class Verdict(Record):
     supported: bool
 
 
-def read(data: bytes, where: str) -> list[Spent]:
-    """Read a stored ledger and follow its chain.
-
-    Raises:
-        Damaged: An entry is unreadable, missing or out of order.
-    """
-    entries: list[Spent] = []
-    if data and not data.endswith(b"\n"):
-        raise Damaged(f"{where} ends in the middle of a line")
-    for number, line in enumerate(data.split(b"\n")[:-1]):
-        entry = Spent.read(line, f"{where}, line {number + 1}")
-        previous = entries[-1].digest if entries else START
-        if entry.number != number or entry.previous != previous:
-            raise Damaged(f"{where}, line {number + 1} does not follow the line before it")
-        entries.append(entry)
-    return entries
-
-
 def append(file: Path, **fields: object) -> list[Spent]:
     """Add a test to the ledger in a file and return all of it; the same transcript is entered once."""
-    entries = read(file.read_bytes(), str(file)) if file.is_file() else []
+    entries = chain.read(Spent, file.read_bytes(), str(file)) if file.is_file() else []
     if any(entry.transcript == fields["transcript"] for entry in entries):
         return entries
-    previous = entries[-1].digest if entries else START
-    entries.append(Spent.model_validate({**fields, "number": len(entries), "previous": previous}))
-    atomic_write(file, lines(entries))
+    place = {"number": len(entries), "previous": chain.head(entries)}
+    entries.append(Spent.model_validate({**fields, **place}))
+    atomic_write(file, chain.lines(entries))
     return entries
-
-
-def lines(entries: Sequence[Spent]) -> bytes:
-    """Return the stored form."""
-    return b"".join(entry.canonical() + b"\n" for entry in entries)
 
 
 def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verdict:

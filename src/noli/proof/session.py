@@ -9,7 +9,7 @@ from typing import Any
 
 from noli.core.files import write_new
 from noli.core.key import Key
-from noli.proof import ledger
+from noli.proof import chain, ledger
 from noli.proof.beacon import Beacon
 from noli.proof.bundle import pack
 from noli.proof.check import OPENINGS, STAMPS
@@ -126,7 +126,7 @@ def members(
         "claim.json": claim.canonical(),
         "commitment.json": session.commitment.canonical(),
         "transcript.jsonl": session.transcript.lines(),
-        "ledger.jsonl": ledger.lines(spent),
+        "ledger.jsonl": chain.lines(spent),
         **{f"{OPENINGS}{one.index:06d}.json": one.canonical() for one in opened},
         **{f"{STAMPS}{i:03d}.tsr": stamp for i, stamp in enumerate(extras.stamps)},
         **extras.files,

@@ -119,20 +119,18 @@ class Order:
         committed = min(proof.moment for proof in self.proofs)
         found = []
         if self.beacon is not None and committed >= self.beacon:
-            found.append(f"The beacon was public at {_said(self.beacon)}, before {_said(committed)}.")
+            found.append(f"The beacon was public at {said(self.beacon)}, before {said(committed)}.")
         if self.first is not None and self.first < committed:
-            found.append(
-                f"The first query, {_said(self.first)}, is older than the commitment is known to be."
-            )
+            found.append(f"The first query, {said(self.first)}, is older than the commitment is known to be.")
         if self.suspect is not None and self.first is not None and self.first < self.suspect:
-            found.append(f"The suspect was asked at {_said(self.first)}, before it is said to have existed.")
+            found.append(f"The suspect was asked at {said(self.first)}, before it is said to have existed.")
         if self.beacon is None:
             if self.suspect is None:
                 found.append("Nobody says since when the suspect exists, and no beacon was used.")
             elif committed >= self.suspect:
                 found.append(
-                    f"The suspect existed at {_said(self.suspect)}, the commitment, provably, only "
-                    f"from {_said(committed)} on."
+                    f"The suspect existed at {said(self.suspect)}, the commitment, provably, only "
+                    f"from {said(committed)} on."
                 )
         return found
 
@@ -159,7 +157,8 @@ def parse(text: str | None) -> datetime | None:
     return None if text is None else _moment(text)
 
 
-def _said(moment: datetime) -> str:
+def said(moment: datetime) -> str:
+    """Return a time as messages write it."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -10,17 +10,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from noli.core.files import atomic_write
+from noli.proof import chain
+from noli.proof.chain import START, Link
 from noli.proof.kinds import Seen
-from noli.proof.records import Damaged, Digest, Moment, Record, sha256
-
-START = "0" * 64
+from noli.proof.records import Damaged, Digest, Moment, sha256
 
 
-class Entry(Record):
-    """One query and what came back.
+class Entry(Link):
+    """One query and what came back. The first one's `previous` names who is asked (:class:`Suspect`).
 
     Attributes:
-        number: Its place in the transcript, from 0.
         item, part: Which secret, and which of its queries.
         content: SHA-256 of what was asked, as committed.
         time: When, by the verifier's clock.
@@ -30,10 +29,8 @@ class Entry(Record):
         seconds, attempts: Latency of the last attempt, and how many there were.
         certificate: SHA-256 of the server's TLS certificate; empty without TLS.
         reason: Why there is no answer.
-        previous: Digest of the entry before; the first one names who is asked (:class:`Suspect`).
     """
 
-    number: Annotated[int, Field(ge=0)]
     item: Annotated[int, Field(ge=0)]
     part: Annotated[int, Field(ge=0)] = 0
     content: Digest
@@ -46,7 +43,6 @@ class Entry(Record):
     attempts: int = 1
     certificate: str = ""
     reason: str = ""
-    previous: Digest
 
 
 class Transcript:
@@ -67,14 +63,13 @@ class Transcript:
         if file is not None and file.is_file():
             data = file.read_bytes()
             whole = data[: data.rfind(b"\n") + 1]  # a kill may have torn the last line
-            self.entries = read(whole, str(file), start)
+            self.entries = chain.read(Entry, whole, str(file), start)
             if whole != data:
                 atomic_write(file, whole)
 
     def add(self, **fields: object) -> Entry:
         """Append an entry; number and chain are filled in."""
-        previous = self.entries[-1].digest if self.entries else self._start
-        entry = Entry.model_validate({**fields, "number": len(self.entries), "previous": previous})
+        entry = Entry.model_validate({**fields, "number": len(self.entries), "previous": self.head})
         if self._file is not None:
             with self._file.open("ab") as handle:
                 handle.write(entry.canonical() + b"\n")
@@ -85,30 +80,12 @@ class Transcript:
 
     def lines(self) -> bytes:
         """Return the stored form."""
-        return b"".join(entry.canonical() + b"\n" for entry in self.entries)
+        return chain.lines(self.entries)
 
     @property
     def head(self) -> str:
         """Digest of the last entry, which fixes all of them."""
-        return self.entries[-1].digest if self.entries else self._start
-
-
-def read(data: bytes, where: str, start: str | None = None) -> list[Entry]:
-    """Read a stored transcript and follow its chain, from `start` if that is known.
-
-    Raises:
-        Damaged: An entry is unreadable, missing, out of order, or not the one its successor names.
-    """
-    entries: list[Entry] = []
-    for number, line in enumerate(data.split(b"\n")[:-1]):
-        entry = Entry.read(line, f"{where}, line {number + 1}")
-        previous = entries[-1].digest if entries else (start or entry.previous)
-        if entry.number != number or entry.previous != previous:
-            raise Damaged(f"{where}, line {number + 1} does not follow the line before it")
-        entries.append(entry)
-    if data and not data.endswith(b"\n"):
-        raise Damaged(f"{where} ends in the middle of a line")
-    return entries
+        return chain.head(self.entries, self._start)
 
 
 def observed(entries: Sequence[Entry], queries: int) -> Iterator[Seen]:

@@ -1,0 +1,100 @@
+"""The certificate: what it says of a claim, for eyes and for files, whatever came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "proof"))
+from report_making import Page
+from story import COMMITTED, altered, honest, story, thief
+
+from noli.proof.bundle import unpack
+from noli.proof.check import Trust, check, read_parts
+from noli.proof.times import seen_by_checker
+from noli.report.certificate import NOT_SHOWN, Certificate, number, rarity, render_html, render_pdf
+
+TRUST = Trust(seen=(seen_by_checker(COMMITTED),))
+
+
+def certificate(told, model, trust: Trust | None = TRUST) -> Certificate:
+    data = told.bundle(model)
+    parts = read_parts(unpack(data)[0])
+    checked = check(data, trust) if trust is not None else None
+    return Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked)
+
+
+def test_a_supported_claim_says_what_it_does_not_show(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    page = Page(render_html(certificate(told, thief(told))))
+    words = " ".join(page.text.split())
+    assert "The claim is supported" in words
+    assert "The model was trained on the pictures that were signed." in words
+    assert all(" ".join(text.split()) in words for text in NOT_SHOWN)
+    assert "10 of 40" in words  # still sealed
+    assert "the checker, who saw the published commitment" in words
+
+
+def test_a_claim_that_is_not_supported_accuses_nobody(tmp_path: Path) -> None:
+    one = certificate(story(tmp_path), honest)
+    assert (one.headline, one.tone) == ("The claim is not supported", "none")
+    assert "Nor is it shown that the claim is false" in one.sentence
+
+
+def test_what_a_checker_does_not_accept_is_not_praised(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    one = certificate(told, thief(told), Trust())
+    assert (one.headline, one.tone) == ("Not accepted: untimely", "unsure")
+    assert "Nobody but the owner says" in Page(render_html(one)).text
+
+
+def test_unchecked_pages_say_who_decides(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    text = " ".join(Page(render_html(certificate(told, thief(told), None))).text.split())
+    assert "is decided by noli check" in text
+
+
+def test_a_sequence_is_drawn_as_it_went(tmp_path: Path) -> None:
+    told = altered(story(tmp_path), looks="sequential", alpha=1e-3, tests=2)
+    one = certificate(told, thief(told, every=1))
+    assert one.curve is not None
+    points = [float(pair.split(",")[1]) for pair in one.curve.points.split()]
+    assert len(points) == one.claim.outcome.n
+    assert points[-1] <= one.curve.threshold < one.curve.neutral  # heights grow downwards
+    assert points == sorted(points, reverse=True)
+    assert "p-value among 2 tests" in dict(one.figures)
+    assert certificate(story(tmp_path), honest).curve is None
+
+
+def test_foreign_words_cannot_become_markup(tmp_path: Path) -> None:
+    told = altered(story(tmp_path), claim="<script>alert(1)</script>")
+    html = render_html(certificate(told, thief(told)))
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_same_certificate_gives_the_same_files(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    one = certificate(told, thief(told))
+    assert render_html(one) == render_html(one)
+    pdf = render_pdf(one)
+    assert pdf.startswith(b"%PDF")
+    assert pdf == render_pdf(one)
+    assert b"CreationDate" not in pdf
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5"), (0.0123, "0.012"), (1e-6, "10⁻⁶"), (4.26e-7, "4.3 \u00d7 10⁻⁷"),
+     (15103.2, "15,103"), (2e6, "2.0 \u00d7 10⁶")],
+)  # fmt: skip
+def test_numbers_are_written_as_people_write_them(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_rarity_in_words() -> None:
+    assert rarity(0.59) == "in 59 of 100 cases"
+    assert rarity(1e-3) == "at most once in 1,000 cases"
+    assert rarity(1e-20) == "less than once in 10¹⁵ cases"
