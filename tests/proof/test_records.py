@@ -9,7 +9,8 @@ from story import CLASSES, COMMITTED, SINCE, protocol, story
 
 from noli.proof import chain, ledger, transcript
 from noli.proof.beacon import GENESIS, Beacon, round_after, round_time
-from noli.proof.commitment import Vault, item_key
+from noli.proof.commitment import Vault, entropy, item_key
+from noli.proof.kinds import kind
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import Damaged, canonical, utc
 from noli.proof.transcript import Transcript
@@ -176,3 +177,13 @@ def test_the_beacon_changes_what_is_drawn(tmp_path):
         one.run(lambda i, _: {"status": "answered", "answer": (CLASSES[told.drawn(i)[0]],)})
     assert session.outcome().value == 30
     assert with_beacon.outcome().value < 12
+
+
+def test_public_randomness_ties_every_draw_to_the_whole_tree(tmp_path):
+    """With it, neither can one secret be chosen for its class, nor do equal secrets draw equally."""
+    told = story(tmp_path)
+    one, other = told.commit(), story(tmp_path, KEYS[1]).commit()
+    assert entropy(one, "", 3) == ""
+    assert len({entropy(tree, RANDOMNESS, i) for tree in (one, other) for i in range(40)}) == 80
+    draws = {kind(told.protocol).draw(KEYS[0], entropy(one, RANDOMNESS, i)) for i in range(40)}
+    assert len(draws) > 5

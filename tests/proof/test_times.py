@@ -17,6 +17,7 @@ from test_records import RANDOMNESS, SIGNATURE
 from noli.core.errors import DataError, MissingPrerequisite, UsageError
 from noli.proof.beacon import Beacon
 from noli.proof.check import Trust, check
+from noli.proof.commitment import entropy
 from noli.proof.kinds import kind
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import Damaged, utc
@@ -73,7 +74,8 @@ def test_a_beacon_after_the_commitment_replaces_the_suspect_s_age(tmp_path):
     session = replace(told.session(), beacon=beacon)
 
     def ask(item, _part):
-        number = kind(told.protocol).draw(told.vault().secret(item), RANDOMNESS)[0]
+        public = entropy(session.commitment, RANDOMNESS, item)
+        number = kind(told.protocol).draw(told.vault().secret(item), public)[0]
         return {"status": "answered", "answer": ("abcdefghij"[number],)}
 
     data = told.bundle(ask, session=session)

@@ -17,7 +17,7 @@ from noli.proof import chain, ledger, transcript
 from noli.proof.beacon import Beacon
 from noli.proof.bundle import unpack
 from noli.proof.claim import Claim
-from noli.proof.commitment import Commitment, Opening
+from noli.proof.commitment import Commitment, Opening, entropy
 from noli.proof.kinds import Kind, kind
 from noli.proof.outcome import Outcome
 from noli.proof.records import Damaged, utc
@@ -203,7 +203,10 @@ def outcome_of(
         if entry.part >= len(contents) or entry.content != contents[entry.part]:
             raise Damaged(f"query {entry.number} did not ask what was committed")
     randomness = beacon.randomness if beacon else ""
-    drawn = [test.draw(Key.from_bytes(bytes.fromhex(one.secret)), randomness) for one in openings]
+    drawn = [
+        test.draw(Key.from_bytes(bytes.fromhex(one.secret)), entropy(commitment, randomness, one.index))
+        for one in openings
+    ]
     return _within_budget(test, test.outcome(drawn, seen), len(seen))
 
 

@@ -134,6 +134,15 @@ class Vault:
         ]
 
 
+def entropy(commitment: Commitment, randomness: str, index: int) -> str:
+    """Return what public randomness adds to the draw of one secret; nothing where there is none.
+
+    It is tied to the whole tree and to the place in it: no secret can be chosen for its own class, because
+    every change of one changes the draws of all.
+    """
+    return f"{randomness}/{commitment.root}/{index}" if randomness else ""
+
+
 def leaf(owner: str, protocol: Protocol, index: int, secret: str, contents: Sequence[str]) -> bytes:
     """Return the data of one leaf: the secret, bound to owner, claim, place and contents."""
     joined = sha256(*(bytes.fromhex(one) for one in contents))

@@ -14,7 +14,7 @@ from noli.proof.beacon import Beacon
 from noli.proof.bundle import pack
 from noli.proof.check import OPENINGS, STAMPS
 from noli.proof.claim import Claim, Suspect
-from noli.proof.commitment import Commitment, Vault
+from noli.proof.commitment import Commitment, Vault, entropy
 from noli.proof.kinds import kind
 from noli.proof.outcome import Outcome
 from noli.proof.records import now
@@ -66,7 +66,10 @@ class Session:
         test = kind(self.commitment.protocol)
         seen = list(observed(self.transcript.entries, test.queries))
         randomness = self.beacon.randomness if self.beacon else ""
-        return test.outcome([test.draw(self.vault.secret(i), randomness) for i in range(len(seen))], seen)
+        drawn = [
+            test.draw(self.vault.secret(i), entropy(self.commitment, randomness, i)) for i in range(len(seen))
+        ]
+        return test.outcome(drawn, seen)
 
     def _ended(self) -> bool:
         return bool(self.transcript.entries) and self.outcome().stopped != "going on"
