@@ -35,7 +35,6 @@ from noli.core.key import Key
 from noli.data.demo import photo_crops
 from noli.methods.verify.config import Config
 from noli.methods.verify.load import load
-from noli.ops.exact import fewest_hits
 from noli.ops.multiplicity import e_bh, holm
 from noli.proof import ledger
 from noli.proof.bundle import pack
@@ -44,6 +43,7 @@ from noli.proof.claim import Suspect
 from noli.proof.commitment import Vault, item_key
 from noli.proof.kinds import Kind, Seen, kind
 from noli.proof.outcome import Outcome
+from noli.proof.power import fewest_hits
 from noli.proof.protocol import Protocol
 from noli.proof.records import sha256, utc
 from noli.proof.session import Extras, Session, claim_of, members
@@ -389,7 +389,7 @@ def against(claim: Protocol, drawn: Array, subjects: Mapping[str, Subject], clas
 
 def sizes(count: int, chance: float) -> dict[str, float]:
     """What a binomial test reaches of every level, exactly."""
-    hits = {level: fewest_hits(count, chance, level) for level in LEVELS}
+    hits = {level: int(fewest_hits(np.array([count]), chance, level)[0]) for level in LEVELS}
     return {f"{level}": float(binom.sf(least - 1, count, chance)) for level, least in hits.items() if least}
 
 
