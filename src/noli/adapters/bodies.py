@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from noli.core.plugins import did_you_mean
 
@@ -16,6 +16,7 @@ NAMES = IMAGE_NAMES | {"prompt", "max_tokens", "logprobs", "echo"}
 PLACEHOLDER = re.compile(r"\{\{(?P<literal>[a-z][a-z0-9_]*)\}\}|\{(?P<name>[a-z][a-z0-9_]*)\}")
 
 Encoding = Literal["png", "jpeg"]
+T = TypeVar("T")
 
 
 class Frozen(BaseModel):
@@ -23,6 +24,29 @@ class Frozen(BaseModel):
 
     # What was given may hold a password.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+def known(template: T) -> T:
+    """Check the placeholders in all texts of a template, which is returned as it is.
+
+    Raises:
+        ValueError: There is no such placeholder.
+    """
+    for text in texts(template):
+        for found in PLACEHOLDER.finditer(text):
+            if (name := found["name"]) and name not in NAMES:
+                hint = f"{did_you_mean(name, NAMES)} For the plain text write {{{{{name}}}}}"
+                raise ValueError(f"there is no placeholder {{{name}}}; {hint}")
+    return template
+
+
+def texts(template: object) -> Iterator[str]:
+    """Yield all texts of a JSON value but the names in its objects."""
+    if isinstance(template, str):
+        yield template
+    elif isinstance(template, dict | list):
+        for part in template.values() if isinstance(template, dict) else template:
+            yield from texts(part)
 
 
 class JsonBody(Frozen):
@@ -36,14 +60,7 @@ class JsonBody(Frozen):
     """
 
     kind: Literal["json"] = "json"
-    template: JsonValue
-
-    @field_validator("template")
-    @classmethod
-    def _known(cls, template: JsonValue) -> JsonValue:
-        for text in texts(template):
-            check_placeholders(text)
-        return template
+    template: Annotated[JsonValue, AfterValidator(known)]
 
 
 class MultipartBody(Frozen):
@@ -59,14 +76,9 @@ class MultipartBody(Frozen):
     kind: Literal["multipart"] = "multipart"
     field: str = Field("file", pattern=r'^[^"\r\n]+$')
     encoding: Encoding = "png"
-    fields: dict[Annotated[str, Field(pattern=r'^[^"\r\n]+$')], str] = Field(default_factory=dict)
-
-    @field_validator("fields")
-    @classmethod
-    def _known(cls, fields: dict[str, str]) -> dict[str, str]:
-        for text in fields.values():
-            check_placeholders(text)
-        return fields
+    fields: Annotated[dict[Annotated[str, Field(pattern=r'^[^"\r\n]+$')], str], AfterValidator(known)] = (
+        Field(default_factory=dict)
+    )
 
 
 class RawBody(Frozen):
@@ -84,24 +96,3 @@ class RawBody(Frozen):
 
 
 Body = Annotated[JsonBody | MultipartBody | RawBody, Field(discriminator="kind")]
-
-
-def check_placeholders(text: str) -> None:
-    """Check the placeholders of a text.
-
-    Raises:
-        ValueError: There is no such placeholder.
-    """
-    for found in PLACEHOLDER.finditer(text):
-        if (name := found["name"]) and name not in NAMES:
-            hint = f"{did_you_mean(name, NAMES)} For the plain text write {{{{{name}}}}}"
-            raise ValueError(f"there is no placeholder {{{name}}}; {hint}")
-
-
-def texts(template: JsonValue) -> Iterator[str]:
-    """Yield all texts of a JSON value but the names in its objects."""
-    if isinstance(template, str):
-        yield template
-    elif isinstance(template, dict | list):
-        for part in template.values() if isinstance(template, dict) else template:
-            yield from texts(part)

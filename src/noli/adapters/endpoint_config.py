@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from noli.adapters import jsonpath
-from noli.adapters.bodies import PLACEHOLDER, Body, Frozen, check_placeholders, texts
+from noli.adapters.bodies import PLACEHOLDER, Body, Frozen, known
 from noli.core.errors import UsageError
 
 FROM_ENV = re.compile(r"(?P<before>(?:[!-~]+ )?)env:(?P<name>[A-Za-z_]\w*)", re.ASCII)
@@ -95,9 +95,9 @@ class EndpointConfig(Frozen):
     style: Style = "plain"
     model: str = ""
     question: str = ""
-    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    extra: Annotated[dict[str, JsonValue], AfterValidator(known)] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
-    query: dict[str, str] = Field(default_factory=dict, repr=False)
+    query: Annotated[dict[str, str], AfterValidator(known)] = Field(default_factory=dict, repr=False)
     body: Body | None = None
     response_path: str | None = None
     tokens_path: str | None = None
@@ -153,20 +153,6 @@ class EndpointConfig(Frozen):
             if not _HEADER.fullmatch(name) or name.lower() in _OURS or not re.fullmatch(r"[ -~]*", value):
                 raise ValueError(f"{name!r} cannot be set: names are words, values printable ASCII")
         return headers
-
-    @field_validator("query")
-    @classmethod
-    def _known(cls, query: dict[str, str]) -> dict[str, str]:
-        for text in query.values():
-            check_placeholders(text)
-        return query
-
-    @field_validator("extra")
-    @classmethod
-    def _known_extra(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for text in texts(extra):
-            check_placeholders(text)
-        return extra
 
     @field_validator("response_path", "tokens_path", "logprobs_path")
     @classmethod
