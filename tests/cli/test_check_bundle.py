@@ -91,7 +91,8 @@ def test_a_valid_claim_is_told_with_its_figures_and_its_limits(noli: Run, folder
         "model since 2026-02-01 00:00:00 UTC, as the owner says",
         "still sealed 10 of 40 secrets",
         "If the claim were false, evidence as strong as this would turn up at most once in",
-        "does not show who trained the model, nor with what intent or licence: see report.html",
+        "does not show who trained the model, nor that the owner drew the secrets at random",
+        "The report inside the bundle is the owner's own text.",
     ):
         assert text in said
     assert "Only the owner says since when the model exists" in words(done.err)

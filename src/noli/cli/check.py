@@ -28,8 +28,8 @@ _MEANINGS = {
     "untimely": "the secrets may have been chosen to fit this model",
 }
 _NOT_SHOWN = (
-    "It does not show who trained the model, nor with what intent or licence: see report.html in the bundle, "
-    "or write the page with --report."
+    "It does not show who trained the model, nor that the owner drew the secrets at random: the page that "
+    "--report writes has the whole list. The report inside the bundle is the owner's own text."
 )
 _ONLY_OWNER = (
     "Only the owner says since when the model exists: check it, and name a time with --suspect-since."
