@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,12 @@ import pytest
 from PIL import Image
 
 from noli import zoo
+from noli.api import _beacon, _commit_first
 from noli.core.key import Key
 from noli.proof.records import now
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "proof"))
+from test_records import RANDOMNESS, SIGNATURE
 
 Run = Callable[..., Any]
 
@@ -96,3 +102,58 @@ def test_a_dry_run_shows_the_first_request_and_sends_nothing(noli: Run, place: P
     shown = noli(*asked, "--endpoint", str(place / "suspect.yaml"), "--dry-run", "--json").json
     assert shown["url"] == "http://127.0.0.1:9/classify"
     assert shown["planned_seconds"] > 5
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the clock says; at first, ten minutes before round 123 of drand's quicknet."""
+    said = ["2023-08-23T15:05:31+00:00"]
+    for module in (_beacon, _commit_first):
+        monkeypatch.setattr(module, "now", lambda: said[-1])
+    return said
+
+
+def beaconed(place: Path, out: str, *more: str) -> tuple[str, ...]:
+    there = ("-o", str(place / out), "--key", str(place / "owner.key"))
+    return ("mark", "gratings", str(place / "photos"), *there, "--workers", "1", "--set", "share=1",
+            "--beacon", *more)  # fmt: skip
+
+
+def test_a_beacon_is_waited_for(noli: Run, place: Path, clock: list[str]) -> None:
+    first = noli(*beaconed(place, "later", "--name", "The zoo"))
+    assert first.code == 0
+    assert "Round 123 appears at 2023-08-23 15:15:33 UTC" in " ".join(first.out.split())
+    assert "give the same command again" in " ".join(first.out.split())
+    assert "/public/123" in first.err
+    waiting = noli(*beaconed(place, "later", "--json")).json
+    assert (waiting["waiting"], waiting["round"]) == (True, 123)
+    assert not (place / "later").exists()
+    assert "nothing is marked yet" in first.out
+    clock.append("2023-08-23T15:20:00+00:00")
+    missing = noli(*beaconed(place, "later"))
+    assert missing.code == 3
+    assert "--beacon-file FILE" in missing.err
+    (place / "round.json").write_text(json.dumps({"round": 122, "signature": SIGNATURE}))
+    assert noli(*beaconed(place, "later", "--beacon-file", str(place / "round.json"))).code == 4
+    (place / "round.json").write_text(
+        json.dumps({"round": 123, "signature": SIGNATURE, "randomness": RANDOMNESS})
+    )
+    done = noli(*beaconed(place, "later", "--beacon-file", str(place / "round.json")))
+    assert done.code == 0
+    assert "decided by round 123" in done.out
+    assert "published or stamped BEFORE the round" in done.err
+    after = noli(*beaconed(place, "later", "--json")).json
+    assert (after["waiting"], after["worked"]) == (False, False)
+    assert after["commitment_sha256"] == waiting["commitment_sha256"]
+
+
+def test_a_beacon_needs_what_checks_it(
+    noli: Run, place: Path, clock: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert noli(*words(place, "--allow-network")).code == 2
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "py_ecc" else found(name))
+    done = noli(*beaconed(place, "never"))
+    assert done.code == 3
+    assert "noli[timestamps]" in done.err
+    assert not (place / "never.noli").exists()

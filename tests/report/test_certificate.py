@@ -9,12 +9,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "proof"))
 from report_making import Page
-from story import COMMITTED, altered, honest, story, thief
+from story import COMMITTED, SUSPECT, altered, honest, story, thief
 
 from noli.proof.bundle import unpack
 from noli.proof.check import Trust, check, read_parts
+from noli.proof.session import claim_of
 from noli.proof.times import seen_by_checker
-from noli.report.certificate import NOT_SHOWN, Certificate, number, rarity, render_html, render_pdf
+from noli.report.certificate import Certificate, number, rarity, render_html, render_pdf
+from noli.report.limits import NOT_SHOWN
 
 TRUST = Trust(seen=(seen_by_checker(COMMITTED),))
 
@@ -98,3 +100,21 @@ def test_rarity_in_words() -> None:
     assert rarity(0.59) == "in 59 of 100 cases"
     assert rarity(1e-3) == "at most once in 1,000 cases"
     assert rarity(1e-20) == "less than once in 10¹⁵ cases"
+
+
+def test_a_beacon_s_certificate_says_what_it_excludes_and_what_is_left(tmp_path: Path) -> None:
+    """Many commitments before the round stay possible: neither a beacon nor a time stamp excludes them."""
+    plain = certificate(story(tmp_path), honest, None)
+    told = story(tmp_path / "beacon", beacon={"round": 123})
+    (tmp_path / "beacon").mkdir()
+    session = told.session()
+    session.run(honest)
+    claim, spent = claim_of(session, SUSPECT, tmp_path / "beacon" / "ledger.jsonl")
+    one = Certificate(claim, session.commitment, spent, session.transcript.entries)
+    texts = [" ".join(Page(render_html(each)).text.split()) for each in (plain, one)]
+    assert ["could not choose them" in text for text in texts] == [False, True]
+    assert ["multiply the p-value by M" in text for text in texts] == [False, True]
+    assert ["That the owner drew the secrets at random" in text for text in texts] == [True, False]
+    assert "round 123, public from 2023-08-23 15:15:33 UTC on" in texts[1]
+    assert "2023-08-23T15:15:33" in dict(one.times)["Round 123 of drand-quicknet"]
+    assert render_pdf(one) != render_pdf(plain)

@@ -77,10 +77,10 @@ def _always(save):
 
 def test_permuted_classes_are_each_drawn_once_and_make_no_evidence(tmp_path):
     cfg = CFG.model_copy(update={"labels": "permuted", "keys": 4, "reserve": 1})
-    drawn = taggants.targets("abcde", KEYS[0], cfg)
+    drawn = taggants.targets({"classes": list("abcde")}, KEYS[0], cfg)
     assert sorted(drawn) == [0, 1, 2, 3, 4]
     with pytest.raises(UsageError, match="a class per secret"):
-        taggants.targets("ab", KEYS[0], cfg)
+        taggants.targets({"classes": list("ab")}, KEYS[0], cfg)
     with pytest.raises(UsageError, match="permuted classes"):
         taggants.vault({"classes": list("abcde"), "side": 16, "channels": 3}, KEYS[0], cfg)
 

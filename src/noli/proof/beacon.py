@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from noli.core.errors import DataError, MissingPrerequisite
 from noli.proof.protocol import BeaconPlan
-from noli.proof.records import Damaged, Digest, Record
+from noli.proof.records import Damaged, Digest, Record, sha256
 
 CHAIN = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971"
 PUBLIC_KEY = (
@@ -58,6 +60,7 @@ class Beacon(Record):
             raise Damaged(f"the beacon is round {self.round}, and round {plan.round} was planned")
         if hashlib.sha256(bytes.fromhex(self.signature)).hexdigest() != self.randomness:
             raise Damaged("the beacon's randomness does not follow from its signature")
+        require()
         if not _signed(self.round, bytes.fromhex(self.signature)):
             raise Damaged(f"the beacon's round {self.round} is not signed by the chain")
 
@@ -72,6 +75,22 @@ def round_after(moment: datetime) -> int:
     return max(1, int((moment.timestamp() - GENESIS) // PERIOD) + 2)
 
 
+def read_served(data: bytes) -> Beacon:
+    """Read a round as drand serves it; nothing is checked yet.
+
+    Raises:
+        Damaged: It is none.
+    """
+    try:
+        found = json.loads(data)
+        signature = str(found["signature"])
+        # Some of drand's services leave out what follows from the signature.
+        randomness = found.get("randomness") or sha256(bytes.fromhex(signature))
+        return Beacon(round=found["round"], randomness=randomness, signature=signature)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"it is no round as drand serves it ({type(error).__name__})") from error
+
+
 def fetch(plan: BeaconPlan) -> Beacon:
     """Fetch the planned round from drand's public service (network).
 
@@ -82,9 +101,8 @@ def fetch(plan: BeaconPlan) -> Beacon:
     import httpx
 
     try:
-        answer = httpx.get(f"{URL}{plan.round}", timeout=20).raise_for_status().json()
-        beacon = Beacon(**{name: answer[name] for name in ("round", "randomness", "signature")})
-    except (httpx.HTTPError, KeyError, ValueError) as error:
+        beacon = read_served(httpx.get(f"{URL}{plan.round}", timeout=20).raise_for_status().content)
+    except (httpx.HTTPError, Damaged) as error:
         raise DataError(
             "The beacon's round could not be fetched.",
             where=f"round {plan.round}, published {round_time(plan.round).isoformat()}",
@@ -95,13 +113,22 @@ def fetch(plan: BeaconPlan) -> Beacon:
     return beacon
 
 
-def _signed(number: int, signature: bytes) -> bool:
+def require() -> None:
+    """Make sure that signatures of rounds can be checked.
+
+    Raises:
+        MissingPrerequisite: py_ecc is not installed.
+    """
     if importlib.util.find_spec("py_ecc") is None:
         raise MissingPrerequisite(
             "The beacon's signature cannot be checked.",
             why="py_ecc is not installed",
             fix='pip install "noli[timestamps]"',
         )
+
+
+@lru_cache(maxsize=8)  # a pairing takes a second, and one call may check a round more than once
+def _signed(number: int, signature: bytes) -> bool:
     from py_ecc.bls import point_compression
     from py_ecc.bls.g2_primitives import subgroup_check
     from py_ecc.bls.hash_to_curve import hash_to_G1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,14 +11,16 @@ from pydantic import Field
 
 from noli.core.errors import UsageError
 from noli.core.key import Key
-from noli.core.method import DataSummary, MethodConfig
-from noli.proof.commitment import Vault, item_key
+from noli.core.method import DataSummary, MethodConfig, State
+from noli.proof.commitment import Commitment, Vault, entropy, item_key
 from noli.proof.kinds import kind
-from noli.proof.protocol import Protocol
+from noli.proof.protocol import BeaconPlan, Protocol
 from noli.proof.records import canonical, sha256
 from noli.proof.transcript import content_of
 
 Queries = Sequence[Sequence[npt.NDArray[np.uint8]]]
+# What a state says of public randomness: its plan, the commitment that was made before it, and its value.
+PLAN, MADE, VALUE = "beacon", "commitment", "randomness"
 
 
 class MarkConfig(MethodConfig):
@@ -34,7 +36,13 @@ class MarkConfig(MethodConfig):
     tests: int = Field(1, ge=1, description="suspects to be tested with these secrets; they share alpha")
 
 
-def protocol(classes: Sequence[str], cfg: MarkConfig, source: str = "", queries: int = 1) -> Protocol:
+def protocol(
+    classes: Sequence[str],
+    cfg: MarkConfig,
+    source: str = "",
+    queries: int = 1,
+    beacon: BeaconPlan | None = None,
+) -> Protocol:
     """Return the claim that is committed.
 
     Args:
@@ -42,6 +50,7 @@ def protocol(classes: Sequence[str], cfg: MarkConfig, source: str = "", queries:
         cfg: The method's configuration.
         source: Digest of what is marked, so that other data of the same key has other secrets.
         queries: Queries per secret.
+        beacon: Public randomness that decides the classes, if any.
     """
     return Protocol(
         claim="The model was trained on pictures that carry the owner's marks.",
@@ -53,8 +62,34 @@ def protocol(classes: Sequence[str], cfg: MarkConfig, source: str = "", queries:
         budget=cfg.keys,
         looks=cfg.looks,
         tests=cfg.tests,
+        beacon=beacon,
         binds={"source": source} if source else {},
     )
+
+
+def claim_of(state: State, cfg: MarkConfig) -> Protocol:
+    """Return the claim that is committed, from what a method's state fixes."""
+    plan = BeaconPlan.model_validate(state[PLAN]) if PLAN in state else None
+    return protocol(state["classes"], cfg, state.get("source", ""), beacon=plan)
+
+
+def public_of(state: State | None) -> State:
+    """Return what a state says of public randomness; it stays as it is when data is added."""
+    return {name: state[name] for name in (PLAN, MADE, VALUE) if name in state} if state else {}
+
+
+def refuse_waiting(state: State) -> None:
+    """Refuse to mark before the public randomness that decides the classes is known.
+
+    Raises:
+        UsageError: It is planned, and not known.
+    """
+    if PLAN in state and VALUE not in state:
+        raise UsageError(
+            "The classes of these secrets are not decided yet.",
+            why=f"round {state[PLAN]['round']} of the beacon decides them",
+            fix="give the noli mark command with --beacon again",
+        )
 
 
 def check_possible(classes: Sequence[str], cfg: MarkConfig) -> None:
@@ -83,10 +118,24 @@ def secrets(key: Key, claim: Protocol) -> list[Key]:
     return [item_key(key, claim, index) for index in range(claim.secrets)]
 
 
-def targets(key: Key, claim: Protocol) -> list[int]:
-    """Return the class number of every secret."""
+def targets(key: Key, claim: Protocol, public: Callable[[int], str] = lambda _: "") -> list[int]:
+    """Return the class number of every secret; `public` is what a beacon adds to each draw."""
     test = kind(claim)
-    return [test.draw(secret, "")[0] for secret in secrets(key, claim)]
+    return [test.draw(secret, public(index))[0] for index, secret in enumerate(secrets(key, claim))]
+
+
+def drawn(state: State, key: Key, cfg: MarkConfig) -> list[int]:
+    """Return the class number of every secret, as the test will draw it.
+
+    Raises:
+        UsageError: A beacon decides them, and its round is not known yet.
+    """
+    refuse_waiting(state)
+    claim = claim_of(state, cfg)
+    if claim.beacon is None:
+        return targets(key, claim)
+    made = Commitment.model_validate(state[MADE])
+    return targets(key, claim, lambda index: entropy(made, state[VALUE], index))
 
 
 def vault(key: Key, claim: Protocol, pictures: Queries) -> Vault:

@@ -8,26 +8,15 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from noli.proof.beacon import round_time
 from noli.proof.check import Checked
 from noli.proof.claim import Claim
 from noli.proof.commitment import Commitment
 from noli.proof.ledger import Spent
 from noli.proof.transcript import Entry
 from noli.report.build import template
+from noli.report.limits import not_shown, randomness
 
-NOT_SHOWN = (
-    "That the owner drew the secrets at random: a dishonest one can choose secrets, or questions, that suit "
-    "what any model answers. Public randomness in the assignments excludes it, where a claim has it.",
-    "That a label map was right, where the suspect's classes have other names: read it in claim.json.",
-    "Who trained the model, with what intent, and under which licence or consent.",
-    "That the data reached the model directly: copies, excerpts, and models that learned from it, count too.",
-    "Who made the data. The commitment shows who signed it, and since when it was known.",
-    "That no other commitments exist: of very many, one will be lucky. The ledger, which its owner keeps, "
-    "lists the tests that were made.",
-    "That the answers came from the suspect. The transcript is the verifier's record; its chain only shows "
-    "that it was not changed later. Fingerprints of the server's certificate are in it where there was TLS.",
-    "Anything, when the answer is no: refusals, filters, retraining or too few marks look like innocence.",
-)
 _WIDTH, _HEIGHT = 640, 180
 
 
@@ -137,6 +126,8 @@ class Certificate:
         proofs = self.checked.proofs if self.checked else ()
         found = [("Commitment, by the owner's clock", self.commitment.created)]
         found += [(f"Commitment known, by {proof.by}", proof.moment.isoformat()) for proof in proofs]
+        if plan := self.commitment.protocol.beacon:
+            found.append((f"Round {plan.round} of {plan.source}", round_time(plan.round).isoformat()))
         if self.claim.suspect.since:
             found.append(("Suspect first seen, as the owner says", self.claim.suspect.since))
         if self.entries:
@@ -162,10 +153,12 @@ def rarity(p: float) -> str:
 
 def render_html(certificate: Certificate) -> str:
     """Return the page; the same certificate gives the same page, which needs nothing else."""
+    protocol = certificate.commitment.protocol
     return template("proof.html.j2").render(
         one=certificate,
-        protocol=certificate.commitment.protocol,
-        not_shown=NOT_SHOWN,
+        protocol=protocol,
+        randomness=randomness(protocol),
+        not_shown=not_shown(protocol),
         number=number,
         size=(_WIDTH, _HEIGHT),
     )
@@ -217,13 +210,15 @@ def _lines(certificate: Certificate) -> list[tuple[str, float, str]]:
     head("Tested was that")
     add(protocol.null)
     head("What this rests on")
+    if public := randomness(protocol):
+        add(f"- Public randomness: {public}")
     for text in claim.outcome.assumptions:
         add(f"- {text}")
     head("When")
     for label, value in certificate.times:
         add(f"{label}: {value}")
     head("What it does not show")
-    for text in NOT_SHOWN:
+    for text in not_shown(protocol):
         add(f"- {text}")
     head("To be checked with")
     add("noli check bundle.zip, offline; everything above is recomputed from the bundle's records.")

@@ -35,7 +35,7 @@ def sign_pictures(
     cfg: Any,
     *,
     targets: Sequence[int],
-    draw: Callable[[State], Sequence[npt.NDArray[np.uint8]]],
+    queries: Sequence[npt.NDArray[np.uint8]],
     named: str,
 ) -> State:
     """Choose pictures for every secret query, search their changes, and store them.
@@ -45,7 +45,7 @@ def sign_pictures(
         key: The owner's.
         cfg: Config of Data Taggants.
         targets: Class number of every query.
-        draw: Makes the queries once side and channels are known.
+        queries: Their pictures, of the side and with the channels of the data.
         named: Digest of the protocol, for the state.
     """
     study, classes = summary.study, list(summary.classes)
@@ -58,13 +58,35 @@ def sign_pictures(
     checkpoint = Checkpoint(study.folder)
     checkpoint.depends_on(named, cfg.model_dump_json(), str(seed), x, y)
     models = [_surrogate(study, x, y, classes, cfg, seed, number) for number in range(cfg.surrogates)]
-    queries = [torch.from_numpy(to_float(one[None])) for one in draw(state)]
-    found = _searched(models, x, queries, targets, chosen, cfg, seed, checkpoint, study.tell)
+    asked = [torch.from_numpy(to_float(one[None])) for one in queries]
+    found = _searched(models, x, asked, targets, chosen, cfg, seed, checkpoint, study.tell)
     rows = np.concatenate(chosen)
     write(study.folder, NOISE, [study.items[row].id for row in rows], found["noise"])
     checkpoint.clear()
     reached = {"distance": float(found["distance"].mean()), "signed": float(len(rows))}
     return {**state, "signed": len(rows), "protocol": named, "reached": [reached]}
+
+
+def square_of(summary: DataSummary, cfg: Any) -> tuple[int, int]:
+    """Return side and channels of the squares that changes are searched on."""
+    assert summary.study is not None  # noqa: S101 - the method has checked
+    return side_of(cfg, summary), max(shape[2] for shape in summary.study.shapes)
+
+
+def pictures_each(share: float, pictures: int, queries: int) -> int:
+    """Return how many pictures are signed for every query.
+
+    Raises:
+        DataError: There is less than one.
+    """
+    each = int(share * pictures / queries)
+    if each < 1:
+        raise DataError(
+            "There are too few pictures to sign.",
+            why=f"{share:g} of {pictures} pictures are fewer than {queries} queries",
+            fix="use fewer keys, or sign a larger share",
+        )
+    return each
 
 
 def choose(y: Rows, targets: Sequence[int], classes: int, share: float, key: Key, named: str) -> list[Rows]:
@@ -81,13 +103,7 @@ def choose(y: Rows, targets: Sequence[int], classes: int, share: float, key: Key
     Raises:
         DataError: There is less than one picture per query.
     """
-    each = int(share * len(y) / len(targets))
-    if each < 1:
-        raise DataError(
-            "There are too few pictures to sign.",
-            why=f"{share:g} of {len(y)} pictures are fewer than {len(targets)} queries",
-            fix="use fewer keys, or sign a larger share",
-        )
+    each = pictures_each(share, len(y), len(targets))
     orders = [
         np.flatnonzero(y == c)[key.stream("mark/taggants/signed", f"{named}/{c}").permutation((y == c).sum())]
         for c in range(classes)

@@ -17,7 +17,8 @@ Queries are stripes on grey: a service that refuses them makes them misses, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -34,7 +35,6 @@ from noli.ops.queries import grating, striped
 from noli.proof import marks
 from noli.proof.commitment import Vault
 from noli.proof.marks import MarkConfig
-from noli.proof.protocol import Protocol
 from noli.train.options import Bound
 
 
@@ -80,11 +80,8 @@ SPEC = Spec(
 )
 
 
-def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
-    """Fix the classes; those of ``previous`` stay, and pictures of classes that come later are not marked.
-
-    Returns:
-        ``{"classes", "source" (digest), "protocol" (digest)}``.
+def fixed(summary: DataSummary, cfg: Config, previous: State | None = None) -> State:
+    """Return what has to be known to commit to the secrets; what ``previous`` fixes stays.
 
     Raises:
         DataError: Fewer than two classes.
@@ -96,38 +93,54 @@ def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None 
         raise DataError("Marks need at least two classes.", where=", ".join(classes), fix=fix)
     marks.check_possible(classes, cfg)
     source = (previous or {}).get("source", marks.source_of(summary))
-    return {"classes": classes, "source": source, "protocol": marks.protocol(classes, cfg, source).digest}
+    return {"classes": classes, "source": source, **marks.public_of(previous)}
 
 
-def claim_of(state: State, cfg: Config) -> Protocol:
-    """Return the claim that is committed."""
-    return marks.protocol(state["classes"], cfg, state.get("source", ""))
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Fix the classes; those of ``previous`` stay, and pictures of classes that come later are not marked.
+
+    Returns:
+        ``{"classes", "source" (digest), "protocol" (digest)}``, and what a beacon adds.
+
+    Raises:
+        DataError: Fewer than two classes.
+        UsageError: Too few secrets to be evidence ever, or a beacon whose round is not known yet.
+    """
+    state = fixed(summary, cfg, previous)
+    marks.refuse_waiting(state)
+    return {**state, "protocol": marks.claim_of(state, cfg).digest}
 
 
 def pictures(state: State, key: Key, cfg: Config) -> list[list[npt.NDArray[np.uint8]]]:
     """Return the query of every secret, ``uint8 [S, S, C]``."""
     channels, ring = 1 if cfg.grey else 3, (cfg.shortest, cfg.longest)
-    made = marks.secrets(key, claim_of(state, cfg))
+    made = marks.secrets(key, marks.claim_of(state, cfg))
     return [[striped(secret, cfg.side, channels, ring, cfg.contrast)] for secret in made]
 
 
 def vault(state: State, key: Key, cfg: Config) -> Vault:
     """Return the owner's side of the commitment."""
-    return marks.vault(key, claim_of(state, cfg), pictures(state, key, cfg))
+    return marks.vault(key, marks.claim_of(state, cfg), pictures(state, key, cfg))
 
 
 @lru_cache(maxsize=4)
-def _by_class(key: Key, classes: tuple[str, ...], source: str, cfg: Config) -> dict[str, list[Key]]:
-    claim = marks.protocol(classes, cfg, source)
+def _by_class(key: Key, fixes: str, cfg: Config) -> dict[str, list[Key]]:
+    state = json.loads(fixes)
+    classes, claim = state["classes"], marks.claim_of(state, cfg)
     found: dict[str, list[Key]] = {name: [] for name in classes}
-    for secret, target in zip(marks.secrets(key, claim), marks.targets(key, claim), strict=True):
+    for secret, target in zip(marks.secrets(key, claim), marks.drawn(state, key, cfg), strict=True):
         found[classes[target]].append(secret)
     return found
 
 
-def secret_of(item: Item, key: Key, state: State, cfg: Config) -> Key | None:
+def _grouped(state: State, key: Key, cfg: Config) -> Mapping[str, list[Key]]:
+    """Return the secrets of every class."""
+    named = {"classes": state["classes"], "source": state.get("source", ""), **marks.public_of(state)}
+    return _by_class(key, json.dumps(named, sort_keys=True), cfg)
+
+
+def _secret_of(item: Item, key: Key, groups: Mapping[str, list[Key]], cfg: Config) -> Key | None:
     """Return the secret whose stripes a picture gets; None for most of them."""
-    groups = _by_class(key, tuple(state["classes"]), state.get("source", ""), cfg)
     own = groups.get(str(item.label), [])
     stream = key.stream("mark/gratings/item", item.id)
     # Every secret gets the same number of pictures where classes are of equal size.
@@ -144,8 +157,9 @@ def _noise(
     made = np.zeros((len(items), channels, height, width), np.float32)
     # Whole levels of 8 bits within eps, so that rounding on writing adds nothing.
     strength = np.float32(np.floor(cfg.eps * 255 + 0.01) / 255)
+    groups = _grouped(state, key, cfg)
     for place, item in enumerate(items):
-        secret = secret_of(item, key, state, cfg)
+        secret = _secret_of(item, key, groups, cfg)
         if secret is not None:
             ring = (cfg.shortest, cfg.longest)
             made[place] = strength * grating(secret, height, width, channels, ring)

@@ -41,7 +41,6 @@ from noli.ops.queries import QueryFamily, query
 from noli.proof import marks
 from noli.proof.commitment import Vault
 from noli.proof.marks import MarkConfig
-from noli.proof.protocol import Protocol
 from noli.train.options import Bound
 
 PURPOSE = "mark/taggants"
@@ -101,15 +100,10 @@ SPEC = Spec(
 )
 
 
-def claim_of(state: State, cfg: Config) -> Protocol:
-    """Return the claim that is committed."""
-    return marks.protocol(state["classes"], cfg, state.get("source", ""))
-
-
 def pictures(state: State, key: Key, cfg: Config) -> list[list[npt.NDArray[np.uint8]]]:
     """Return the query of every secret, ``uint8 [S, S, C]``."""
     side, channels = state["side"], state["channels"]
-    made = marks.secrets(key, claim_of(state, cfg))
+    made = marks.secrets(key, marks.claim_of(state, cfg))
     return [[query(secret, cfg.queries, side, channels, cfg.blocks)] for secret in made]
 
 
@@ -125,18 +119,18 @@ def vault(state: State, key: Key, cfg: Config) -> Vault:
             why="their hits are not independent; the binomial tail is only a bound",
             fix="mark with --set labels=iid, the default",
         )
-    return marks.vault(key, claim_of(state, cfg), pictures(state, key, cfg))
+    return marks.vault(key, marks.claim_of(state, cfg), pictures(state, key, cfg))
 
 
-def targets(classes: Sequence[str], key: Key, cfg: Config, source: str = "") -> list[int]:
+def targets(state: State, key: Key, cfg: Config) -> list[int]:
     """Return the class number of every secret.
 
     Raises:
-        UsageError: Permuted classes for more secrets than classes.
+        UsageError: Permuted classes for more secrets than classes, or a beacon whose round is not known yet.
     """
-    claim = marks.protocol(classes, cfg, source)
     if cfg.labels == "iid":
-        return marks.targets(key, claim)
+        return marks.drawn(state, key, cfg)
+    classes, claim = state["classes"], marks.claim_of(state, cfg)
     if claim.secrets > len(classes):
         why = f"{claim.secrets} secrets and {len(classes)} classes"
         raise UsageError("Permuted classes need a class per secret.", why=why, fix="use fewer keys")
@@ -144,38 +138,63 @@ def targets(classes: Sequence[str], key: Key, cfg: Config, source: str = "") -> 
     return [int(number) for number in order[: claim.secrets]]
 
 
-def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
-    """Choose and sign pictures; pictures that are added later stay unsigned.
-
-    Returns:
-        ``{"classes", "side", "channels", "noise" (file), "signed", "source" and "protocol" (digests),
-        "reached"}``.
+def fixed(summary: DataSummary, cfg: Config, previous: State | None = None) -> State:
+    """Return what has to be known to commit to the secrets.
 
     Raises:
-        DataError: Items without a class, fewer than two classes, or too few pictures to sign.
+        DataError: Fewer than two classes, too few pictures to sign, or other data than ``previous`` is about.
         UsageError: Too few secrets to be evidence ever.
     """
-    if previous:
-        return dict(previous)
     study = summary.study
     if study is None:
         raise UsageError("This method learns from the data: it needs it in `prepare`.", where=PURPOSE)
     if len(summary.classes) < 2:
         what = "Marks need at least two classes."
         raise DataError(what, where=", ".join(summary.classes), fix="add pictures of others")
-    from noli.train.signing import sign_pictures
+    from noli.train.signing import pictures_each, square_of
 
     marks.check_possible(summary.classes, cfg)
-    source = marks.source_of(summary)
+    pictures_each(cfg.share, len(study.items), cfg.keys + cfg.reserve)
+    side, channels = square_of(summary, cfg)
+    made = {
+        "classes": list(summary.classes),
+        "side": side,
+        "channels": channels,
+        "source": marks.source_of(summary),
+    }
+    if previous and any(previous[name] != value for name, value in made.items()):
+        fix = "put the data back as it was, or begin anew with another output"
+        raise DataError("The data is not that of the commitment any more.", where=summary.uri, fix=fix)
+    return {**made, **marks.public_of(previous)}
+
+
+def prepare(summary: DataSummary, key: Key, cfg: Config, previous: State | None = None) -> State:
+    """Choose and sign pictures; pictures that are added later stay unsigned.
+
+    Returns:
+        ``{"classes", "side", "channels", "noise" (file), "signed", "source" and "protocol" (digests),
+        "reached"}``, and what a beacon adds.
+
+    Raises:
+        DataError: Items without a class, fewer than two classes, too few pictures to sign, or data that
+            changed while a beacon was waited for.
+        UsageError: Too few secrets to be evidence ever, or a beacon whose round is not known yet.
+    """
+    if previous and "noise" in previous:
+        return dict(previous)
+    start = fixed(summary, cfg, previous)
+    marks.refuse_waiting(start)
+    from noli.train.signing import sign_pictures
+
     state = sign_pictures(
         summary,
         key,
         cfg,
-        targets=targets(summary.classes, key, cfg, source),
-        draw=lambda state: [group[0] for group in pictures({**state, "source": source}, key, cfg)],
-        named=marks.protocol(summary.classes, cfg, source).digest,
+        targets=targets(start, key, cfg),
+        queries=[group[0] for group in pictures(start, key, cfg)],
+        named=marks.claim_of(start, cfg).digest,
     )
-    return {**state, "source": source}
+    return {**state, **start}
 
 
 def _noise(

@@ -1,0 +1,53 @@
+"""What a proof does not show, and what public randomness excludes, in words for a certificate."""
+
+from __future__ import annotations
+
+from noli.proof.beacon import round_time
+from noli.proof.protocol import Protocol
+from noli.proof.times import said
+
+_DRAWN = (
+    "That the owner drew the secrets at random: a dishonest one can choose secrets, or questions, that suit "
+    "what any model answers. Public randomness in the assignments excludes it, where a claim has it."
+)
+_OTHERS = (
+    "That no other commitments exist: of very many, one will be lucky. The ledger, which its owner keeps, "
+    "lists the tests that were made."
+)
+NOT_SHOWN = (
+    _DRAWN,
+    "That a label map was right, where the suspect's classes have other names: read it in claim.json.",
+    "Who trained the model, with what intent, and under which licence or consent.",
+    "That the data reached the model directly: copies, excerpts, and models that learned from it, count too.",
+    "Who made the data. The commitment shows who signed it, and since when it was known.",
+    _OTHERS,
+    "That the answers came from the suspect. The transcript is the verifier's record; its chain only shows "
+    "that it was not changed later. Fingerprints of the server's certificate are in it where there was TLS.",
+    "Anything, when the answer is no: refusals, filters, retraining or too few marks look like innocence.",
+)
+# Instead of the two above, where a beacon decided the assignments.
+_LUCKIEST = (
+    "That the owner made no other commitments. Whoever makes M of them before their rounds, for one round or "
+    "for several, can show the luckiest and hide the rest: multiply the p-value by M, unless this "
+    "commitment was published where everybody can see that it is the only one. A time stamp does not show "
+    "that. The ledger, which its owner keeps, lists the tests that were made with this one."
+)
+
+
+def randomness(protocol: Protocol) -> str:
+    """Return what public randomness excludes; nothing where there is none."""
+    plan = protocol.beacon
+    if plan is None:
+        return ""
+    return (
+        f"{plan.source}, round {plan.round}, public from {said(round_time(plan.round))} on. It and the "
+        "commitment decided the assignments: whoever committed before could not choose them, nor fit them to "
+        "a model or to what any model answers."
+    )
+
+
+def not_shown(protocol: Protocol) -> tuple[str, ...]:
+    """Return what a claim does not show."""
+    if protocol.beacon is None:
+        return NOT_SHOWN
+    return (_LUCKIEST, *(text for text in NOT_SHOWN if text not in (_DRAWN, _OTHERS)))
