@@ -56,8 +56,15 @@ def test_the_embedded_demo_says_where_the_report_is(
         "dB PSNR",
     ):
         assert word in said.out
-    for step in range(1, 7):
-        assert f"{step}/6" in said.err
+    for step in range(1, 8):
+        assert f"{step}/7" in said.err
+    for word in (
+        "trained on the marked pictures",
+        "20 secret questions",
+        "demo/proof.zip",
+        "demo/proof.html",
+    ):
+        assert word in said.out
 
 
 def test_the_demo_battery_fits_the_time_and_the_claim() -> None:

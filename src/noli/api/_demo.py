@@ -1,4 +1,4 @@
-"""The whole story on embedded photographs: key, protect, verify, undo, report."""
+"""The whole story on embedded photographs: key, protect, verify, undo, prove, report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from noli.api._demo_proof import DemoProof, prove
 from noli.api._protect import ProtectRun, protect
 from noli.api._verify import verify
 from noli.core.evidence import Evidence, Row
@@ -45,6 +46,7 @@ class DemoResult:
             colour and exposure; empty for pictures of your own.
         evidence: The full verification of the published mode.
         undo_psnr: Mean PSNR of the restored pictures in dB; None when all are identical.
+        proof: What could be proven of somebody who trained on marked pictures; None for pictures of your own.
         seconds: Duration.
         embedded: Whether the pictures were the installation's own photographs.
     """
@@ -60,13 +62,15 @@ class DemoResult:
     equalised: Mapping[str, float | None]
     evidence: Evidence
     undo_psnr: float | None
+    proof: DemoProof | None
     seconds: float
     embedded: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields."""
-        plain = {name: value for name, value in asdict(self).items() if name != "evidence"}
-        return {**plain, "evidence": self.evidence.model_dump(mode="json")}
+        plain = {name: value for name, value in asdict(self).items() if name not in ("evidence", "proof")}
+        proof = self.proof.model_dump(mode="json") if self.proof is not None else None
+        return {**plain, "evidence": self.evidence.model_dump(mode="json"), "proof": proof}
 
 
 def demo(
@@ -95,17 +99,17 @@ def demo(
     """
     begun = time.monotonic()
     folder, bar, tell = Path(dest), progress or Progress(), say or (lambda _: None)
+    steps = 7 if data is None else 6
     folder.mkdir(parents=True, exist_ok=True)
-    tell("1/6 pictures")
+    tell(f"1/{steps} pictures")
     pictures = Path(data) if data is not None else photo_crops(folder / "photos")
-    tell("2/6 key")
-    file = folder / "owner.key"
-    key = Key.load(file) if file.exists() else Key.new(file, label="demo")
-    tell("3/6 protect, as published (paper mode)")
+    tell(f"2/{steps} key")
+    key = _key(folder / "owner.key")
+    tell(f"3/{steps} protect, as published (paper mode)")
     paper = protect(pictures, folder / "safe-paper", key=key, mode="paper", workers=workers, progress=bar)
-    tell("4/6 protect, with secret per-picture filters (default mode)")
+    tell(f"4/{steps} protect, with secret per-picture filters (default mode)")
     safe = protect(pictures, folder / "safe", key=key, workers=workers, progress=bar)
-    tell("5/6 verify: train fresh models, as a thief would")
+    tell(f"5/{steps} verify: train fresh models, as a thief would")
     settings = dict(_small() if data is None and config is None else config or {})
     evidence = verify(folder / "safe-paper", clean=pictures, progress=bar, config=settings)
     keyed = _accuracy(safe, pictures, evidence.config, bar)
@@ -114,8 +118,9 @@ def demo(
     if data is None:
         tell("    and on the same photographs without colour and exposure")
         equalised = _equalised(folder, key, evidence.config, workers, bar)
-    tell("6/6 undo with the key")
+    tell(f"6/{steps} undo with the key")
     restored = undo(folder / "safe", folder / "back", key=key, workers=workers, progress=bar)
+    proof = _proof(folder, pictures, key, workers, bar, tell) if data is None else None
     return DemoResult(
         folder=folder,
         report=paper.report(folder / "report.html"),
@@ -128,9 +133,21 @@ def demo(
         equalised=equalised,
         evidence=evidence,
         undo_psnr=restored.psnr_mean,
+        proof=proof,
         seconds=round(time.monotonic() - begun, 1),
         embedded=data is None,
     )
+
+
+def _key(file: Path) -> Key:
+    return Key.load(file) if file.exists() else Key.new(file, label="demo")
+
+
+def _proof(
+    folder: Path, pictures: Path, key: Key, workers: int | None, bar: Progress, tell: Say
+) -> DemoProof:
+    tell("7/7 prove it: find the network that learned from your pictures")
+    return prove(folder, pictures, key, workers=workers, bar=bar, tell=tell)
 
 
 def _small() -> dict[str, object]:

@@ -15,6 +15,7 @@ from noli.report.words import duration
 
 if TYPE_CHECKING:
     from noli.api import DemoResult
+    from noli.api._demo_proof import DemoProof
 
 NOTE = (
     "What these photographs show: in colour they can be told apart without any detail. Class filters, all "
@@ -32,7 +33,7 @@ def demo(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Key, protect, verify, undo, report: the whole story in a few minutes on two cores."""
+    """Key, protect, verify, undo, prove, report: the whole story in a few minutes on two cores."""
     from noli import api, options
 
     out = console.Output(json=json, quiet=quiet)
@@ -72,12 +73,64 @@ def _story(found: DemoResult) -> list[RenderableType]:
         ),
         "",
         *([NOTE, ""] if found.embedded else []),
+        *(_proof(found.proof) if found.proof else []),
         console.grid(
             [
                 ("verdict", found.evidence.reason),
                 ("undo", f"with the key: {undo}"),
+                *([("proof", _outcome(found.proof))] if found.proof else []),
                 ("time", duration(found.seconds)),
-                ("report", str(found.report.resolve())),
+                *_pages(found),
             ]
         ),
     ]
+
+
+def _proof(found: DemoProof) -> list[RenderableType]:
+    """Return who was asked and what came of it."""
+    from noli.report.certificate import number
+
+    rows = [
+        (
+            verdict("supported", "FOUND") if one.found else verdict("inconclusive", "not found"),
+            name,
+            f"{one.hits} of {found.questions}",
+            number(one.p),
+            percent(one.accuracy),
+        )
+        for name, one in (
+            ("the thief: trained on the marked pictures", found.thief),
+            ("control: trained on the originals", found.innocent),
+        )
+    ]
+    psnr = f", PSNR {found.psnr:.1f} dB on those" if found.psnr is not None else ""
+    marks = f"{found.marked:,} of {found.pictures:,} pictures carry a mark{psnr}."
+    fixed = (
+        f"Fixed before anything was marked: {found.questions} secret questions, {found.needed} hits are "
+        f"evidence, chance gives {found.expected:.1f}; the two tests together accuse anybody wrongly with "
+        f"probability {number(found.alpha)} at most. Both trained without augmentation."
+    )
+    if found.thief.accuracy < found.innocent.accuracy:
+        fixed += " So many marks cost the thief accuracy, too: a side effect, no protection."
+    title = "Who learned from your pictures? Both were asked over HTTP, for their first class alone"
+    heads = ["", "network", "hits", "p-value", "recognised"]
+    return [console.table(title, heads, rows, right=3), "", f"{marks} {fixed}", ""]
+
+
+def _outcome(found: DemoProof) -> str:
+    """Return what the check of the bundle says, in words."""
+    if found.status == "valid":
+        return "the bundle is valid: everything in it was recomputed, offline"
+    if found.status == "not significant":
+        return (
+            f"none this time: {found.thief.hits} hits, and it takes {found.needed}. The bundle is in order, "
+            "but it is no evidence: marks do not find every thief"
+        )
+    return f"none: the bundle is {found.status}. {' '.join(found.reasons)}"
+
+
+def _pages(found: DemoResult) -> list[tuple[str, RenderableType]]:
+    pages = [("report", found.report)]
+    if found.proof is not None:
+        pages += [("bundle", found.proof.bundle), ("certificate", found.proof.certificate)]
+    return [(name, str(file.resolve())) for name, file in pages]
