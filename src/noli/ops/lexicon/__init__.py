@@ -1,0 +1,9 @@
+"""English words: their synonyms, how rare they are, and which words of a text may be replaced."""
+
+from noli.ops.lexicon.frequency import rarity
+from noli.ops.lexicon.lexicon import Lexicon, english
+from noli.ops.lexicon.similar import keep_similar
+from noli.ops.lexicon.slots import Slot, find
+from noli.ops.lexicon.words import needs_an
+
+__all__ = ["Lexicon", "Slot", "english", "find", "keep_similar", "needs_an", "rarity"]
