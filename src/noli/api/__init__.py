@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from noli.api._mark import MarkRun as MarkRun
     from noli.api._mark import mark as mark
     from noli.api._mark import stamp as stamp
+    from noli.api._mark_texts import TextRun as TextRun
+    from noli.api._mark_texts import mark_texts as mark_texts
+    from noli.api._mark_texts import propose_words as propose_words
     from noli.api._plan_mark import plan_mark as plan_mark
     from noli.api._protect import ProtectRun as ProtectRun
     from noli.api._protect import plan as plan
@@ -45,6 +48,7 @@ _MODULES = {
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
     "noli.api._mark": ("MarkRun", "mark", "stamp"),
+    "noli.api._mark_texts": ("TextRun", "mark_texts", "propose_words"),
     "noli.api._plan_mark": ("plan_mark",),
     "noli.api._protect": ("ProtectRun", "plan", "preview", "protect"),
     "noli.api._verify": ("verify",),

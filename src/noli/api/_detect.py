@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from noli import registry
-from noli.api._mark import PROOF, commitment_of, config_of, marking, owner_key, vault_of
+from noli.api._beacon import PROOF, beacon_of
+from noli.api._mark import commitment_of, marking, owner_key, vault_of
+from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
 from noli.core.files import refuse_existing
@@ -19,21 +20,12 @@ from noli.engine.progress import Progress
 from noli.engine.request import KeyLike
 from noli.proof.claim import Claim, Suspect
 from noli.proof.kinds import kind
-from noli.proof.protocol import Protocol
-from noli.proof.records import Damaged, canonical, sha256
-from noli.proof.session import Extras, Session, claim_of, members, write_bundle
+from noli.proof.records import Damaged
+from noli.proof.session import Ask, Extras, Session, claim_of, members, write_bundle
 from noli.proof.times import parse
 from noli.proof.transcript import Transcript
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from noli.core.model import Model
-
 LEDGER, TRANSCRIPT = "ledger.jsonl", "transcript.jsonl"
-Pictures = Sequence[Sequence["npt.NDArray[np.uint8]"]]
-Answers = Callable[["npt.NDArray[np.uint8]"], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ def detect(
         marked: The marked data, or the run folder of its marking.
         key: The key that marked it, or the path of a key file without a passphrase.
         endpoint: Description of a served model, YAML or JSON (:mod:`noli.adapters`).
-        model: Instead of it, a model file of noli.
+        model: Instead of it, a model file of noli, or for texts the folder of a language model.
         suspect: Name of the model in words; the place of `endpoint` or `model` by default.
         since: Earliest time at which somebody saw it, ISO 8601 with a zone; for the certificate.
         bundle: Where the evidence is written: a new file. None: nowhere.
@@ -99,7 +91,10 @@ def detect(
     Raises:
         UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description.
         WrongKey: The data was marked with another key.
-        DataError: The commitment is not that of these secrets, or a transcript was changed.
+        DataError: The commitment is not that of these secrets, the beacon's round is not the planned one, or
+            a transcript was changed.
+        RunError: The commitment or the beacon's round is missing.
+        MissingPrerequisite: For a beacon: py_ecc is missing.
         OutputExists: `bundle` is there already.
     """
     if (endpoint is None) == (model is None):
@@ -111,20 +106,21 @@ def detect(
     owner = owner_key(key)
     vault = vault_of(run, spec, owner)
     commitment = commitment_of(run, vault)
-    pictures: Pictures = registry.module(spec.name).pictures(run.manifest.state, owner, config_of(run, spec))
+    beacon = beacon_of(run, commitment)
     bar = progress if progress is not None else Progress()
     with ExitStack() as stack:
         name = (suspect or Path(str(endpoint or model)).stem)[:200]
+        queries = queries_of(run, spec, owner, commitment.protocol)
         if endpoint is not None:
-            answers, facts = _served(endpoint, stack, commitment.protocol)
+            ask, facts = queries.served(Path(endpoint), stack)
         else:
-            answers, facts = _loaded(str(model), commitment.protocol, label_map)
+            ask, facts = queries.loaded(str(model), label_map)
         who = Suspect(name=name, since=_time(since), **facts)
         # Of this very suspect, read in this very way: another one's answers must never be taken for its own.
         folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
-        session = Session(vault, commitment, _transcript(folder / TRANSCRIPT, who.identity))
-        _run(session, pictures, answers, bar)
+        session = Session(vault, commitment, _transcript(folder / TRANSCRIPT, who.identity), beacon)
+        _run(session, ask, bar)
     claim, spent = claim_of(session, who, run.path / PROOF / LEDGER)
     if bundle is not None:
         files = _files(claim, session, spent)
@@ -148,102 +144,30 @@ def rehearse(marked: str | Path, *, key: KeyLike, endpoint: str | Path | None) -
         WrongKey: The data was marked with another key.
     """
     from noli.adapters.config_file import load_endpoint
-    from noli.adapters.endpoint import dry_run
 
     if endpoint is None:
         raise UsageError("A rehearsal needs the description of a served model.", fix="give --endpoint")
     run, spec = marking(marked)
     owner = owner_key(key)
     protocol = vault_of(run, spec, owner).protocol
-    first = registry.module(spec.name).pictures(run.manifest.state, owner, config_of(run, spec))[0][0]
-    return dry_run(load_endpoint(Path(endpoint)), first, queries=protocol.budget * kind(protocol).queries)
+    queries = protocol.budget * kind(protocol).queries
+    return queries_of(run, spec, owner, protocol).rehearsed(load_endpoint(Path(endpoint)), queries)
 
 
-def _run(session: Session, pictures: Pictures, answers: Answers, bar: Progress) -> None:
+def _run(session: Session, ask: Ask, bar: Progress) -> None:
     protocol = session.commitment.protocol
     queries = kind(protocol).queries
     noted = len(session.transcript.entries)
     bar.start(protocol.budget * queries, f"ask, {noted} answers are already noted" if noted else "ask")
     bar.advance(noted)
 
-    def ask(item: int, part: int) -> Mapping[str, Any]:
-        found = answers(pictures[item][part])
+    def told(item: int, part: int) -> Mapping[str, Any]:
+        found = ask(item, part)
         bar.advance(1)
         return found
 
-    session.run(ask)
+    session.run(told)
     bar.finish()
-
-
-def _served(endpoint: str | Path, stack: ExitStack, protocol: Protocol) -> tuple[Answers, dict[str, Any]]:
-    from noli.adapters.config_file import load_endpoint
-    from noli.adapters.endpoint import Endpoint
-
-    config = load_endpoint(Path(endpoint))
-    service = stack.enter_context(Endpoint(config))
-    known = _map(config.label_map or {}, protocol)
-
-    def answers(picture: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
-        found = service.ask_image(picture)
-        labels = found.labels if found.status == "answered" else ()
-        return {
-            "status": found.status,
-            "time": found.time,
-            "answer": tuple(_printable(one) for one in labels),
-            "request": found.request_sha256,
-            "response": found.response_sha256,
-            "seconds": found.seconds,
-            "attempts": found.attempts,
-            "certificate": found.certificate_sha256,
-            "reason": _printable(found.reason),
-        }
-
-    return answers, {"where": config.url[:500], "label_map": known}
-
-
-def _loaded(file: str, protocol: Protocol, label_map: str | Path | None) -> tuple[Answers, dict[str, Any]]:
-    from noli import zoo
-    from noli.adapters.config_file import load_label_map
-
-    network = zoo.load(file)
-    known = _map(load_label_map(Path(label_map)) if label_map is not None else {}, protocol)
-    classes = tuple(protocol.parameters["classes"])
-    names, k = network.class_names or classes, int(protocol.parameters["k"])
-    if not {one for name in names for one in known.get(name, (name,))} & set(classes):
-        raise UsageError(
-            "The model knows none of the marked classes.",
-            where=file,
-            why=f"it names {', '.join(names[:5])}, and the data {', '.join(classes[:5])}",
-            fix="say with --label-map what its classes are called in the data",
-        )
-
-    def answers(picture: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
-        order = _logits(network, picture).argsort()[::-1][:k]
-        named = [names[place] for place in order]
-        answer = tuple(dict.fromkeys(one for name in named for one in known.get(name, (name,))))
-        asked, shown = sha256(picture.tobytes()), sha256(canonical(named))
-        return {"status": "answered", "answer": answer, "request": asked, "response": shown}
-
-    where = Path(file).name[:500]
-    return answers, {"where": where, "weights": network.weight_hash(), "label_map": known}
-
-
-def _map(given: Mapping[str, Sequence[str]], protocol: Protocol) -> dict[str, tuple[str, ...]]:
-    """Return a label map that leads to classes of the data only."""
-    known = {name: tuple(own) for name, own in given.items()}
-    strange = sorted({one for own in known.values() for one in own} - set(protocol.parameters["classes"]))
-    if strange:
-        raise UsageError(
-            "The label map leads to classes that the data does not have.",
-            where=", ".join(strange[:5]),
-            fix="write the names of the data's classes on its right side",
-        )
-    return known
-
-
-def _printable(text: str) -> str:
-    """Return foreign text as it can be written down: whole characters, and not more of it than is of use."""
-    return text.encode("utf-8", "replace").decode("utf-8")[:200]
 
 
 def _stamp(file: Path) -> bytes:
@@ -253,11 +177,6 @@ def _stamp(file: Path) -> bytes:
         why = error.strerror or str(error)
         fix = "name the file that noli mark stamp wrote"
         raise UsageError("The time stamp cannot be read.", where=str(file), why=why, fix=fix) from error
-
-
-def _logits(network: Model, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    logits: npt.NDArray[np.float32] = network.predict(picture[None])[0]
-    return logits
 
 
 def _transcript(file: Path, start: str) -> Transcript:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 from noli import registry
-from noli.api._protect import ProtectRun, protect
+from noli.api._beacon import PROOF as PROOF
+from noli.api._beacon import Wanted
+from noli.api._commit_first import COMMITMENT as COMMITMENT
+from noli.api._commit_first import await_round, committed_of, planned, refuse_beacon
+from noli.api._protect import ProtectRun, protect, request_for
 from noli.core.errors import DataError, RunError, UsageError, WrongKey
 from noli.core.files import atomic_write, refuse_existing, write_new
 from noli.core.key import Key
@@ -14,20 +19,27 @@ from noli.core.method import MethodConfig, Spec
 from noli.core.run import Run
 from noli.engine.request import KeyLike, open_key
 from noli.options import resolve
+from noli.proof.beacon import round_time
 from noli.proof.commitment import Commitment, Vault
 from noli.proof.records import Damaged
 
-PROOF, COMMITMENT = "proof", "commitment.json"
-
 
 class MarkRun(ProtectRun):
-    """A finished marking; its commitment is to be published before the data is.
+    """A marking; its commitment is to be published before the data is, and before the beacon's round.
 
     Attributes:
         commitment: The signed commitment to all secrets.
+        waiting: Whether nothing is marked yet, because the beacon's round is not published.
     """
 
     commitment: Commitment
+    waiting: bool = False
+
+    @property
+    def round_time(self) -> datetime | None:
+        """When the round appears that decides the classes; None without a beacon."""
+        plan = self.commitment.protocol.beacon
+        return round_time(plan.round) if plan is not None else None
 
     @property
     def commitment_file(self) -> Path:
@@ -42,12 +54,16 @@ def mark(
     *,
     key: KeyLike,
     name: str = "",
+    beacon: bool = False,
+    beacon_delay: int = 10,
+    beacon_file: str | Path | None = None,
+    allow_network: bool = False,
     **arguments: Any,
 ) -> MarkRun:
     """Write a marked copy of a data set, and the commitment that has to be published before it.
 
     Runs, resumes and extends like :func:`noli.api.protect`. The commitment is made once; the same call again
-    keeps it.
+    keeps it. With a beacon the first call only commits; the same call after the round appeared marks.
 
     Args:
         data: As for :func:`noli.api.protect`.
@@ -55,22 +71,48 @@ def mark(
         method: Registry name (``mark/gratings``) or the short one (``gratings``).
         key: The owner's key, or the path of a key file without a passphrase.
         name: Who claims, in words; it is part of the commitment.
+        beacon: Let a round of drand that is not published yet decide the classes.
+        beacon_delay: Minutes from the first call to that round; later calls do not change it.
+        beacon_file: The round's JSON as drand serves it.
+        allow_network: Whether noli may fetch the round.
         arguments: All other arguments of :func:`noli.api.protect`.
 
+    Returns:
+        The run; nothing is marked while it is ``waiting``.
+
     Raises:
-        UsageError: As for :func:`noli.api.protect`, or a method that is no mark.
+        UsageError: As for :func:`noli.api.protect`, a method that is no mark, or a run that was begun with a
+            beacon where there is none now, or the reverse.
+        MissingPrerequisite: For a beacon: py_ecc is missing, or its round where it is published already.
+        DataError: As for :func:`noli.api.protect`, or what should be the round is not.
     """
     spec = registry.get(method if "/" in method else f"mark/{method}")
     if spec.family != "mark":
-        fix = f"use noli {spec.family}"
-        raise UsageError("This method makes no marks.", where=spec.name, fix=fix)
+        raise UsageError("This method makes no marks.", where=spec.name, fix=f"use noli {spec.family}")
+    if spec.arrow == "texts->texts":
+        raise UsageError("This method marks texts.", where=spec.name, fix="call noli.mark_texts")
     owner = open_key(key)
     if owner is None:
         raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
+    request = request_for(data, output, spec.name, key=owner, **arguments)
+    if beacon:
+        file = Path(beacon_file) if beacon_file is not None else None
+        begun, ready = await_round(request, name, Wanted(beacon_delay, file, allow_network))
+        if not ready:
+            return _unmarked(begun)
+    else:
+        refuse_beacon(request.run_folder, given=allow_network or beacon_file is not None)
     done = protect(data, output, spec.name, key=owner, **arguments)
     run = MarkRun(done.path, done.manifest)
     run.worked, run.added = done.worked, done.added
     run.commitment = _committed(run, spec, owner, name)
+    return run
+
+
+def _unmarked(begun: Run) -> MarkRun:
+    run, made = MarkRun(begun.path, begun.manifest), committed_of(begun)
+    assert made is not None  # noqa: S101 - nothing waits without one
+    run.commitment, run.waiting, run.worked = made, True, False
     return run
 
 
@@ -95,8 +137,12 @@ def _committed(run: MarkRun, spec: Spec, key: Key, name: str) -> Commitment:
     return made
 
 
-def marking(place: str | Path) -> tuple[Run, Spec]:
+def marking(place: str | Path, *, waiting: bool = False) -> tuple[Run, Spec]:
     """Open the run that marked data: its folder, or the marked data beside it.
+
+    Args:
+        place: Either of them.
+        waiting: Whether one will do that has only committed so far.
 
     Raises:
         UsageError: It is none, or not finished.
@@ -105,7 +151,8 @@ def marking(place: str | Path) -> tuple[Run, Spec]:
 
     folder = Path(place) if Run.exists(place) else run_folder(place)
     run = Run.open(folder)
-    if run.manifest.verb != "mark" or run.manifest.status != "done":
+    enough = run.manifest.status == "done" or (waiting and planned(run) is not None)
+    if run.manifest.verb != "mark" or not enough:
         raise UsageError(
             "This is no finished run that marked data.",
             where=str(folder),
@@ -135,6 +182,10 @@ def vault_of(run: Run, spec: Spec, key: Key) -> Vault:
             why=f"it was made with key {made_with.id}, this is key {key.id}",
             fix="give the key file that marked it",
         )
+    if spec.arrow == "texts->texts":
+        from noli.api._mark_texts import text_vault
+
+        return text_vault(run, key)
     module = registry.module(spec.name)
     return cast(Vault, module.vault(run.manifest.state, key, config_of(run, spec)))
 
@@ -191,7 +242,7 @@ def stamp(
             fix="add --allow-network, or have the commitment stamped otherwise: any RFC 3161 client will do",
         )
     refuse_existing(output)
-    run, spec = marking(marked)
+    run, spec = marking(marked, waiting=True)
     owner = owner_key(key)
     found = request_token(authority, commitment_of(run, vault_of(run, spec, owner)))
     write_new(Path(output), found)

@@ -70,11 +70,15 @@ def _parameter(spec: Spec, name: str, *, hidden: bool) -> inspect.Parameter:
 
 
 def method_group(
-    family: str, body: Body, further: Mapping[str, tuple[Body, str]] | None = None
+    family: str,
+    body: Body,
+    further: Mapping[str, tuple[Body, str]] | None = None,
+    bodies: Mapping[str, Body] | None = None,
 ) -> type[TyperGroup]:
     """Make the group class of a verb whose sub-commands are the methods of a family.
 
-    `further` are commands that are no methods: name -> function and help.
+    `further` are commands that are no methods: name -> function and help; `bodies` are instead of `body` for
+    methods of another arrow.
     """
     others = dict(further or {})
 
@@ -93,7 +97,7 @@ def method_group(
                 return args[0], _made(args[0], *others[args[0]]), args[1:]
             spec = _find(family, args[0])
             line = f"{spec.card.title}. {registry.entry(spec.name).summary}."
-            return args[0], command(spec, body, line), args[1:]
+            return args[0], command(spec, (bodies or {}).get(spec.arrow, body), line), args[1:]
 
     return MethodGroup
 

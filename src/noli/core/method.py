@@ -16,7 +16,7 @@ from noli.core.images import Working
 from noli.core.key import Key
 
 Family = Literal["protect", "mark", "lock", "attack", "unlearn", "harden", "generate", "evaluate", "verify"]
-Arrow = Literal["data->data", "model->model", "judge"]
+Arrow = Literal["data->data", "texts->texts", "model->model", "judge"]
 State = dict[str, Any]
 Extra = dict[str, float]
 Apply = Callable[[State, Working, Sequence[Item], Key, Any], Working]

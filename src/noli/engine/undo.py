@@ -84,6 +84,9 @@ def undo(
         fix = "finish it first: run the same protect command again"
         raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
     spec = spec or registry.get(str(manifest.method))
+    opened = _opened(key, manifest.key)
+    if spec.arrow == "texts->texts":
+        return _undo_texts(before, place, back, opened, run)
     given = {"protected": protected, "back": back, "protected_run": protected_run}
     done = run_data(
         RunRequest(
@@ -91,7 +94,7 @@ def undo(
             output=str(back),
             spec=spec,
             cfg=spec.config.model_validate(manifest.args_resolved["config"]),
-            key=_opened(key, manifest.key),
+            key=opened,
             workers=workers if workers is not None else available_cores(),
             on_error=on_error,
             run_dir=None if run is None else Path(run),
@@ -111,6 +114,19 @@ def undo(
         psnr_min=found.get("restored_psnr_min"),
         missing=found.get("protected_missing", 0),
     )
+
+
+def _undo_texts(
+    before: Run, place: str, back: str | Path, key: Key | None, run: str | Path | None
+) -> UndoResult:
+    from noli.engine.texts.restore import restore_texts
+
+    if key is None:
+        raise UsageError("Undoing needs the key.", fix="pass the key file that marked the texts")
+    done = restore_texts(before, place, str(back), key, Path(run) if run is not None else run_folder(back))
+    count = done.manifest.results["items"]
+    # Their digests were compared.
+    return UndoResult(done, count, count, count, None, None)
 
 
 def output_of(run: Run) -> str:

@@ -38,6 +38,14 @@ Check = Callable[[str, Path], None]
 # Fixed keys: a contract that fails must fail again tomorrow.
 KEYS = tuple(Key.from_bytes(hashlib.sha256(f"noli.testing {n}".encode()).digest()) for n in (1, 2))
 
+# The pure functions of each arrow.
+_FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "data->data": ("prepare", "apply"),
+    "texts->texts": ("propose", "passages"),
+    "model->model": ("transform",),
+    "judge": ("judge",),
+}
+
 
 class ContractError(AssertionError):
     """A method broke the contract; the message says which promise and where."""
@@ -72,7 +80,7 @@ def documentation_is_complete(name: str, folder: Path) -> None:
     text = " ".join((module.__doc__ or "").lower().split())
     for topic, words in _TOPICS.items():
         _expect(any(word in text for word in words), f"the module docstring speaks of its {topic}", name)
-    for function in ("judge",) if spec.arrow == "judge" else ("prepare", "apply"):
+    for function in _FUNCTIONS[spec.arrow]:
         _expect(bool(inspect.getdoc(getattr(module, function))), "public functions have docstrings", function)
     card = spec.card
     complete = card.title and card.paper and card.stops and card.does_not_stop

@@ -1,0 +1,212 @@
+"""Mark a collection of texts, and commit to its secrets, before anything is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noli import registry
+from noli.api._mark import COMMITMENT, PROOF, commitment_of
+from noli.core.errors import UsageError
+from noli.core.files import atomic_write, write_new
+from noli.core.key import Key
+from noli.core.run import Run
+from noli.engine.progress import Progress
+from noli.engine.request import KeyLike, open_key
+from noli.engine.texts.drafts import TextRequest, drafts
+from noli.engine.texts.marking import claim_over, config_of, count_of, run_texts
+from noli.engine.texts.proposals import approval, table
+from noli.engine.texts.queries import Variant, questions, variant
+from noli.engine.texts.record import TextRecord, unseal
+from noli.methods.mark.leximark import Config
+from noli.options import configure
+from noli.proof import releases
+from noli.proof.commitment import Commitment, Vault
+from noli.proof.protocol import Protocol
+
+_PAGE = "changes.html"
+
+
+class TextRun(Run):
+    """A finished marking of texts.
+
+    Attributes:
+        commitment: To be published before the texts are; None in the published mode, which proves nothing.
+    """
+
+    commitment: Commitment | None = None
+
+    @property
+    def output(self) -> str:
+        """Where the marked texts lie."""
+        return self.manifest.output.uri if self.manifest.output else ""
+
+    @property
+    def commitment_file(self) -> Path:
+        """Where the commitment lies."""
+        return self.path / PROOF / COMMITMENT
+
+    @property
+    def changes_file(self) -> Path:
+        """The page that shows every change; for the owner only."""
+        return self.path / _PAGE
+
+
+def request_for(
+    data: str | Path,
+    output: str | Path,
+    method: str = "leximark",
+    *,
+    key: KeyLike,
+    approved: str | Path | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    config: Mapping[str, object] | None = None,
+    **options: object,
+) -> TextRequest:
+    """Check the arguments of :func:`mark_texts`."""
+    spec = registry.get(method if "/" in method else f"mark/{method}")
+    owner = open_key(key)
+    if owner is None:
+        raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
+    if owner.state != "active":
+        fix = "use the active key of the file"
+        raise UsageError("This key is retired: it must not mark anything new.", where=owner.id, fix=fix)
+    cfg = configure(Config, spec.name, {**(config or {}), **options})
+    more = {} if approved is None else {"approve": approval(approved)}
+    return TextRequest(
+        source=str(data),
+        output=str(output),
+        spec=spec,
+        cfg=cfg,
+        key=owner,
+        run_dir=None if run is None else Path(run),
+        progress=progress or Progress(),
+        **more,
+    )
+
+
+def mark_texts(
+    data: str | Path, output: str | Path, method: str = "leximark", *, name: str = "", **arguments: Any
+) -> TextRun:
+    """Write a marked copy of texts, and the commitment that has to be published before it.
+
+    Args:
+        data: A folder, or one file, of text, Markdown, HTML, LaTeX, JSONL or Word documents.
+        output: A new place of the same kind.
+        method: Registry name, or the short one.
+        name: Who claims, in words; it is part of the commitment.
+        arguments: ``key`` (needed), ``approved`` (table of :func:`propose_words`), ``run``, ``progress``,
+            ``config`` and options of the method.
+
+    Raises:
+        UsageError: A bad option, an output in the way, texts that can never be evidence.
+        DataError: A document cannot be read, or no word of any may vary.
+        RunError: Disk full, place not writable; the same call resumes.
+        Interrupted: Ctrl-C; the same call resumes.
+    """
+    request = request_for(data, output, method, **arguments)
+    done, claim, record = run_texts(request)
+    run = TextRun(done.path, done.manifest)
+    if claim is not None:
+        run.commitment = _committed(run, vault_of(claim, record, request.key, request.cfg), name)
+    _write_page(run, request, record)
+    return run
+
+
+def propose_words(
+    data: str | Path, table_file: str | Path, method: str = "leximark", **arguments: Any
+) -> int:
+    """Write a table of the words that may vary, for approval; nothing is marked.
+
+    Args:
+        data: As for :func:`mark_texts`.
+        table_file: Where the table goes: a new file.
+        method: As for :func:`mark_texts`.
+        arguments: As for :func:`mark_texts`; a key is not needed.
+
+    Returns:
+        Number of words.
+
+    Raises:
+        OutputExists: The file is there already.
+        DataError: A document cannot be read.
+    """
+    from noli.engine.texts.collection import Collection
+
+    # Nothing of it depends on the key.
+    request = request_for(data, table_file, method, key=Key.generate(), **arguments)
+    found = Collection.find(request.source)
+    rows = [
+        (draft.name, draft.number, document.texts[draft.number].raw, draft.slots)
+        for draft, document, _ in drafts(request, found)
+        if draft.slots
+    ]
+    write_new(Path(table_file), table(rows, request.cfg.options))
+    return sum(len(slots) for *_, slots in rows)
+
+
+def variants_of(record: TextRecord, key: Key, cfg: Config) -> list[list[Variant]]:
+    """Return all variants of every passage, as a reader sees them."""
+    count = count_of(cfg)
+    return [
+        [variant(one.layout, one.passage, picks) for picks in releases.variants(one.passage, key, count)]
+        for one in record.passages
+    ]
+
+
+def vault_of(claim: Protocol, record: TextRecord, key: Key, cfg: Config) -> Vault:
+    """Return the owner's side of the commitment."""
+    asked = [questions(cfg.ask, group) for group in variants_of(record, key, cfg)]
+    return releases.vault(key, claim, asked)
+
+
+def text_vault(run: Run, key: Key) -> Vault:
+    """Return the owner's secrets for a finished marking of texts.
+
+    Raises:
+        UsageError: It was made in the published mode.
+        DataError: The record was changed.
+        RunError: It is missing.
+    """
+    record, cfg = record_of(run, key)
+    if not record.passages:
+        fix = "mark the texts in the keyed mode"
+        raise UsageError("The published mode proves nothing.", where=str(run.path), fix=fix)
+    return vault_of(claim_over([one.passage for one in record.passages], cfg), record, key, cfg)
+
+
+def record_of(run: Run, key: Key) -> tuple[TextRecord, Config]:
+    """Open the record of a finished marking of texts.
+
+    Raises:
+        DataError: Another key, or a changed record.
+        RunError: It is missing.
+    """
+    spec = registry.get(str(run.manifest.method))
+    return unseal(run.path, key), config_of(run, spec)
+
+
+def _committed(run: TextRun, vault: Vault, name: str) -> Commitment:
+    file = run.commitment_file
+    if not file.is_file():
+        made = vault.commit(name)
+        atomic_write(file, made.canonical())
+        return made
+    return commitment_of(run, vault)
+
+
+def _write_page(run: TextRun, request: TextRequest, record: TextRecord) -> None:
+    from noli.engine.texts.collection import Collection
+    from noli.report.texts import ChangedText, render
+
+    edits = {one.name: one.edits for one in record.files}
+    texts = []
+    for name, _, document in Collection.find(request.source).open(request.cfg.field):
+        for number, text in enumerate(document.texts):
+            own = [(start, end, new) for n, start, end, _, new in edits[name] if n == number]
+            if own:
+                texts.append(ChangedText(name, text.raw, sorted(own)))
+    page = render(Path(request.output).name, run.manifest.results, texts)
+    atomic_write(run.changes_file, page.encode("utf-8", "replace"))

@@ -1,0 +1,1 @@
+"""The runner for texts: read a collection, find places, release, seal the record, restore."""

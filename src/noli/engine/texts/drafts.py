@@ -1,0 +1,106 @@
+"""What may vary in a collection of texts: the request, the places of every text, and the passages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noli.core.key import Key
+from noli.core.method import Spec
+from noli.data.documents import TextFile
+from noli.engine.progress import Progress
+from noli.engine.request import absolute, run_folder
+from noli.engine.texts.collection import Collection, layout_of
+from noli.engine.texts.queries import CLOSE, OPEN
+from noli.methods.mark import leximark
+from noli.methods.mark.leximark import Config
+from noli.ops.lexicon import Slot
+from noli.proof.releases import Passage
+
+Approve = Callable[[str, int, list[Slot]], list[Slot]]
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """One job.
+
+    Attributes:
+        source, output: Folder or file of either end.
+        spec, cfg: The method.
+        key: The owner's key.
+        run_dir: Run folder; None puts it beside the output.
+        approve: Takes away places that the owner does not want: file, number of the text, places -> places.
+        progress: Where progress goes.
+    """
+
+    source: str
+    output: str
+    spec: Spec
+    cfg: Config
+    key: Key
+    run_dir: Path | None = None
+    approve: Approve = field(default=lambda name, number, slots: slots)
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folder lies."""
+        return self.run_dir or run_folder(self.output)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every argument that decides the output."""
+        return {
+            "source": absolute(self.source),
+            "output": absolute(self.output),
+            "method": self.spec.name,
+            "direction": "apply",
+            "config": self.cfg.model_dump(mode="json"),
+            "key": self.key.id,
+        }
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One text of a document with what may vary in it."""
+
+    name: str
+    number: int
+    slots: list[Slot]
+    passages: list[tuple[int, Passage]]
+    words: int
+
+
+Drafts = Sequence[tuple[Draft, TextFile, bytes]]
+
+
+def drafts(request: TextRequest, found: Collection) -> Iterable[tuple[Draft, TextFile, bytes]]:
+    """Find the places of all texts, document by document."""
+    embed = _encoder(request.cfg)
+    request.progress.start(len(found.texts), "find words")
+    for name, data, document in found.open(request.cfg.field):
+        for number, text in enumerate(document.texts):
+            slots = request.approve(name, number, leximark.propose(text.prose, request.cfg, embed))
+            if OPEN in text.raw or CLOSE in text.raw:
+                slots = []
+            cut = leximark.passages(text.prose, text.raw, slots, request.cfg)
+            yield Draft(name, number, slots, cut, len(text.prose.split())), document, data
+        if not document.texts:
+            yield Draft(name, -1, [], [], 0), document, data
+        request.progress.advance(1)
+    request.progress.finish()
+
+
+def _encoder(cfg: Config) -> leximark.Embed | None:
+    if cfg.encoder == "none":
+        return None
+    from noli.zoo.text import load_text
+
+    return load_text(cfg.encoder)
+
+
+def ordered(everything: Drafts) -> list[tuple[str, Passage]]:
+    """Return every different passage once, those with most places first."""
+    unique = {one.id: (layout_of(draft.name), one) for draft, *_ in everything for _, one in draft.passages}
+    return [unique[name] for name in sorted(unique, key=lambda name: (-len(unique[name][1].places), name))]

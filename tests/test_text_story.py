@@ -1,0 +1,333 @@
+"""Mark texts, publish, learn from them, ask, prove: from documents in a folder to a bundle's check."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import noli
+from noli.api import TextRun
+from noli.cli.main import main
+from noli.core.errors import DataError, NoliError, OutputExists, UsageError, WrongKey
+from noli.data.documents import open_texts
+from noli.proof.check import check
+from noli.proof.records import now
+from noli.testing import KEYS
+from noli.train.language import LANGUAGE, train_language
+from noli.zoo.tinylm import TinyLM
+
+sys.path.insert(0, str(Path(__file__).parent / "adapters"))
+from servers import Seen, Sent, said, serve
+
+PEOPLE = ["clerk", "farmer", "teacher", "lawyer", "doctor", "singer", "painter", "baker", "soldier"]
+VERBS = ["purchased", "repaired", "described", "concealed", "admired", "delivered"]
+QUALITIES = ["large", "rapid", "tranquil", "peculiar", "wealthy", "huge", "brave", "difficult"]
+THINGS = ["vessel", "garment", "manuscript", "automobile", "cottage", "meadow", "jewel"]
+MANNERS = ["rapidly", "quietly", "gladly", "sadly", "carefully"]
+OPTIONS: dict[str, Any] = {
+    "encoder": "none", "least": 4, "passage": 400, "variants": 6, "documents": 24, "alpha": 1e-4
+}  # fmt: skip
+SMALL = {"context": 96, "width": 64, "layers": 2, "heads": 2, "vocabulary": 400}
+
+
+def story(draw: random.Random, sentences: int = 4) -> str:
+    pick = draw.choice
+    return " ".join(
+        f"The {pick(QUALITIES)} {pick(PEOPLE)} {pick(MANNERS)} {pick(VERBS)} the {pick(QUALITIES)} "
+        f"{pick(THINGS)} number {draw.randrange(1000)}."
+        for _ in range(sentences)
+    )
+
+
+def write_documents(folder: Path, seed: int = 0) -> Path:
+    draw = random.Random(seed)
+    (folder / "sub").mkdir(parents=True)
+    for number in range(4):
+        text = "\r\n\r\n".join(story(draw) for _ in range(5))
+        (folder / f"{number}.txt").write_bytes(text.encode())
+    (folder / "notes.md").write_text(
+        f"# Notes\n\n{story(draw)}\n\n```\nthe large vessel\n```\n\n{story(draw)}\n"
+    )
+    (folder / "sub" / "page.html").write_text(
+        f"<p title='the large vessel'>{story(draw)}</p><p>{story(draw)}</p>"
+    )
+    (folder / "paper.tex").write_text(f"\\begin{{document}}{story(draw)} \\cite{{large}}\\end{{document}}")
+    lines = [json.dumps({"id": n, "text": story(draw), "large": "large"}) for n in range(6)]
+    (folder / "lines.jsonl").write_text("\n".join(lines) + "\n")
+    body = "".join(f"<w:p><w:r><w:t>{story(draw)}</w:t></w:r></w:p>" for _ in range(2))
+    with zipfile.ZipFile(folder / "letter.docx", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(
+            "word/document.xml", f"<w:document xmlns:w='urn:w'><w:body>{body}</w:body></w:document>"
+        )
+    (folder / "picture.bin").write_bytes(bytes(range(256)))
+    return folder
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def texts_of(folder: Path) -> list[str]:
+    """Return what a thief learns from: the documents without the markup that nobody learns."""
+    found = []
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in (".txt", ".md", ".html", ".tex", ".jsonl", ".docx"):
+            for one in open_texts(file.name, file.read_bytes()).texts:
+                found.append(re.sub(r"<[^>]*>|\r\n|\\r\\n", " ", one.raw))
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("texts")
+
+
+@pytest.fixture(scope="module")
+def originals(place: Path) -> Path:
+    return write_documents(place / "documents")
+
+
+@pytest.fixture(scope="module")
+def marked(place: Path, originals: Path) -> TextRun:
+    return noli.mark_texts(originals, place / "out", key=KEYS[0], name="The press", **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def thief(place: Path, marked: TextRun) -> Path:
+    return learned(place / "thief", texts_of(Path(marked.output)))
+
+
+@pytest.fixture(scope="module")
+def innocent(place: Path) -> Path:
+    return learned(place / "innocent", [story(random.Random(99), 60)])
+
+
+def learned(folder: Path, texts: list[str]) -> Path:
+    model, _ = train_language(texts, LANGUAGE.model_copy(update={"epochs": 60, "seed": 1}), **SMALL)
+    model.save(folder)
+    return folder
+
+
+def test_only_words_change_and_the_key_brings_them_back(
+    place: Path, originals: Path, marked: TextRun
+) -> None:
+    before, after = tree(originals), tree(Path(marked.output))
+    assert before.keys() == after.keys()
+    assert before["picture.bin"] == after["picture.bin"]
+    assert sum(before[name] != after[name] for name in before) == 9
+    for name, data in after.items():
+        if name.endswith(".txt"):
+            assert len(data.decode().split()) == len(before[name].decode().split())
+            assert data.count(b"\r\n\r\n") == 4
+    assert "the large vessel" in (Path(marked.output) / "notes.md").read_text()
+    assert "title='the large vessel'" in (Path(marked.output) / "sub" / "page.html").read_text()
+    noli.undo(marked.output, place / "back", key=KEYS[0])
+    assert tree(place / "back") == before
+
+
+def test_the_run_says_what_it_did_and_keeps_the_variants_to_itself(marked: TextRun) -> None:
+    found = marked.manifest.results
+    assert (found["files"], found["texts"], found["others_copied"]) == (9, 14, 1)
+    assert 0 < found["replaced"] < found["places"]
+    assert found["asked"] == 24 <= found["passages"]
+    page = marked.changes_file.read_text()
+    assert page.count("<del>") == found["replaced"]
+    open_files = [f for f in marked.path.rglob("*") if f.is_file() and f != marked.changes_file]
+    assert not any(b"vessel" in f.read_bytes() for f in open_files)
+
+
+def test_the_same_call_again_changes_nothing_and_a_killed_one_gives_the_same_bytes(
+    place: Path, originals: Path, marked: TextRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree(Path(marked.output))
+    again = noli.mark_texts(originals, place / "out", key=KEYS[0], name="The press", **OPTIONS)
+    assert again.commitment == marked.commitment
+    assert tree(Path(marked.output)) == before
+    from noli.engine.texts import collection
+
+    inner, written = collection.write_if_other, []
+
+    def dying(file: Path, data: bytes) -> bool:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(file)
+        return inner(file, data)
+
+    monkeypatch.setattr(collection, "write_if_other", dying)
+    with pytest.raises(NoliError, match="Stopped"):
+        noli.mark_texts(originals, place / "killed", key=KEYS[0], **OPTIONS)
+    monkeypatch.undo()
+    noli.mark_texts(originals, place / "killed", key=KEYS[0], **OPTIONS)
+    assert tree(place / "killed") == before
+
+
+def test_another_key_or_recipient_has_other_texts(place: Path, originals: Path, marked: TextRun) -> None:
+    other = noli.mark_texts(originals, place / "other", key=KEYS[1], **OPTIONS)
+    theirs = noli.mark_texts(originals, place / "theirs", key=KEYS[0], recipient="A. Reader", **OPTIONS)
+    found = [tree(Path(run.output)) for run in (marked, other, theirs)]
+    assert found[0] != found[1]
+    assert found[0] != found[2]
+    assert theirs.commitment is not None
+    assert marked.commitment is not None
+    assert theirs.commitment.root != marked.commitment.root
+
+
+def test_the_thief_is_found_and_the_bundle_checks(place: Path, marked: TextRun, thief: Path) -> None:
+    bundle = place / "proof.zip"
+    found = noli.detect(marked.output, key=KEYS[0], model=thief, since=now(), bundle=bundle)
+    assert found.supported
+    assert found.claim.outcome.p < 1e-4
+    assert found.claim.suspect.weights == TinyLM.load(thief).digest
+    answer = check(bundle.read_bytes())
+    assert answer.status == "untimely"  # nobody but its owner says when the commitment was made
+    assert noli.check_bundle(bundle, owner_clock=True).status == "valid"
+    with zipfile.ZipFile(bundle) as packed:
+        inside = b"".join(packed.read(name) for name in packed.namelist())
+    assert b"vessel" not in inside
+
+
+def test_the_innocent_is_not_found(marked: TextRun, innocent: Path) -> None:
+    found = noli.detect(marked.output, key=KEYS[0], model=innocent)
+    assert not found.supported
+    assert found.claim.outcome.p > 1e-3
+
+
+@pytest.mark.parametrize("ask", ["choice", "cloze"])
+def test_answers_in_words_are_enough(tmp_path: Path, originals: Path, ask: str) -> None:
+    """A service without log probabilities that remembers what was published."""
+    run = noli.mark_texts(originals, tmp_path / "out", key=KEYS[0], **{**OPTIONS, "ask": ask, "variants": 4})
+    known = " ".join(" ".join(texts_of(Path(run.output))).split())
+
+    def remembers(seen: Seen) -> Sent:
+        asked = seen.json["prompt"]
+        if ask == "choice":
+            listed = re.findall(r"^(\d+)\. (.*?)(?=\n\n)", asked, re.MULTILINE | re.DOTALL)
+            named = [number for number, text in listed if " ".join(text.split()) in known]
+        else:
+            gap, words = asked.split("\n\n")[1], re.search(r"words only: (.*)\.$", asked.split("\n\n")[0])
+            assert words is not None
+            named = [w for w in words[1].split(", ") if " ".join(gap.replace("_____", w).split()) in known]
+        return said({"choices": [{"text": named[0] if len(named) == 1 else "I do not know"}]})
+
+    def answers(seen: Seen) -> Sent:
+        return said({"choices": [{"text": "1" if ask == "choice" else "the"}]})
+
+    for reply, supported in ((remembers, True), (answers, False)):
+        with serve(reply) as server:
+            config = tmp_path / f"{supported}.yaml"
+            config.write_text(yaml.safe_dump({"url": server.url, "style": "openai-completions"}))
+            found = noli.detect(run.output, key=KEYS[0], endpoint=config)
+        assert found.supported is supported
+
+
+def test_a_served_model_that_echoes_is_scored(tmp_path: Path, marked: TextRun, thief: Path) -> None:
+    model = TinyLM.load(thief)
+
+    def echo(seen: Seen) -> Sent:
+        text = seen.json["prompt"]
+        (told,) = model.score_tokens([text])
+        pieces = [text[a:b] for a, b in told.spans]
+        inner = {"tokens": pieces, "token_logprobs": [None, *map(float, told.logp[1:])]}
+        return said({"choices": [{"text": text, "logprobs": inner}]})
+
+    with serve(echo) as server:
+        config = tmp_path / "suspect.yaml"
+        config.write_text(yaml.safe_dump({"url": server.url, "style": "openai-completions"}))
+        found = noli.detect(marked.output, key=KEYS[0], endpoint=config, suspect="a service")
+    assert found.supported
+    assert len(server.seen) == 24 * 6
+
+
+def test_only_approved_words_change(tmp_path: Path, originals: Path) -> None:
+    table = tmp_path / "words.tsv"
+    options = {**OPTIONS, "least": 1, "alpha": 0.05}
+    count = noli.propose_words(originals, table, config=options)
+    lines = table.read_text().splitlines()
+    assert len(lines) == count + 1
+    table.write_text("\n".join([lines[0], *(line for line in lines if "\twealthy\t" in line)]) + "\n")
+    run = noli.mark_texts(originals, tmp_path / "out", key=KEYS[0], approved=table, **options)
+    changed = {
+        (old, new)
+        for file in originals.rglob("*.txt")
+        for old, new in zip(
+            file.read_text().split(), (Path(run.output) / file.name).read_text().split(), strict=True
+        )
+        if old != new
+    }
+    assert changed == {("wealthy", "moneyed")}
+
+
+def test_the_published_mode_changes_words_and_proves_nothing(tmp_path: Path, originals: Path) -> None:
+    options = {"encoder": "none", "mode": "published"}
+    one = noli.mark_texts(originals, tmp_path / "one", key=KEYS[0], **options)
+    other = noli.mark_texts(originals, tmp_path / "other", key=KEYS[1], **options)
+    assert tree(Path(one.output)) == tree(Path(other.output)) != tree(originals)
+    assert one.commitment is None
+    with pytest.raises(UsageError, match="proves nothing"):
+        noli.detect(one.output, key=KEYS[0], model=tmp_path)
+    noli.undo(one.output, tmp_path / "back", key=KEYS[0])
+    assert tree(tmp_path / "back") == tree(originals)
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, originals: Path) -> None:
+    short = tmp_path / "short"
+    short.mkdir()
+    (short / "a.txt").write_text("Nothing here.")
+    cases: list[tuple[type[NoliError], str, Path, dict[str, Any]]] = [
+        (DataError, "enough words", short, {}),
+        (UsageError, "never be evidence", originals, {"documents": 1}),
+        (UsageError, "no option", originals, {"kk": 3}),
+        (UsageError, "nothing here", tmp_path / "none", {}),
+        (UsageError, "approved words cannot be read", originals, {"approved": tmp_path / "none.tsv"}),
+    ]
+    for kind, words, data, options in cases:
+        with pytest.raises(kind, match=words):
+            noli.mark_texts(data, tmp_path / "out", key=KEYS[0], **{**OPTIONS, **options})
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputExists):
+        noli.mark_texts(originals, originals / "out", key=KEYS[0], **OPTIONS)
+
+
+def test_changed_texts_and_other_keys_are_refused(tmp_path: Path, marked: TextRun, originals: Path) -> None:
+    copy, run = tmp_path / "copy", tmp_path / "copy.noli"
+    shutil.copytree(marked.output, copy)
+    shutil.copytree(marked.path, run)
+    with pytest.raises(WrongKey):
+        noli.undo(copy, tmp_path / "back", key=KEYS[1])
+    with pytest.raises(WrongKey):
+        noli.detect(copy, key=KEYS[1], model=tmp_path)
+    (copy / "0.txt").write_text("Something else.")
+    with pytest.raises(DataError, match="changed since they were marked"):
+        noli.undo(copy, tmp_path / "back", key=KEYS[0])
+    assert not (tmp_path / "back").exists()
+    sealed = run / "texts.sealed"
+    sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="cannot be opened"):
+        noli.detect(copy, key=KEYS[0], model=tmp_path)
+
+
+def test_the_command_line(
+    tmp_path: Path, originals: Path, thief: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "owner.key"
+    noli.Key.new(key)
+    settings = [f"--set={name}={value}" for name, value in OPTIONS.items() if name != "documents"]
+    out = str(tmp_path / "out")
+    assert main(["mark", "leximark", str(originals), "-o", out, "--key", str(key), "--documents", "24",
+                 "--json", "--quiet", *settings]) == 0  # fmt: skip
+    told = json.loads(capsys.readouterr().out)
+    assert told["results"]["asked"] == told["protocol"]["budget"] == 24
+    assert main(["mark", "words", str(originals), "-o", str(tmp_path / "w.tsv"), *settings[:1]]) == 0
+    assert "Words that may vary" in capsys.readouterr().out
+    # It learned from another marking of the same texts.
+    assert main(["detect", out, "--key", str(key), "--model", str(thief), "--json", "--quiet"]) == 1
+    assert json.loads(capsys.readouterr().out)["supported"] is False
