@@ -34,6 +34,9 @@ class MarkConfig(MethodConfig):
         "fixed", description="one test after all secrets, or one that may stop after every one"
     )
     tests: int = Field(1, ge=1, description="suspects to be tested with these secrets; they share alpha")
+    recipient: str | None = Field(
+        None, max_length=200, description="who gets this copy: each has secrets of its own"
+    )
 
 
 def protocol(
@@ -63,8 +66,14 @@ def protocol(
         looks=cfg.looks,
         tests=cfg.tests,
         beacon=beacon,
-        binds={"source": source} if source else {},
+        binds=_bound(source, cfg.recipient),
     )
+
+
+def _bound(source: str, recipient: str | None) -> dict[str, str]:
+    bound = {"source": source} if source else {}
+    # Its digest, not its name: the protocol is published.
+    return bound | ({"recipient": sha256(recipient.encode())} if recipient else {})
 
 
 def claim_of(state: State, cfg: MarkConfig) -> Protocol:

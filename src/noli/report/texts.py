@@ -91,8 +91,12 @@ def _stretches(text: ChangedText) -> Iterator[list[Piece]]:
 
 
 def _pieces(raw: str, edits: Sequence[Replaced]) -> list[Piece]:
+    # Whole words: from the first space on, and up to the last.
     start = max(0, edits[0][0] - _AROUND // 2)
+    start += raw[start : edits[0][0]].find(" ") + 1 if start else 0
     end = min(len(raw), edits[-1][1] + _AROUND // 2)
+    if end < len(raw):
+        end = max(edits[-1][1], raw.rfind(" ", edits[-1][1], end))
     pieces: list[Piece] = [("… " if start else "", None)]
     for first, last, new in edits:
         pieces += [(raw[start:first], None), (raw[first:last], new)]

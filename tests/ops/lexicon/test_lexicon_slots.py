@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noli.core.errors import UsageError
-from noli.ops.lexicon import Lexicon, Slot, english, find, keep_similar
+from noli.ops.lexicon import Lexicon, Slot, find, keep_similar
 from noli.ops.lexicon.prose import sentences
 
 Rarity = Callable[[str], float | None]
@@ -233,22 +232,19 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_hostile_text_takes_no_longer_than_its_length(piece: str, tiny: Lexicon, flat: Rarity) -> None:
-    started = time.process_time()
-    find(piece * (200_000 // len(piece)) + " the car", tiny, flat)
-    find("1 " * 50_000 + "A " * 50_000, tiny, flat)
-    assert time.process_time() - started < 15
+def test_hostile_text_does_not_hang(piece: str, tiny: Lexicon, flat: Rarity) -> None:
+    """Time that grows with the square of the length would run into the suite's limit."""
+    text = piece * (100_000 // len(piece)) + "\n\nWe bought the car."
+    assert "bought" in [slot.word for slot in find(text, tiny, flat)]
+    assert find("1 " * 50_000 + "A " * 50_000, tiny, flat) == []
 
 
-def test_a_megabyte_takes_seconds(flat: Rarity) -> None:
+def test_a_long_text_is_read_to_its_end(flat: Rarity) -> None:
     sentence = (
         "The physician rapidly bought several automobiles, although the children of the village wandered. "
     )
-    prose = sentence * (1_000_000 // len(sentence))
-    english()
-    started = time.process_time()
+    prose = sentence * 2_000
     found = find(prose, rarity=flat)
-    assert time.process_time() - started < 15
     assert len(found) % prose.count("The") == 0
     assert {"rapidly", "bought", "automobiles", "children"} <= {slot.word for slot in found}
 
@@ -293,3 +289,18 @@ def test_an_array_will_do_as_well(tiny: Lexicon, flat: Rarity) -> None:
         keep_similar("The mistakes matter.", slots, lambda texts: np.ones((len(texts), 1), np.float32))
         == slots
     )
+
+
+def test_the_nearest_option_comes_first_where_that_is_asked() -> None:
+    prose = "The swift fox ran."
+    slot = Slot(4, 9, "swift", ("fleet", "quick", "rapid"), 10.0, (0, 18))
+    angles = {"swift": 0.0, "fleet": 0.5, "quick": 0.1, "rapid": 0.3}
+
+    def embed(texts: list[str]) -> np.ndarray:
+        found = [angles[text.split()[1]] for text in texts]
+        return np.stack([np.cos(found), np.sin(found)], 1).astype(np.float32)
+
+    (kept,) = keep_similar(prose, [slot], embed, 0.9, nearest_first=True)
+    assert kept.options == ("quick", "rapid")
+    (kept,) = keep_similar(prose, [slot], embed, 0.5)
+    assert kept.options == ("fleet", "quick", "rapid")

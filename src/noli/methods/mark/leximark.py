@@ -6,8 +6,8 @@ Enhance Membership Verification of an LLM's Textual Training Data. arXiv 2506.14
 ``mode="published"`` is the paper's: the k rarest words of every sentence become their rarest acceptable
 synonym, the same one throughout (section 3). Nothing in it is random, so that it makes training easier to see
 and proves nothing. ``mode="keyed"``, the default, is ours after the paper: at every such place one of the
-``options`` best acceptable words is picked by the owner's key, in several variants per passage, and which
-variant is released is drawn from a committed secret. Under the null the released variant is one like the
+``options`` acceptable words, those that change the sentence least, is picked by the owner's key, in several
+variants per passage, and which variant is released is drawn from a committed secret. Under the null the released variant is one like the
 others, and its rank among them is an exact test (proof.kinds.texts); for a model that only answers in words,
 the owner asks which variant was published, or which word fits a gap (proof.kinds.hits).
 
@@ -141,9 +141,10 @@ def propose(prose: str, cfg: Config, embed: Embed | None, lexicon: Lexicon | Non
         quotes=cfg.quotes,
     )
     if embed is not None:
+        keyed = cfg.mode == "keyed"
         # A few more than are needed: some will fall to the filter, and each costs an embedding.
-        near = [replace(slot, options=slot.options[: cfg.options + 1]) for slot in slots]
-        slots = keep_similar(prose, near, embed, cfg.similarity)
+        near = [replace(slot, options=slot.options[: cfg.options + 2]) for slot in slots]
+        slots = keep_similar(prose, near, embed, cfg.similarity, nearest_first=keyed)
     by_sentence: dict[tuple[int, int], list[Slot]] = defaultdict(list)
     for slot in slots:
         if _enough(slot, cfg):

@@ -15,7 +15,14 @@ from noli.ops.lexicon.slots import Slot
 Embed = Callable[[list[str]], Any]
 
 
-def keep_similar(prose: str, slots: Sequence[Slot], embed: Embed, threshold: float = 0.8) -> list[Slot]:
+def keep_similar(
+    prose: str,
+    slots: Sequence[Slot],
+    embed: Embed,
+    threshold: float = 0.8,
+    *,
+    nearest_first: bool = False,
+) -> list[Slot]:
     """Drop the options that change their sentence too much, and the slots that have none left.
 
     Each option is judged alone: the cosine between the whole sentence with the word and with the option.
@@ -28,9 +35,11 @@ def keep_similar(prose: str, slots: Sequence[Slot], embed: Embed, threshold: flo
         slots: As :func:`find` returns them.
         embed: ``texts -> float32 [N, D]``, a tensor or an array with rows of length 1.
         threshold: Least cosine, -1 .. 1.
+        nearest_first: Put the option that changes the sentence least in front.
 
     Returns:
-        The slots that are left, in the same order, with their options in the same order.
+        The slots that are left, in the same order, with their options in the same order unless asked
+        otherwise.
     """
     numbers: dict[str, int] = {}
     asked = [
@@ -46,10 +55,12 @@ def keep_similar(prose: str, slots: Sequence[Slot], embed: Embed, threshold: flo
     rows[[numbers[text] for text in texts]] = embedded
     found = []
     for slot, (own, *others) in zip(slots, asked, strict=True):
-        near = rows[others] @ rows[own] >= threshold
-        kept = tuple(option for option, fits in zip(slot.options, near, strict=True) if fits)
-        if kept:
-            found.append(replace(slot, options=kept))
+        cosines = rows[others] @ rows[own]
+        near = [n for n, cosine in enumerate(cosines) if cosine >= threshold]
+        if nearest_first:
+            near.sort(key=lambda n: -cosines[n])
+        if near:
+            found.append(replace(slot, options=tuple(slot.options[n] for n in near)))
     return found
 
 
