@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 
 import noli as package
-from noli.cli.check import plain
+from noli.cli.check import closing, plain
 from noli.core.errors import MissingPrerequisite, OutputExists, UsageError
+from noli.proof.beacon import Beacon
 from noli.proof.commitment import public_key
+from noli.report.limits import not_shown
 from noli.testing import KEYS
 
 PROOF = Path(__file__).parents[1] / "proof"
@@ -22,7 +25,8 @@ sys.path.insert(0, str(PROOF))
 
 from authority import Authority  # noqa: E402
 from cryptography.hazmat.primitives.serialization import Encoding  # noqa: E402
-from story import COMMITTED, SINCE, altered, honest, story, thief  # noqa: E402
+from story import COMMITTED, SINCE, altered, honest, protocol, story, thief  # noqa: E402
+from test_records import RANDOMNESS, SIGNATURE  # noqa: E402
 
 Run = Callable[..., Any]
 SEEN = ("--seen", COMMITTED)
@@ -92,7 +96,7 @@ def test_a_valid_claim_is_told_with_its_figures_and_its_limits(noli: Run, folder
         "still sealed 10 of 40 secrets",
         "If the claim were false, evidence as strong as this would turn up at most once in",
         "does not show who trained the model, nor that the owner drew the secrets at random",
-        "The report inside the bundle is the owner's own text.",
+        "The report inside a bundle is its owner's own text.",
     ):
         assert text in said
     assert "Only the owner says since when the model exists" in words(done.err)
@@ -104,6 +108,35 @@ def test_e_values_and_the_family_of_tests(noli: Run, folder: Path) -> None:
         "p-value, valid at any time 6.6 \u00d7 10⁻⁵ evidence (e-value) 15,103 p-value among 3 tests" in said
     )
     assert "model since 2026-02-01 00:00:00 UTC, as you say" in said
+
+
+def test_what_is_not_shown_depends_on_the_beacon() -> None:
+    plain_one, public = protocol(), protocol(beacon={"round": 123})
+    random, only = "drew the secrets at random", "made no other commitments"
+    for made in (plain_one, public):
+        said, listed = closing([made]), " ".join(not_shown(made))
+        assert ("does not show who trained the model" in said, "Who trained the model" in listed) == (
+            True,
+            True,
+        )
+        assert (random in said) is (random in listed) is (made is plain_one)
+        assert (only in said) is (only in listed) is (made is public)
+    both = closing([public, plain_one, public])
+    assert (both.count(random), both.count(only)) == (1, 1)
+
+
+def test_a_claim_with_a_beacon_is_told_what_public_randomness_excludes(noli: Run, tmp_path: Path) -> None:
+    pytest.importorskip("py_ecc")
+    told = story(tmp_path, beacon={"round": 123})
+    beacon = Beacon(round=123, randomness=RANDOMNESS, signature=SIGNATURE)
+    data = told.bundle(honest, session=replace(told.session(), beacon=beacon))
+    (tmp_path / "b.zip").write_bytes(data)
+    done = noli("check", tmp_path / "b.zip", "--seen", "2023-08-23T15:00:00+00:00")
+    said = words(done.out)
+    assert done.code == 10
+    assert "Public randomness: drand-quicknet, round 123, public from" in said
+    assert "nor that the owner made no other commitments" in said
+    assert "at random" not in said
 
 
 def test_who_knows_since_when_the_model_exists_gets_no_advice(noli: Run, folder: Path) -> None:
@@ -120,6 +153,65 @@ def test_what_is_not_valid_gives_reasons_and_no_praise(noli: Run, folder: Path) 
     bad = noli("check", folder / "bad.zip", *SEEN)
     assert len(bad.out.splitlines()) == 2
     assert "claim The model" not in words(bad.out)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "survivors", "code"),
+    [
+        (("good", "looked"), SEEN, ("good",), 10),
+        (("good", "looked"), (*SEEN, "--alpha", "0.001"), ("good", "looked"), 0),
+        (("good", "honest", "looked"), (*SEEN, "--alpha", "0.001"), ("good", "looked"), 10),
+        (("honest",), (*SEEN, "--alpha", "0.05"), (), 10),
+        (("good", "looked"), (), (), 4),
+        (("good", "bad"), SEEN, ("good",), 3),
+        (("good", "bad"), (), (), 3),
+        (("bad", "bad"), SEEN, (), 3),
+    ],
+)
+def test_several_bundles_have_one_answer(
+    noli: Run, folder: Path, names: tuple[str, ...], options: tuple[str, ...], survivors: Any, code: int
+) -> None:
+    paths = [folder / f"{name}.zip" for name in names]
+    done = noli("check", *paths, *options, "--json")
+    assert (done.code, done.json["exit_code"], done.err) == (code, code, "")
+    assert done.json["survivors"] == [str(folder / f"{name}.zip") for name in survivors]
+    assert [one["bundle"] for one in done.json["bundles"]] == list(map(str, paths))
+    alone = [noli("check", path, *[o for o in options if o in SEEN], "--json").json for path in paths]
+    for one, other in zip(done.json["bundles"], alone, strict=True):
+        assert {**one, **other} == {**one, "report": None}
+    told = noli("check", *paths, *options)
+    assert told.code == code
+    for path, one in zip(paths, alone, strict=True):
+        assert f"{path}: {one['status'].upper()}: " in told.out
+
+
+def test_several_bundles_are_told_with_figures_owners_and_limits(
+    noli: Run, folder: Path, tmp_path: Path
+) -> None:
+    other = story(tmp_path, KEYS[1])
+    (tmp_path / "other.zip").write_bytes(other.bundle(thief(other)))
+    paths = (folder / "good.zip", folder / "looked.zip", tmp_path / "other.zip", folder / "bad.zip")
+    done = noli("check", *paths, *SEEN)
+    said = words(done.out)
+    for text in (
+        f"{folder / 'bad.zip'}: TAMPERED: damaged, forged",
+        "among 4 tests e-value answer",
+        "3.7 \u00d7 10⁻⁹ 1.1 \u00d7 10⁻⁸ - survives",
+        "6.6 \u00d7 10⁻⁵ 2.0 \u00d7 10⁻⁴ 15,103 does not survive",
+        "2 of 4 claims survive. The probability that any false claim survives is at most 10⁻⁴ (Holm,",
+        "Of the claims that e-BH names, a share of",
+        "The claims are of 2 owners",
+        public_key(KEYS[0])[:16],
+        public_key(KEYS[1])[:16],
+        "does not show who trained the model, nor that the owner drew the secrets at random",
+    ):
+        assert text in said, (text, said)
+    assert done.code == 3
+    assert "Only the owner says since when the model exists" in words(done.err)
+    late = words(noli("check", *paths[:2]).out)
+    assert late.count("- - - does not count") == 2
+    nothing = noli("check", paths[3], paths[3]).out.splitlines()
+    assert len(nothing) == 4
 
 
 def test_time_stamps_count_with_roots(noli: Run, tmp_path: Path) -> None:
@@ -169,12 +261,17 @@ def test_of_a_bundle_that_was_tampered_with_there_is_no_report(
         ("good.zip", ("--roots", "/nowhere/roots.pem"), "certificates cannot be read"),
         ("good.zip", ("--roots", __file__), "This file holds no certificate."),
         ("good.zip", ("--sen", "x"), "--seen"),
+        ("good.zip", ("none.zip",), "cannot be read"),
+        ("good.zip", ("good.zip",), "handed in twice"),
+        ("good.zip", ("honest.zip", "--report", "page.html"), "A report is about one claim."),
+        ("good.zip", ("--alpha", "0.01", "--report", "page.html"), "A report is about one claim."),
+        ("good.zip", ("honest.zip", "--alpha", "0.5"), "This is no alpha of a claim."),
     ],
 )
 def test_usage_errors_are_no_verdict(
     noli: Run, folder: Path, bundle: str, options: tuple[str, ...], says: str
 ) -> None:
-    done = noli("check", folder / bundle, *options)
+    done = noli("check", folder / bundle, *(folder / one if one.endswith(".zip") else one for one in options))
     assert (done.code, done.out) == (2, "")
     assert says in words(done.err)
 
@@ -220,6 +317,13 @@ def test_nothing_of_the_network_is_even_loaded(folder: Path, tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_several_from_python(folder: Path) -> None:
+    found = package.check_bundles([folder / "good.zip", str(folder / "honest.zip")], owner_clock=True)
+    assert (found.exit_code, found.survivors, found.tests) == (10, (str(folder / "good.zip"),), 2)
+    with pytest.raises(UsageError, match="no bundle"):
+        package.check_bundles([])
 
 
 def test_from_python(folder: Path, tmp_path: Path) -> None:

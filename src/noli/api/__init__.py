@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from noli.api._auto import choose as choose
     from noli.api._auto import protect_auto as protect_auto
     from noli.api._check import check_bundle as check_bundle
+    from noli.api._check import check_bundles as check_bundles
     from noli.api._countermeasures import Countermeasure as Countermeasure
     from noli.api._countermeasures import countermeasures as countermeasures
     from noli.api._demo import DemoResult as DemoResult
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "noli.api._attack": ("attack",),
     "noli.api._auto": ("choose", "protect_auto"),
-    "noli.api._check": ("check_bundle",),
+    "noli.api._check": ("check_bundle", "check_bundles"),
     "noli.api._countermeasures": ("Countermeasure", "countermeasures"),
     "noli.api._demo": ("DemoResult", "demo"),
     "noli.api._detect": ("Detection", "detect", "rehearse"),

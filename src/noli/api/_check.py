@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from noli.core.files import refuse_existing, write_new
 from noli.proof.bundle import load, unpack
 from noli.proof.check import Checked, Trust, check, read_parts
 from noli.proof.records import Damaged
+from noli.proof.several import Several, together
 from noli.proof.times import parse, read_roots, seen_by_checker
 
 if TYPE_CHECKING:
@@ -54,27 +56,80 @@ def check_bundle(
         MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
         RunError: The report cannot be written.
     """
-    trust = Trust(
+    trust = _trust(seen, suspect_since, roots, owner, owner_clock)
+    if report is not None:
+        refuse_existing(report)
+    data, checked = _read(path, trust)
+    if report is not None and checked.status != "tampered":
+        write_new(Path(report), _page(data, checked).encode())
+    return checked
+
+
+def check_bundles(
+    paths: Sequence[str | Path],
+    *,
+    seen: str | datetime | None = None,
+    suspect_since: str | datetime | None = None,
+    roots: str | Path | None = None,
+    owner: str | None = None,
+    owner_clock: bool = False,
+    alpha: float | None = None,
+) -> Several:
+    """Recompute several bundles, and say which of their claims hold together.
+
+    Of many claims one may look good by chance. Here the probability that any false one survives is at most
+    alpha: Holm's method over the p-values of all tests that the bundles' ledgers list or plan. A claim that
+    survives is also valid on its own. See :mod:`noli.proof.several`.
+
+    Args:
+        paths: The bundles, each once; they may be of different owners.
+        seen: You saw all of the published commitments by then; a time with its zone.
+        suspect_since: Since when all of the suspects exist, if you know better than the bundles.
+        roots: PEM file with certificates of time-stamping authorities that you trust.
+        owner: Public key that every owner must have, 64 hex digits; None: any.
+        owner_clock: Believe the owners' clocks.
+        alpha: The common bound, in (0, 0.05]; None: the smallest of the claims.
+
+    Returns:
+        Every bundle's own answer, its p-value among all tests, and whether its claim survives. ``exit_code``
+        is 3 if a bundle was tampered with, else 4 if one is untimely, else 10 if a claim does not survive,
+        and 0 if all of them do.
+
+    Raises:
+        UsageError: No bundle, or the same test twice; a file, a time, a key, an alpha or the certificates
+            cannot be read.
+        MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
+    """
+    trust = _trust(seen, suspect_since, roots, owner, owner_clock)
+    return together([(str(path), _read(path, trust)[1]) for path in paths], alpha)
+
+
+def _trust(
+    seen: str | datetime | None,
+    suspect_since: str | datetime | None,
+    roots: str | Path | None,
+    owner: str | None,
+    owner_clock: bool,
+) -> Trust:
+    return Trust(
         roots=_roots(roots),
         seen=() if seen is None else (seen_by_checker(_text(seen)),),
         suspect_since=None if suspect_since is None else parse(_text(suspect_since)),
         owner=None if owner is None else _public_key(owner),
         owner_clock=owner_clock,
     )
-    if report is not None:
-        refuse_existing(report)
+
+
+def _read(path: str | Path, trust: Trust) -> tuple[bytes, Checked]:
     try:
         data = load(Path(path))
     except Damaged as error:
-        return Checked("tampered", (f"Damaged or tampered with: {error}.",))
+        return b"", Checked("tampered", (f"Damaged or tampered with: {error}.",))
     except OSError as error:
         fix = "name the zip that the owner of the claim gave you"
         what = "The bundle cannot be read."
         raise UsageError(what, where=str(path), why=error.strerror or str(error), fix=fix) from error
-    checked = check(data, trust)
-    if report is not None and checked.status != "tampered":
-        write_new(Path(report), _page(data, checked).encode())
-    return checked
+    return data, check(data, trust)
 
 
 def _page(data: bytes, checked: Checked) -> str:

@@ -1,4 +1,4 @@
-"""``noli check BUNDLE.zip``: what a claim is worth, recomputed offline."""
+"""``noli check BUNDLE.zip ...``: what one claim is worth, or several together, recomputed offline."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.shared import Json
+from noli.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from noli.proof.check import Checked
+    from noli.proof.protocol import Protocol
+    from noli.proof.several import Handed, Several
 
 _STYLES = {
     "valid": "bold green",
@@ -27,9 +32,12 @@ _MEANINGS = {
     "tampered": "damaged, forged, or of another owner, so that nothing in it counts",
     "untimely": "the secrets may have been chosen to fit this model",
 }
-_NOT_SHOWN = (
-    "It does not show who trained the model, nor that the owner drew the secrets at random: the page that "
-    "--report writes has the whole list. The report inside the bundle is the owner's own text."
+# The head of what report.limits lists, without a beacon and with one.
+_DRAWN = "that the owner drew the secrets at random"
+_LUCKIEST = "that the owner made no other commitments (of very many, one will be lucky)"
+_WHOLE_LIST = (
+    "the page that --report writes of one bundle has the whole list. The report inside a bundle is its "
+    "owner's own text."
 )
 _ONLY_OWNER = (
     "Only the owner says since when the model exists: check it, and name a time with --suspect-since."
@@ -38,11 +46,15 @@ _SEEN_HELP = "You saw the published commitment by then."
 _SINCE_HELP = "Since when the model exists, if you know better."
 _REPORT_HELP = "Write the recomputed certificate to a new page."
 Time = Annotated[str | None, Option(metavar="TIME", help=_SEEN_HELP)]
+_ALPHA_HELP = "Common bound for several claims; default: the smallest of theirs."
 Since = Annotated[str | None, Option(metavar="TIME", help=_SINCE_HELP)]
+Alpha = Annotated[float | None, Option(metavar="P", hidden=True, help=_ALPHA_HELP)]
 
 
 def check(
-    bundle: Annotated[Path, Argument(metavar="BUNDLE.zip", help="What the owner of the claim gave you.")],
+    bundles: Annotated[
+        list[Path], Argument(metavar="BUNDLE.zip", help="What the owners of the claims gave you.")
+    ],
     seen: Time = None,
     suspect_since: Since = None,
     roots: Annotated[
@@ -50,42 +62,128 @@ def check(
     ] = None,
     owner: Annotated[str | None, Option(metavar="HEX", help="Public key that the owner must have.")] = None,
     owner_clock: Annotated[bool, Option("--owner-clock", help="Believe the owner's clock.")] = False,
+    alpha: Alpha = None,
     report: Annotated[Path | None, Option(metavar="PAGE.html", help=_REPORT_HELP)] = None,
     json: Json = False,
 ) -> None:
     """Check a claim of use offline: recompute all of it from the bundle, and say what it is worth.
 
+    Of several bundles it also says which claims hold together, by Holm's method (and e-BH's).
+
     A TIME has its zone: 2026-01-31T00:00:00+00:00.
 
     Exit codes of this command: 0 valid; 10 not significant; 3 tampered with; 4 untimely.
+
+    Of several: 3 if any is tampered with; else 4 if any is untimely; else 10 unless all claims survive.
 
     An error is no verdict and leaves stdout empty: 2 usage, or no such file; 3 a package is missing.
     """
     from noli import api
 
     out = console.Output(json=json)
-    found = api.check_bundle(
-        bundle,
-        seen=seen,
-        suspect_since=suspect_since,
-        roots=roots,
-        owner=owner,
-        owner_clock=owner_clock,
-        report=report,
-    )
+    trust: dict[str, Any] = {
+        "seen": seen,
+        "suspect_since": suspect_since,
+        "roots": roots,
+        "owner": owner,
+        "owner_clock": owner_clock,
+    }
+    if len(bundles) > 1 or alpha is not None:
+        _refuse_report(report)
+        code = _tell_several(out, api.check_bundles(bundles, **trust, alpha=alpha), suspect_since)
+    else:
+        code = _tell_one(out, api.check_bundle(bundles[0], **trust, report=report), suspect_since, report)
+    if code:
+        raise typer.Exit(code)
+
+
+def _refuse_report(report: Path | None) -> None:
+    if report is not None:
+        raise UsageError(
+            "A report is about one claim.",
+            where=f"--report {report}",
+            why="several bundles, or --alpha, ask for a common answer",
+            fix="check each bundle alone for its page; --json has the common answer",
+        )
+
+
+def _tell_one(out: console.Output, found: Checked, suspect_since: str | None, report: Path | None) -> int:
     written = report if report is not None and found.status != "tampered" else None
     document = {**found.as_dict(), "report": str(written) if written else None}
     out.result(document, *summary(found, suspect_since))
     if report is not None and written is None:
         out.warn("no report was written, because nothing in this bundle can be relied upon")
-    if found.status == "valid" and suspect_since is None and not _beacon(found):
+    _hint_since(out, [found], suspect_since)
+    return found.exit_code
+
+
+def _tell_several(out: console.Output, found: Several, suspect_since: str | None) -> int:
+    out.result(found.as_dict(), *common_summary(found))
+    _hint_since(out, [one.checked for one in found.bundles], suspect_since)
+    return found.exit_code
+
+
+def _hint_since(out: console.Output, found: Iterable[Checked], suspect_since: str | None) -> None:
+    valid = [one for one in found if one.status == "valid"]
+    if suspect_since is None and not all(map(_beacon, valid)):
         out.hint(_ONLY_OWNER)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
 
 
 def _beacon(found: Checked) -> bool:
     return found.commitment is not None and found.commitment.protocol.beacon is not None
+
+
+def closing(protocols: Iterable[Protocol]) -> str:
+    """Return what claims with these protocols do not show, in short."""
+    from noli.report.limits import randomness
+
+    # Several bundles may have both kinds.
+    public = {bool(randomness(protocol)) for protocol in protocols}
+    parts = [text for had, text in ((False, _DRAWN), (True, _LUCKIEST)) if had in public]
+    return f"It does not show who trained the model, nor {', nor '.join(parts)}: {_WHOLE_LIST}"
+
+
+def common_summary(found: Several) -> list[Any]:
+    """Return the answer about several bundles: each one's status and reasons, the figures, who survives."""
+    blocks: list[Any] = []
+    for one in found.bundles:
+        status = one.checked.status
+        word = (status.upper(), _STYLES[status])
+        blocks.append(Text.assemble(f"{plain(one.name)}: ", word, f": {_MEANINGS[status]}."))
+        blocks += [Text(f"- {plain(reason)}") for reason in one.checked.reasons]
+    protocols = [one.checked.commitment.protocol for one in found.bundles if one.checked.commitment]
+    if found.alpha is None or not protocols:
+        return blocks
+    from noli.report.certificate import number
+
+    columns = ["bundle", "suspect", "owner", "p-value", f"among {found.tests:,} tests", "e-value", "answer"]
+    rows = [_row(one) for one in found.bundles if one.checked.commitment]
+    alpha, kept = number(found.alpha), len(found.survivors)
+    words = [
+        f"{kept} of {len(found.bundles)} claims survive. The probability that any false claim survives is at "
+        f"most {alpha} (Holm, over all tests that the ledgers list or plan)."
+    ]
+    if any(one.e_bh is not None for one in found.bundles):
+        words.append(f"Of the claims that e-BH names, a share of {alpha} at most is false on average.")
+    if len(found.owners) > 1:
+        words.append(f"The claims are of {len(found.owners)} owners, each with tests of their own.")
+    table = console.table("", columns, rows)
+    return [*blocks, "", table, "", *map(Text, words), Text(closing(protocols))]
+
+
+def _row(one: Handed) -> list[str]:
+    from noli.report.certificate import number
+
+    claim, commitment = one.checked.claim, one.checked.commitment
+    if claim is None or commitment is None:
+        return [plain(one.name), *("-" for _ in range(6))]
+    owner = f"{commitment.name} {commitment.owner[:16]}".strip()
+    who = [plain(text) for text in (one.name, claim.suspect.name, owner)]
+    if one.p is None:
+        return [*who, "-", "-", "-", "does not count"]
+    e = "-" if claim.outcome.e is None else number(claim.outcome.e)
+    answer = ("survives" if one.survives else "does not survive") + (", e-BH too" if one.e_bh else "")
+    return [*who, number(claim.outcome.p), number(one.p), e, answer]
 
 
 def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
@@ -97,6 +195,7 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
     from noli.proof.records import utc
     from noli.proof.times import said
     from noli.report.certificate import Certificate
+    from noli.report.limits import randomness
 
     certificate = Certificate(found.claim, found.commitment, (), (), found)
     claim, commitment = found.claim, found.commitment
@@ -112,8 +211,11 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
         ("model since", f"{said(utc(since))}, {by}" if since else "nobody says"),
         ("still sealed", f"{found.sealed:,} of {commitment.protocol.secrets:,} secrets"),
     ]
-    words = [Text(certificate.sentence)] if found.status in ("valid", "not significant") else []
-    return [head, *reasons, "", console.grid(rows), "", *words, Text(_NOT_SHOWN)]
+    counts = found.status in ("valid", "not significant")
+    words = [Text(certificate.sentence)] if counts else []
+    if counts and (public := randomness(commitment.protocol)):
+        words.append(Text(f"Public randomness: {public}"))
+    return [head, *reasons, "", console.grid(rows), "", *words, Text(closing([commitment.protocol]))]
 
 
 def plain(text: str) -> str:

@@ -60,6 +60,7 @@ class Checked:
         proofs: Times before which the commitment existed.
         sealed: Committed secrets that were not opened.
         since, since_by: Since when the suspect exists, and who says so.
+        spent: The ledger of the bundle.
     """
 
     status: Status
@@ -70,6 +71,7 @@ class Checked:
     sealed: int = 0
     since: datetime | None = None
     since_by: str = ""
+    spent: tuple[ledger.Spent, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -137,6 +139,7 @@ def check(data: bytes, trust: Trust = Trust()) -> Checked:
         "commitment": parts.commitment,
         "proofs": proofs,
         "sealed": protocol.secrets - len(parts.openings),
+        "spent": tuple(parts.spent),
     }
     first = min((utc(entry.time) for entry in parts.entries), default=None)
     beacon = parts.beacon.time if parts.beacon else None
