@@ -81,9 +81,11 @@ def summary(found: Detection) -> list[Any]:
         if found.supported
         else Text("NOT FOUND: its answers are what chance gives.", style="bold yellow")
     )
+    # Sums of ranks may be larger than the number of passages.
+    among = f"over {outcome.n}" if outcome.statistic.startswith("sum") else f"of {outcome.n}"
     rows: console.Rows = [
         ("suspect", f"{found.claim.suspect.name}, {found.claim.suspect.where}"),
-        (outcome.statistic, f"{outcome.value:g} of {outcome.n}, where chance gives {outcome.expected:.3g}"),
+        (outcome.statistic, f"{outcome.value:g} {among}, where chance gives {outcome.expected:.4g}"),
         ("p-value", number(outcome.p)),
     ]
     if outcome.e is not None:

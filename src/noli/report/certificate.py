@@ -87,8 +87,8 @@ class Certificate:
         outcome, verdict = self.claim.outcome, self.claim.verdict
         found = [
             (outcome.statistic, f"{outcome.value:g}"),
-            ("expected by chance", f"{outcome.expected:.3g}"),
-            ("of", f"{outcome.n}"),
+            ("expected by chance", f"{outcome.expected:.4g}"),
+            ("texts" if outcome.statistic.startswith("sum") else "of", f"{outcome.n}"),
             ("p-value, exact" if not outcome.anytime else "p-value, valid at any time", number(outcome.p)),
         ]
         if outcome.e is not None:

@@ -43,7 +43,7 @@ class Texts(Kind):
         others = self.cfg.variants - 1
         ranks = [others if row is None else sum(other >= row[0] for other in row[1:]) for row in rows]
         facts: dict[str, Any] = {
-            "statistic": "sum of the released variants' ranks among all variants (small is evidence)",
+            "statistic": "sum of the released variants' ranks (small is evidence)",
             "value": float(sum(ranks)),
             "expected": len(rows) * others / 2,
             "n": len(rows),
