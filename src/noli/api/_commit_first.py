@@ -78,8 +78,8 @@ def await_round(request: RunRequest, name: str, wanted: Wanted) -> tuple[Run, bo
             run = _begun(request, name, wanted.delay)
         else:
             _same(run, request)
-        _write_commitment(run)
-        return run, _noted(run, wanted)
+        write_commitment(run)
+        return run, note_round(run, wanted)
 
 
 def refuse_beacon(folder: Path, *, given: bool) -> None:
@@ -183,13 +183,13 @@ def _same(run: Run, request: RunRequest) -> None:
             )
 
 
-def _write_commitment(run: Run) -> None:
+def write_commitment(run: Run) -> None:
     file, made = run.path / PROOF / COMMITMENT, committed_of(run)
     if made is not None and not file.is_file():
         atomic_write(file, made.canonical())
 
 
-def _noted(run: Run, wanted: Wanted) -> bool:
+def note_round(run: Run, wanted: Wanted) -> bool:
     """Whether the round is known, after writing it down if this call brings it."""
     file, plan = run.path / PROOF / BEACON, planned(run)
     assert plan is not None  # noqa: S101 - the run was begun with one

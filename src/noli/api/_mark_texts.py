@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from noli import registry
+from noli.api._beacon import Wanted
+from noli.api._commit_first import committed_of, planned, refuse_beacon
 from noli.api._mark import COMMITMENT, PROOF, commitment_of
+from noli.api._texts_first import await_round
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write, write_new
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
 from noli.engine.request import KeyLike, open_key
+from noli.engine.texts.claims import claim_over, vault_of
 from noli.engine.texts.drafts import TextRequest, drafts
-from noli.engine.texts.marking import claim_over, config_of, count_of, run_texts
+from noli.engine.texts.marking import config_of, run_texts
 from noli.engine.texts.proposals import approval, table
-from noli.engine.texts.queries import Variant, questions, variant
 from noli.engine.texts.record import TextRecord, unseal
 from noli.methods.mark.leximark import Config
 from noli.options import configure
-from noli.proof import releases
+from noli.proof.beacon import round_time
 from noli.proof.commitment import Commitment, Vault
-from noli.proof.protocol import Protocol
 
 _PAGE = "changes.html"
 
 
 class TextRun(Run):
-    """A finished marking of texts.
+    """A marking of texts.
 
     Attributes:
-        commitment: To be published before the texts are; None in the published mode, which proves nothing.
+        commitment: To be published before the texts are, and before the beacon's round; None in the published
+            mode, which proves nothing.
+        waiting: Whether nothing is marked yet, because the beacon's round is not published.
     """
 
     commitment: Commitment | None = None
+    waiting: bool = False
+
+    @property
+    def round_time(self) -> datetime | None:
+        """When the round appears that decides which variants are released; None without a beacon."""
+        plan = planned(self)
+        return round_time(plan.round) if plan is not None else None
 
     @property
     def output(self) -> str:
@@ -88,29 +100,59 @@ def request_for(
 
 
 def mark_texts(
-    data: str | Path, output: str | Path, method: str = "leximark", *, name: str = "", **arguments: Any
+    data: str | Path,
+    output: str | Path,
+    method: str = "leximark",
+    *,
+    name: str = "",
+    beacon: bool = False,
+    beacon_delay: int = 10,
+    beacon_file: str | Path | None = None,
+    allow_network: bool = False,
+    **arguments: Any,
 ) -> TextRun:
     """Write a marked copy of texts, and the commitment that has to be published before it.
+
+    With a beacon the first call only commits; the same call after the round appeared marks.
 
     Args:
         data: A folder, or one file, of text, Markdown, HTML, LaTeX, JSONL or Word documents.
         output: A new place of the same kind.
         method: Registry name, or the short one.
         name: Who claims, in words; it is part of the commitment.
+        beacon: Let a round of drand that is not published yet decide which variants are released.
+        beacon_delay: Minutes from the first call to that round; later calls do not change it.
+        beacon_file: The round's JSON as drand serves it.
+        allow_network: Whether noli may fetch the round.
         arguments: ``key`` (needed), ``approved`` (table of :func:`propose_words`), ``run``, ``progress``,
             ``config`` and options of the method.
 
+    Returns:
+        The run; nothing is marked while it is ``waiting``.
+
     Raises:
-        UsageError: A bad option, an output in the way, texts that can never be evidence.
-        DataError: A document cannot be read, or no word of any may vary.
+        UsageError: A bad option, an output in the way, texts that can never be evidence, or a run that was
+            begun with a beacon where there is none now, or the reverse.
+        DataError: A document cannot be read, no word of any may vary, the texts are not those of the
+            commitment, or what should be the round is not.
+        MissingPrerequisite: For a beacon: py_ecc is missing, or its round where it is published already.
         RunError: Disk full, place not writable; the same call resumes.
         Interrupted: Ctrl-C; the same call resumes.
     """
     request = request_for(data, output, method, **arguments)
-    done, claim, record = run_texts(request)
+    if beacon:
+        file = Path(beacon_file) if beacon_file is not None else None
+        begun, ready = await_round(request, name, Wanted(beacon_delay, file, allow_network))
+        if not ready:
+            run = TextRun(begun.path, begun.manifest)
+            run.commitment, run.waiting = committed_of(begun), True
+            return run
+    else:
+        refuse_beacon(request.folder, given=allow_network or beacon_file is not None)
+    done, vault, record = run_texts(request)
     run = TextRun(done.path, done.manifest)
-    if claim is not None:
-        run.commitment = _committed(run, vault_of(claim, record, request.key, request.cfg), name)
+    if vault is not None:
+        run.commitment = _committed(run, vault, name)
     _write_page(run, request, record)
     return run
 
@@ -147,23 +189,8 @@ def propose_words(
     return sum(len(slots) for *_, slots in rows)
 
 
-def variants_of(record: TextRecord, key: Key, cfg: Config) -> list[list[Variant]]:
-    """Return all variants of every passage, as a reader sees them."""
-    count = count_of(cfg)
-    return [
-        [variant(one.layout, one.passage, picks) for picks in releases.variants(one.passage, key, count)]
-        for one in record.passages
-    ]
-
-
-def vault_of(claim: Protocol, record: TextRecord, key: Key, cfg: Config) -> Vault:
-    """Return the owner's side of the commitment."""
-    asked = [questions(cfg.ask, group) for group in variants_of(record, key, cfg)]
-    return releases.vault(key, claim, asked)
-
-
 def text_vault(run: Run, key: Key) -> Vault:
-    """Return the owner's secrets for a finished marking of texts.
+    """Return the owner's secrets for a marking of texts, finished or waiting for a beacon.
 
     Raises:
         UsageError: It was made in the published mode.
@@ -174,11 +201,12 @@ def text_vault(run: Run, key: Key) -> Vault:
     if not record.passages:
         fix = "mark the texts in the keyed mode"
         raise UsageError("The published mode proves nothing.", where=str(run.path), fix=fix)
-    return vault_of(claim_over([one.passage for one in record.passages], cfg), record, key, cfg)
+    claim = claim_over([one for _, one in record.ordered], cfg, planned(run))
+    return vault_of(claim, record.ordered, key, cfg)
 
 
 def record_of(run: Run, key: Key) -> tuple[TextRecord, Config]:
-    """Open the record of a finished marking of texts.
+    """Open the record of a marking of texts.
 
     Raises:
         DataError: Another key, or a changed record.

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noli.api._mark_texts import record_of, variants_of
+from noli.api._mark_texts import record_of
 from noli.api._suspects import Facts, noted
 from noli.core.errors import UsageError
 from noli.core.key import Key
 from noli.core.language import Tokens
 from noli.core.run import Run
+from noli.engine.texts.claims import variants_of
 from noli.engine.texts.queries import Variant, chosen, questions
 from noli.ops import membership
 from noli.proof.records import canonical, sha256
@@ -31,7 +32,7 @@ _AHEAD = 200  # passages whose scores are kept
 def text_queries(run: Run, key: Key) -> TextQueries:
     """Return the queries of a finished marking of texts."""
     record, cfg = record_of(run, key)
-    return TextQueries(cfg.ask, variants_of(record, key, cfg))
+    return TextQueries(cfg.ask, variants_of(record.ordered, key, cfg))
 
 
 def score(tokens: Tokens) -> float | None:

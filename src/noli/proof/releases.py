@@ -7,14 +7,14 @@ released one is uniform among them, and that is all a test needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from noli.core.key import Key
 from noli.proof.commitment import Vault, item_key
 from noli.proof.kinds import kind
-from noli.proof.protocol import Protocol
+from noli.proof.protocol import BeaconPlan, Protocol
 from noli.proof.records import canonical, sha256
 from noli.proof.transcript import content_of
 
@@ -97,6 +97,7 @@ def protocol(
     tests: int,
     words: str,
     recipient: str = "",
+    beacon: BeaconPlan | None = None,
 ) -> Protocol:
     """Return the claim that is committed.
 
@@ -110,6 +111,7 @@ def protocol(
         tests: As in :class:`Protocol`.
         words: How an answer becomes a score or a number, for the claim.
         recipient: Who gets this release; another one gets other variants.
+        beacon: Public randomness that decides which variants are released, if any.
     """
     parameters = {"variants": variants} if ask == "scores" else {"options": variants}
     binds = {"texts": sha256(*(passage.id.encode() for passage in passages))}
@@ -125,14 +127,15 @@ def protocol(
         budget=min(asked, len(passages)),
         looks=looks,
         tests=tests,
+        beacon=beacon,
         binds=binds,
     )
 
 
-def released(claim: Protocol, key: Key) -> list[int]:
-    """Return the number of the released variant of every passage."""
+def released(claim: Protocol, key: Key, public: Callable[[int], str] = lambda _: "") -> list[int]:
+    """Return the number of the released variant of every passage; a beacon adds `public` to each draw."""
     test = kind(claim)
-    return [test.draw(item_key(key, claim, index), "")[0] for index in range(claim.secrets)]
+    return [test.draw(item_key(key, claim, index), public(index))[0] for index in range(claim.secrets)]
 
 
 def vault(key: Key, claim: Protocol, queries: Sequence[Sequence[str]]) -> Vault:

@@ -2,64 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from noli.core.errors import DataError, Interrupted, OutputExists, UsageError
-from noli.core.manifest import DataInfo, KeyInfo
-from noli.core.method import Spec
+from noli.core.errors import Interrupted, OutputExists, UsageError
+from noli.core.manifest import DataInfo, ErrorInfo, KeyInfo
+from noli.core.method import Spec, State
 from noli.core.run import Run
 from noli.data.documents import Edit, open_texts
 from noli.data.writers import check_paths
 from noli.engine.lock import locked
 from noli.engine.texts import collection as files
+from noli.engine.texts.claims import Passages, draws_of, plan_of, refuse_changed, secrets_of
+from noli.engine.texts.claims import claim_over as claim_over
+from noli.engine.texts.claims import count_of as count_of
 from noli.engine.texts.collection import Collection
 from noli.engine.texts.drafts import Drafts, TextRequest, drafts, ordered
+from noli.engine.texts.edits import drawn_edits, published_edits
 from noli.engine.texts.record import FileRecord, PassageRecord, TextRecord, seal
 from noli.engine.texts.restore import restored
-from noli.methods.mark import leximark
 from noli.methods.mark.leximark import Config
 from noli.proof import releases
-from noli.proof.protocol import Protocol
+from noli.proof.commitment import Vault
+from noli.proof.marks import public_of
 from noli.proof.records import sha256
-from noli.proof.releases import Passage
 
-_Plan = tuple[Drafts, Sequence[tuple[str, Passage]], Protocol | None]
+Draws = Callable[[int], str]
+_Plan = tuple[Drafts, Passages, Vault | None]
+WAITING = "Waiting"
 
 
-def run_texts(request: TextRequest) -> tuple[Run, Protocol | None, TextRecord]:
+def run_texts(request: TextRequest) -> tuple[Run, Vault | None, TextRecord]:
     """Write a marked copy of a collection, or confirm an earlier one.
 
+    A run that was begun with a commitment (:func:`begin_texts`) is marked as that and its public randomness
+    say.
+
     Returns:
-        The finished run, the claim to commit (None in the published mode), and the record.
+        The finished run, the secrets to commit to (None in the published mode), and the record.
 
     Raises:
-        UsageError: An output in the way, other arguments than the run was begun with, too few passages.
-        DataError: A document cannot be read, or there is no place in any.
+        UsageError: An output in the way, other arguments than the run was begun with, too few passages,
+            public randomness that is not known yet.
+        DataError: A document cannot be read, there is no place in any, or the texts are not those of an
+            earlier commitment.
         RunError: Disk full, place not writable; the same request resumes.
         Interrupted: Ctrl-C; the same request resumes.
     """
+    check_places(request)
+    found = Collection.find(request.source)
+    with held(request.folder):
+        return _worked(request, found)
+
+
+def check_places(request: TextRequest) -> None:
+    """Refuse an output or a run folder that would touch the input or something else.
+
+    Raises:
+        OutputExists: It would.
+    """
     folder = request.folder
-    check_paths(request.source, request.output, owned=Run.exists(folder))
+    # While a run waits it has written nothing there: what lies at the output is somebody else's.
+    owned = Run.exists(folder) and not _waits(Run.open(folder))
+    check_paths(request.source, request.output, owned=owned)
     if folder.resolve().is_relative_to(Path(request.source).resolve()):
         raise OutputExists(
             "The run folder lies inside the input.", where=str(folder), fix="name another --run"
         )
-    found = Collection.find(request.source)
+
+
+def _waits(run: Run) -> bool:
+    return run.manifest.error is not None and run.manifest.error.type == WAITING
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder; one that was made for a refused call does not stay behind."""
     made_here = not folder.exists()
     try:
         with locked(folder):
-            return _worked(request, folder, found)
+            yield
     finally:
-        if made_here:  # refused before any work: nothing stays behind
+        if made_here:
             with suppress(OSError):
                 folder.rmdir()
 
 
-def _before(request: TextRequest, folder: Path) -> Run | None:
-    """Return the run that was begun with these arguments, if there is one."""
+def begun_before(request: TextRequest) -> Run | None:
+    """Return the run that was begun with these arguments, if there is one.
+
+    Raises:
+        UsageError: It was begun with others.
+    """
+    folder = request.folder
     if not Run.exists(folder):
         return None
     run, resolved = Run.open(folder), request.resolved()
@@ -72,33 +109,56 @@ def _before(request: TextRequest, folder: Path) -> Run | None:
             why=f"different: {', '.join(changed) or 'the verb'}",
             fix="give the arguments it was begun with, or choose another output",
         )
-    if run.manifest.status != "running":
-        run.resume()
     return run
 
 
-def _created(request: TextRequest, folder: Path, found: Collection) -> Run:
+def begin_texts(
+    request: TextRequest, found: Collection, passages: Passages, state: State, why: ErrorInfo
+) -> Run:
+    """Begin a run that has committed to its passages, and marks nothing yet.
+
+    Args:
+        request: The marking.
+        found: The collection.
+        passages: All of them, in the order of the secrets.
+        state: The commitment, and the public randomness that is waited for.
+        why: Why nothing is marked; of the type ``WAITING``.
+    """
+    # First: without its passages nothing can be said of a commitment, and only the run makes that count.
+    seal(request.folder, TextRecord(passages=_recorded(passages), files=()), request.key)
+    return _created(request, found, state=state, error=why, status="interrupted")
+
+
+def _created(request: TextRequest, found: Collection, **fields: Any) -> Run:
     resolved = request.resolved()
     return Run.create(
-        folder,
+        request.folder,
         verb="mark",
         method=request.spec.name,
         args_resolved=resolved,
         key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
         input=DataInfo(uri=resolved["source"], layout="texts", items=len(found.texts)),
         output=DataInfo(uri=resolved["output"], layout="texts"),
+        **fields,
     )
 
 
-def _worked(request: TextRequest, folder: Path, found: Collection) -> tuple[Run, Protocol | None, TextRecord]:
-    run = _before(request, folder)
+def _worked(request: TextRequest, found: Collection) -> tuple[Run, Vault | None, TextRecord]:
+    run = begun_before(request)
+    state: State = (run.manifest.state or {}) if run is not None else {}
+    public = draws_of(state)
     everything = list(drafts(request, found))
-    passages = ordered(everything)
-    claim = None if request.cfg.mode == "published" else _claim(request, [one for _, one in passages])
+    passages, vault = ordered(everything), None
+    if request.cfg.mode != "published":
+        vault = secrets_of(request, passages, plan_of(state))
+        refuse_changed(state, vault, request.source)
     # Not before it is known that the texts can be marked: a refusal leaves nothing behind.
-    run = run or _created(request, folder, found)
+    if run is None:
+        run = _created(request, found)
+    elif run.manifest.status != "running":
+        run.resume()
     try:
-        record = _released(request, run, found, (everything, passages, claim))
+        record = _released(request, run, found, (everything, passages, vault), public)
     except KeyboardInterrupt as exc:
         error = Interrupted("Stopped.", fix="run the same command again: it gives the same bytes")
         run.fail(error)
@@ -106,28 +166,33 @@ def _worked(request: TextRequest, folder: Path, found: Collection) -> tuple[Run,
     except BaseException as exc:
         run.fail(exc)
         raise
-    return run, claim, record
+    return run, vault, record
 
 
-def _released(request: TextRequest, run: Run, found: Collection, plan: _Plan) -> TextRecord:
+def _released(request: TextRequest, run: Run, found: Collection, plan: _Plan, public: Draws) -> TextRecord:
     """Write the marked documents, seal what was done, and finish the run."""
-    everything, passages, claim = plan
-    edits = _published(everything) if claim is None else _drawn(request, claim, passages, everything)
+    everything, passages, vault = plan
+    claim = vault.protocol if vault is not None else None
+    edits = published_edits(everything)
+    if claim is not None:
+        edits = drawn_edits(request, releases.released(claim, request.key, public), passages, everything)
     record = TextRecord(
-        passages=tuple(PassageRecord.of(layout, one) for layout, one in passages) if claim else (),
+        passages=_recorded(passages) if claim else (),
         files=tuple(_written(request, found, everything, edits)),
     )
     seal(run.path, record, request.key)
     results = {**_figures(everything, passages, record), "asked": claim.budget if claim else 0}
     results["others_copied"] = _carried(request, found)
-    state = {"protocol": claim.digest if claim else "", "texts": claim.binds["texts"] if claim else ""}
-    run.finish(results, state=state)
+    own = {"protocol": claim.digest if claim else "", "texts": claim.binds["texts"] if claim else ""}
+    run.finish(results, state={**public_of(run.manifest.state), **own})
     return record
 
 
-def _figures(
-    everything: Drafts, passages: Sequence[tuple[str, Passage]], record: TextRecord
-) -> dict[str, int]:
+def _recorded(passages: Passages) -> tuple[PassageRecord, ...]:
+    return tuple(PassageRecord.of(layout, one) for layout, one in passages)
+
+
+def _figures(everything: Drafts, passages: Passages, record: TextRecord) -> dict[str, int]:
     texts = [draft for draft, *_ in everything if draft.number >= 0]
     return {
         "files": len(record.files),
@@ -138,80 +203,6 @@ def _figures(
         "places": sum(len(one.places) for _, one in passages),
         "replaced": sum(len(one.edits) for one in record.files),
         "passages": len(passages),
-    }
-
-
-def _claim(request: TextRequest, passages: Sequence[Passage]) -> Protocol:
-    cfg = request.cfg
-    if not passages:
-        raise DataError(
-            "No text has enough words that may vary.",
-            where=request.source,
-            why=f"a passage of {cfg.passage} characters needs {cfg.least} such places",
-            fix="give longer texts, lower --set least or similarity, or raise k and share",
-        )
-    claim = claim_over(passages, cfg)
-    _check_possible(claim, cfg)
-    return claim
-
-
-def claim_over(passages: Sequence[Passage], cfg: Config) -> Protocol:
-    """Return the claim that is committed over these passages, in the order of the secrets."""
-    return releases.protocol(
-        passages,
-        ask=cfg.ask,
-        variants=count_of(cfg),
-        asked=cfg.documents,
-        alpha=cfg.alpha,
-        looks=cfg.looks,
-        tests=cfg.tests,
-        words=leximark.WORDS[cfg.ask],
-        recipient=cfg.recipient or "",
-    )
-
-
-def count_of(cfg: Config) -> int:
-    """Return how many variants a passage has: in a cloze, one per word."""
-    return cfg.options if cfg.ask == "cloze" else cfg.variants
-
-
-def _check_possible(claim: Protocol, cfg: Config) -> None:
-    best = float(count_of(cfg)) ** -claim.budget
-    if best > claim.alpha / claim.tests:
-        raise UsageError(
-            "These texts can never be evidence.",
-            why=f"{claim.budget} passages of {count_of(cfg)} variants have a p-value of {best:.2g} at best",
-            fix="mark more or longer texts, or choose more variants or a larger alpha",
-        )
-
-
-def _drawn(
-    request: TextRequest,
-    claim: Protocol,
-    passages: Sequence[tuple[str, Passage]],
-    everything: Drafts,
-) -> dict[tuple[str, int], list[Edit]]:
-    drawn = {}
-    for (_, passage), number in zip(passages, releases.released(claim, request.key), strict=True):
-        drawn[passage.id] = releases.variants(passage, request.key, count_of(request.cfg))[number]
-    edits: dict[tuple[str, int], list[Edit]] = {}
-    for draft, *_ in everything:
-        own = edits.setdefault((draft.name, draft.number), [])
-        for start, passage in draft.passages:
-            for place, pick in zip(passage.places, drawn[passage.id], strict=True):
-                if pick:  # number 0 is the word that stands there
-                    own.append(Edit(start + place.start, start + place.end, place.words[pick]))
-    return edits
-
-
-def _published(everything: Drafts) -> dict[tuple[str, int], list[Edit]]:
-    dictionary: dict[str, str] = {}
-    return {
-        (draft.name, draft.number): [
-            Edit(slot.start, slot.end, word)
-            for slot, word in zip(draft.slots, leximark.published(draft.slots, dictionary), strict=True)
-        ]
-        for draft, *_ in everything
     }
 
 

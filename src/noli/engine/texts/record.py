@@ -75,12 +75,17 @@ class TextRecord(Record):
 
     Attributes:
         passages: In the order of the secrets; equal passages stand once.
-        files: All documents.
+        files: All documents; none while a beacon is waited for.
     """
 
     schema_version: Literal[1] = 1
     passages: Annotated[tuple[PassageRecord, ...], Field()]
     files: tuple[FileRecord, ...]
+
+    @property
+    def ordered(self) -> list[tuple[str, Passage]]:
+        """The passages, each with the kind of its document."""
+        return [(one.layout, one.passage) for one in self.passages]
 
 
 def seal(folder: Path, record: TextRecord, key: Key) -> Path:

@@ -7,9 +7,10 @@ Enhance Membership Verification of an LLM's Textual Training Data. arXiv 2506.14
 synonym, the same one throughout (section 3). Nothing in it is random, so that it makes training easier to see
 and proves nothing. ``mode="keyed"``, the default, is ours after the paper: at every such place one of the
 ``options`` acceptable words, those that change the sentence least, is picked by the owner's key, in several
-variants per passage, and which variant is released is drawn from a committed secret. Under the null the released variant is one like the
-others, and its rank among them is an exact test (proof.kinds.texts); for a model that only answers in words,
-the owner asks which variant was published, or which word fits a gap (proof.kinds.hits).
+variants per passage, and which variant is released is drawn from a committed secret. Under the null the
+released variant is one like the others, and its rank among them is an exact test (proof.kinds.texts); for a
+model that only answers in words, the owner asks which variant was published, or which word fits a gap
+(proof.kinds.hits).
 
 Where ours differs: synonyms are WordNet's of the word's most frequent sense, in the word's own inflection,
 filtered by MiniLM's similarity of the sentence (the paper's best source is RoBERTa); names, numbers, code,
