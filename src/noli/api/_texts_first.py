@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from noli.api._beacon import Wanted
-from noli.api._commit_first import note_round as noted
-from noli.api._commit_first import planned
-from noli.api._commit_first import write_commitment as write_commitment
+from noli.api._commit_first import note_round, planned, write_commitment
 from noli.core.errors import UsageError, clean_url
 from noli.core.manifest import ErrorInfo
 from noli.core.run import Run
@@ -60,7 +58,7 @@ def await_round(request: TextRequest, name: str, wanted: Wanted) -> tuple[Run, b
                 fix="leave --beacon out to go on, or mark into a new output",
             )
         write_commitment(run)
-        return run, noted(run, wanted)
+        return run, note_round(run, wanted)
 
 
 def _begun(request: TextRequest, found: Collection, name: str, delay: int) -> Run:
