@@ -44,6 +44,7 @@ from noli.zoo.tinylm import TinyLM
 DOCUMENTS, EPOCHS, PARAGRAPHS = 60, 8, 1500
 KEYS, CONTROLS = 3, 10
 CFG = Config()
+CONTROLLED = (6, 7)  # after which cells the two innocent models have their turn
 Texts = list[str]
 
 
@@ -192,9 +193,14 @@ def paragraphs(seed: int) -> tuple[Texts, Texts, Texts]:
     return found[:n], found[n : 2 * n], found[2 * n : 3 * n]
 
 
-def in_the_papers_way(texts: Texts) -> Texts:
+# How densely the paper's mode marks: meanings of a word whose synonyms count.
+DENSITY = {"marked": 2, "marked densely": 20}
+
+
+def in_the_papers_way(texts: Texts, senses: int) -> Texts:
     """The published mode over one collection, without the similarity filter."""
-    cfg, dictionary = Config(mode="published", encoder="none", share=1.0), dict[str, str]()
+    cfg = Config(mode="published", encoder="none", share=1.0, senses=senses)
+    dictionary: dict[str, str] = {}
     made = []
     for text in texts:
         slots = leximark.propose(text, cfg, None)
@@ -208,12 +214,17 @@ def in_the_papers_way(texts: Texts) -> Texts:
 def auroc(setting: str, seed: int) -> dict[str, Any]:
     """AUROC of members against non-members by four scores."""
     members, others, background = paragraphs(seed)
-    if setting != "unmarked":
-        both = in_the_papers_way(members + others)
+    replaced = 0.0
+    if setting in DENSITY:
+        both = in_the_papers_way(members + others, DENSITY[setting])
+        pairs = [(a.split(), b.split()) for a, b in zip(members + others, both, strict=True)]
+        replaced = sum(x != y for a, b in pairs for x, y in zip(a, b, strict=True)) / sum(
+            len(a) for a, _ in pairs
+        )
         members, others = both[:PARAGRAPHS], both[PARAGRAPHS:]
     texts = background if setting == "control" else background + members
     told = learned(texts, 4, seed).score_tokens(members + others)
-    found = {}
+    found = {"replaced": replaced}
     for name in membership.SCORES:
         values = np.array([
             membership.score(name, one.logp, mean=one.mean, std=one.std, text=text.encode())
@@ -247,7 +258,7 @@ def summary(cells: Cells) -> dict[str, Any]:
             }
     controls = [p_of(c["ranks"], 200) for name, c in cells.done.items() if name.startswith("control/")]
     scores = {}
-    for setting in ("unmarked", "marked", "control"):
+    for setting in ("unmarked", *DENSITY, "control"):
         done = [c for s in range(3) if (c := cells.done.get(f"auroc {setting}/{s}")) is not None]
         if done:
             scores[setting] = {name: [c[name] for c in done] for name in membership.SCORES}
@@ -264,12 +275,13 @@ def jobs() -> list[tuple[str, Callable[[], dict[str, Any]]]]:
     for place, (thief, seed) in enumerate(wanted):
         found.append((f"{thief}/{seed}", lambda t=thief, s=seed: keyed(t, s)))
         if place < KEYS:
-            for name in ("unmarked", "marked", "control"):
+            for name in ("unmarked", *DENSITY, "control"):
                 found.append((f"auroc {name}/{place}", lambda n=name, s=place: auroc(n, s)))
-        if place < 2:
+        if place in CONTROLLED:
+            seed = CONTROLLED.index(place)
             for n in range(CONTROLS // 2):
-                key = 200 + place * CONTROLS + n
-                found.append((f"control/{key}", lambda k=key, s=place: {
+                key = 200 + seed * CONTROLS + n
+                found.append((f"control/{key}", lambda k=key, s=seed: {
                     "ranks": Release(bench_key(k)).ranks(innocent(s))
                 }))  # fmt: skip
     return found

@@ -362,7 +362,7 @@ def test_without_a_beacon_nothing_changed(documents: Path, served: Path, tmp_pat
         "7e9a7389ab4a63df0d040494ca6f0033b4f622ad79b199b830b07c4047d88899"
     )
     run = plain(documents, tmp_path / "plain")
-    assert set(run.manifest.state or {}) == {"protocol", "texts"}
+    assert set(run.manifest.state or {}) == {"protocol", "source", "texts"}
     assert (run.waiting, run.round_time) == (False, None)
     commit(documents, tmp_path / "drawn")
     drawn = commit(documents, tmp_path / "drawn", beacon_file=served)

@@ -276,3 +276,42 @@ def test_the_command_line(
     # It learned from another marking of the same texts.
     assert main(["detect", out, "--key", str(key), "--model", str(thief), "--json", "--quiet"]) == 1
     assert json.loads(capsys.readouterr().out)["supported"] is False
+
+
+def test_what_was_released_is_never_written_again_with_other_texts(tmp_path: Path, originals: Path) -> None:
+    texts, table = tmp_path / "texts", tmp_path / "words.tsv"
+    shutil.copytree(originals, texts)
+    noli.propose_words(texts, table, config=OPTIONS)
+    call: dict[str, Any] = {"key": KEYS[0], "approved": table, **OPTIONS}
+    run = noli.mark_texts(texts, tmp_path / "out", **call)
+    before, kept = tree(Path(run.output)), tree(run.path)
+    (texts / "0.txt").write_text((texts / "0.txt").read_text() + " One more sentence.")
+    with pytest.raises(DataError, match="not those that were marked"):
+        noli.mark_texts(texts, tmp_path / "out", **call)
+    shutil.copy(originals / "0.txt", texts / "0.txt")
+    table.write_text("\n".join(table.read_text().splitlines()[:-3]))
+    for other in ({**call}, {**call, "approved": None}):
+        with pytest.raises(UsageError, match="other arguments"):
+            noli.mark_texts(texts, tmp_path / "out", **other)
+    assert tree(Path(run.output)) == before
+    assert {n: d for n, d in tree(run.path).items() if n != "run.json"} == {
+        n: d for n, d in kept.items() if n != "run.json"
+    }
+
+
+def test_a_single_file_may_get_another_name_and_comes_back(tmp_path: Path, originals: Path) -> None:
+    options = {**OPTIONS, "documents": 4, "alpha": 0.05}
+    run = noli.mark_texts(originals / "0.txt", tmp_path / "renamed.txt", key=KEYS[0], **options)
+    noli.undo(run.output, tmp_path / "back.txt", key=KEYS[0])
+    assert (tmp_path / "back.txt").read_bytes() == (originals / "0.txt").read_bytes()
+
+
+def test_a_sentence_longer_than_a_passage_stays_as_it_is(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    long = story(draw, 12).replace(". The", ", the")
+    (tmp_path / "a.txt").write_text("\n\n".join([long, *(story(draw) for _ in range(6))]))
+    run = noli.mark_texts(
+        tmp_path / "a.txt", tmp_path / "b.txt", key=KEYS[0], **{**OPTIONS, "documents": 4, "alpha": 0.05}
+    )
+    assert run.manifest.results["passages"] >= 4
+    assert (tmp_path / "b.txt").read_text().startswith(long)

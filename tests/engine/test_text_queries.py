@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noli.data.plain_text import readable
-from noli.engine.texts.queries import Variant, chosen, gap_words, questions, variant
+from noli.engine.texts.queries import Variant, chosen, complete, gap_words, questions, variant
 from noli.proof.releases import Passage, Place
 
 
@@ -26,7 +26,7 @@ def passage(text: str, *words: str) -> Passage:
         ("markdown", "*stressed* and `code`", "*stressed* and `code`"),
         ("html", "<p>One <b>bold</b> word &amp; a half&shy;way</p>", "One bold word & a half\xadway"),
         ("html", "<p>One</p><p>Two</p>", "One\nTwo"),
-        ("html", "end of a tag'>Text that goes on <i", "Text that goes on"),
+        ("html", "Pages 15 -> 16, and 3 < 4</b> as it goes on", "Pages 15 -> 16, and 3 < 4 as it goes on"),
         ("word", '<w:p><w:r><w:t>Wo</w:t></w:r><w:r><w:t xml:space="preserve">rd </w:t></w:r></w:p>', "Word"),
         ("jsonlines", r"A line\nand a \"quote\" and \u00e9", 'A line\nand a "quote" and é'),
         ("latex", r"\emph{kept} as it is", r"\emph{kept} as it is"),
@@ -54,6 +54,12 @@ def test_spans_name_the_varied_words_in_the_text_without_markup(layout: str, raw
     assert [found.text[start:end] for start, end in found.spans] == ["tfiws", "leapt"]
     assert "swift" not in found.text
     assert "\ue000" not in found.text
+
+
+def test_a_passage_whose_words_a_reader_does_not_see_is_not_complete() -> None:
+    assert complete("html", passage("<p>A swift fox, 1 > 0 and 0 < 1.</p>", "swift"))
+    assert not complete("html", passage("<p title='a swift fox'>A fox.</p>", "swift"))
+    assert not complete("text", Passage("A swift fox.", (Place(2, 7, ("swift", "swift")),)))
 
 
 def group() -> list[Variant]:

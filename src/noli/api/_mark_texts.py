@@ -27,6 +27,7 @@ from noli.methods.mark.leximark import Config
 from noli.options import configure
 from noli.proof.beacon import round_time
 from noli.proof.commitment import Commitment, Vault
+from noli.proof.records import sha256
 
 _PAGE = "changes.html"
 
@@ -86,7 +87,9 @@ def request_for(
         fix = "use the active key of the file"
         raise UsageError("This key is retired: it must not mark anything new.", where=owner.id, fix=fix)
     cfg = configure(Config, spec.name, {**(config or {}), **options})
-    more = {} if approved is None else {"approve": approval(approved)}
+    more: dict[str, Any] = {}
+    if approved is not None:
+        more = {"approve": approval(approved), "approved": sha256(Path(approved).read_bytes())}
     return TextRequest(
         source=str(data),
         output=str(output),

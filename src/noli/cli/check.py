@@ -151,6 +151,8 @@ def common_summary(found: Several) -> list[Any]:
         word = (status.upper(), _STYLES[status])
         blocks.append(Text.assemble(f"{plain(one.name)}: ", word, f": {_MEANINGS[status]}."))
         blocks += [Text(f"- {plain(reason)}") for reason in one.checked.reasons]
+        if one.checked.commitment is not None:
+            blocks.append(Text(f"  commitment, SHA-256: {one.checked.commitment.digest}"))
     protocols = [one.checked.commitment.protocol for one in found.bundles if one.checked.commitment]
     if found.alpha is None or not protocols:
         return blocks
@@ -206,6 +208,8 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
         ("suspect", plain(", ".join(filter(None, (claim.suspect.name, claim.suspect.where))))),
         ("owner", plain(commitment.name or "no name")),
         ("public key", commitment.owner),
+        # What a checker compares with the number that was published: --seen speaks of this one.
+        ("commitment, SHA-256", commitment.digest),
         *certificate.figures,
         *(("committed", f"before {said(proof.moment)}: {plain(proof.by)}") for proof in found.proofs),
         ("model since", f"{said(utc(since))}, {by}" if since else "nobody says"),

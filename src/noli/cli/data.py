@@ -66,7 +66,7 @@ def undo(
     )
     results, folder = found.run.manifest.results, str(found.run.path)
     rows: Rows = [
-        ("restored", f"{found.items:,} pictures"),
+        ("restored", f"{found.items:,} {_things(found.run.manifest.output)}"),
         ("output", output),
         *console.notices(results, folder),
         ("quality", _restored(found.compared, found.identical, found.psnr_mean, found.psnr_min)),
@@ -76,6 +76,10 @@ def undo(
     document = {name: getattr(found, name) for name in figures}
     out.result({"output": output, "run": folder, **document, "results": results}, console.grid(rows))
     out.warn_of_dicom(results.get("dicom", 0))
+
+
+def _things(output: Any) -> str:
+    return "documents" if output is not None and output.layout == "texts" else "pictures"
 
 
 def _restored(compared: int, identical: int, mean: float | None, low: float | None) -> str:

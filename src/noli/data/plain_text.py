@@ -14,7 +14,6 @@ _BLOCKS = frozenset(
         *("li", "p", "section", "td", "th", "tr", "w:p"),
     }
 )
-_CUT = re.compile(r"\A[^<>]*>|<[^<>]*\Z")
 _SPACE = re.compile(r"[^\S\n]+")
 
 
@@ -23,14 +22,14 @@ def readable(layout: str, raw: str) -> str:
 
     Args:
         layout: As in :data:`noli.data.documents.SUFFIXES`.
-        raw: As it is stored; it may begin and end inside an element.
+        raw: As it is stored; it may begin and end inside an element, but not inside a tag.
     """
     if layout == "jsonlines":
         return str(json.loads(f'"{raw}"', strict=False))
     if layout not in _MARKUP:
         return raw
     reader = _Reader()
-    reader.feed(_CUT.sub("", raw))
+    reader.feed(raw)
     reader.close()
     lines = (_SPACE.sub(" ", line).strip() for line in "".join(reader.parts).split("\n"))
     return "\n".join(line for line in lines if line)

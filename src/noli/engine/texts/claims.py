@@ -19,6 +19,8 @@ from noli.proof.releases import Passage
 
 # Passages in the order of the secrets, each with the kind of its document.
 Passages = Sequence[tuple[str, Passage]]
+# Under this name a run's state keeps the digest of the documents that it marks.
+SOURCE = "source"
 
 
 def secrets_of(request: TextRequest, passages: Passages, beacon: BeaconPlan | None = None) -> Vault:
@@ -125,4 +127,19 @@ def refuse_changed(state: State, vault: Vault, where: str) -> None:
             where=where,
             why="their passages, or the words that may vary in them, have changed since it was made",
             fix="put the texts and the approved words back as they were, or mark into a new output",
+        )
+
+
+def refuse_other_texts(state: State, source: str, where: str) -> None:
+    """Refuse to go on with other documents than a run was begun with: what was released must stay.
+
+    Raises:
+        DataError: They are others.
+    """
+    if state.get(SOURCE, source) != source:
+        raise DataError(
+            "The texts are not those that were marked.",
+            where=where,
+            why="a document was added, removed or changed since",
+            fix="put them back as they were, or mark into a new output",
         )

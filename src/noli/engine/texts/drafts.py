@@ -13,7 +13,7 @@ from noli.data.documents import TextFile
 from noli.engine.progress import Progress
 from noli.engine.request import absolute, run_folder
 from noli.engine.texts.collection import Collection, layout_of
-from noli.engine.texts.queries import CLOSE, OPEN
+from noli.engine.texts.queries import CLOSE, OPEN, complete
 from noli.methods.mark import leximark
 from noli.methods.mark.leximark import Config
 from noli.ops.lexicon import Slot
@@ -32,6 +32,7 @@ class TextRequest:
         key: The owner's key.
         run_dir: Run folder; None puts it beside the output.
         approve: Takes away places that the owner does not want: file, number of the text, places -> places.
+        approved: Digest of what it allows; empty where it allows everything.
         progress: Where progress goes.
     """
 
@@ -42,6 +43,7 @@ class TextRequest:
     key: Key
     run_dir: Path | None = None
     approve: Approve = field(default=lambda name, number, slots: slots)
+    approved: str = ""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -58,6 +60,7 @@ class TextRequest:
             "direction": "apply",
             "config": self.cfg.model_dump(mode="json"),
             "key": self.key.id,
+            "approved": self.approved,
         }
 
 
@@ -85,6 +88,7 @@ def drafts(request: TextRequest, found: Collection) -> Iterable[tuple[Draft, Tex
             if OPEN in text.raw or CLOSE in text.raw:
                 slots = []
             cut = leximark.passages(text.prose, text.raw, slots, request.cfg)
+            cut = [(start, one) for start, one in cut if complete(layout_of(name), one)]
             yield Draft(name, number, slots, cut, len(text.prose.split())), document, data
         if not document.texts:
             yield Draft(name, -1, [], [], 0), document, data

@@ -15,7 +15,15 @@ from noli.data.documents import Edit, open_texts
 from noli.data.writers import check_paths
 from noli.engine.lock import locked
 from noli.engine.texts import collection as files
-from noli.engine.texts.claims import Passages, draws_of, plan_of, refuse_changed, secrets_of
+from noli.engine.texts.claims import (
+    SOURCE,
+    Passages,
+    draws_of,
+    plan_of,
+    refuse_changed,
+    refuse_other_texts,
+    secrets_of,
+)
 from noli.engine.texts.claims import claim_over as claim_over
 from noli.engine.texts.claims import count_of as count_of
 from noli.engine.texts.collection import Collection
@@ -148,16 +156,19 @@ def _worked(request: TextRequest, found: Collection) -> tuple[Run, Vault | None,
     state: State = (run.manifest.state or {}) if run is not None else {}
     public = draws_of(state)
     everything = list(drafts(request, found))
+    source = files.digest([(draft.name, data) for draft, _, data in everything])
+    refuse_other_texts(state, source, request.source)
     passages, vault = ordered(everything), None
     if request.cfg.mode != "published":
         vault = secrets_of(request, passages, plan_of(state))
         refuse_changed(state, vault, request.source)
     # Not before it is known that the texts can be marked: a refusal leaves nothing behind.
     if run is None:
-        run = _created(request, found)
+        run = _created(request, found, state={SOURCE: source})
     elif run.manifest.status != "running":
         run.resume()
     try:
+        run.update(state={**(run.manifest.state or {}), SOURCE: source})
         record = _released(request, run, found, (everything, passages, vault), public)
     except KeyboardInterrupt as exc:
         error = Interrupted("Stopped.", fix="run the same command again: it gives the same bytes")
@@ -184,7 +195,8 @@ def _released(request: TextRequest, run: Run, found: Collection, plan: _Plan, pu
     results = {**_figures(everything, passages, record), "asked": claim.budget if claim else 0}
     results["others_copied"] = _carried(request, found)
     own = {"protocol": claim.digest if claim else "", "texts": claim.binds["texts"] if claim else ""}
-    run.finish(results, state={**public_of(run.manifest.state), **own})
+    kept = {**public_of(run.manifest.state), SOURCE: (run.manifest.state or {}).get(SOURCE, "")}
+    run.finish(results, state={**kept, **own})
     return record
 
 

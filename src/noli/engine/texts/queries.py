@@ -47,6 +47,14 @@ def variant(layout: str, passage: Passage, picks: Sequence[int]) -> Variant:
     return Variant("".join(parts), tuple(spans))
 
 
+def complete(layout: str, passage: Passage) -> bool:
+    """Whether a reader sees all varied words of a passage, and each place has different ones."""
+    found = variant(layout, passage, [0] * len(passage.places))
+    seen = [found.text[start:end] for start, end in found.spans]
+    varied = all(len(set(place.words)) == len(place.words) for place in passage.places)
+    return varied and seen == [place.words[0] for place in passage.places]
+
+
 def questions(ask: Ask, variants: Sequence[Variant]) -> list[str]:
     """Return what is sent for a passage: its variants, or one question about them, in their order."""
     if ask == "scores":

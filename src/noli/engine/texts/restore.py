@@ -68,6 +68,8 @@ def _created(folder: Path, before: Run, args: dict[str, str]) -> Run:
 def _restored_all(found: Collection, record: TextRecord, field: str) -> dict[str, bytes]:
     marked = found.root
     known = {one.name: one for one in record.files}
+    if marked.is_file() and len(record.files) == 1:
+        known = {found.texts[0]: record.files[0]}  # a single file may have another name by now
     gone = sorted(known.keys() - set(found.texts))
     if gone:
         fix = "put them back, or restore the others from a folder of their own"

@@ -186,6 +186,8 @@ def passages(prose: str, raw: str, slots: Sequence[Slot], cfg: Config) -> list[t
 def _grouped(slots: Sequence[Slot], cfg: Config) -> list[list[Slot]]:
     groups: list[list[Slot]] = []
     for slot in slots:
+        if slot.sentence[1] - slot.sentence[0] > cfg.passage:
+            continue  # a service may refuse so long a text
         if not groups:
             groups.append([slot])
             continue
