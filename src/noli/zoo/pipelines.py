@@ -1,0 +1,137 @@
+"""Stable Diffusion and SDXL from a local folder of diffusers, as a model that a mark can go into.
+
+Nothing is downloaded. Pictures are sampled by :func:`noli.ops.diffusion.sample`, so that the same seed gives
+the same picture whatever scheduler the folder names; the schedule is that of its training.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noli.core.errors import DataError, MissingPrerequisite, UsageError
+from noli.ops.diffusion import Kind, from_alpha_bar
+from noli.zoo.subject import Condition, LatentModel
+
+_KINDS: dict[str, Kind] = {"epsilon": "epsilon", "v_prediction": "v"}
+_PARTS = ("unet", "vae", "tokenizer", "text_encoder", "scheduler")
+
+
+class PipelineModel(LatentModel):
+    """A text-to-image pipeline with a U-Net in latents.
+
+    Args:
+        pipe: ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline`` (duck-typed).
+
+    Raises:
+        UsageError: No such pipeline, or one that predicts something else.
+    """
+
+    # Attention and feed-forward of the ascent without its norms (paper, spec of stage 2).
+    marked = r"^up_blocks\.\d+\.attentions\.(?!.*norm)"
+    limit = float("inf")
+
+    def __init__(self, pipe: Any) -> None:
+        missing = [name for name in _PARTS if getattr(pipe, name, None) is None]
+        predicted = "" if missing else pipe.scheduler.config.prediction_type
+        if missing or predicted not in _KINDS:
+            raise UsageError(
+                "This is no latent diffusion pipeline with a U-Net.",
+                where=type(pipe).__name__,
+                why=f"it lacks {', '.join(missing)}" if missing else f"it predicts {predicted!r}",
+                fix="name the folder of Stable Diffusion 1, 2 or XL",
+            )
+        self.pipe, self.denoiser, self.coder = pipe, pipe.unet, pipe.vae
+        self.schedule = from_alpha_bar(_KINDS[predicted], pipe.scheduler.alphas_cumprod.double())
+        self.scale, self.large = float(pipe.vae.config.scaling_factor), hasattr(pipe, "text_encoder_2")
+        size = int(pipe.unet.config.sample_size)
+        self.shape = (int(pipe.unet.config.in_channels), size, size)
+        self.side = size * 2 ** (len(pipe.vae.config.block_out_channels) - 1)
+        for part in (pipe.unet, pipe.vae):
+            part.eval()
+
+    def to_latents(self, x: Tensor) -> Tensor:
+        """Return the mode of the latents, scaled."""
+        out: Tensor = self.pipe.vae.encode(2 * x - 1).latent_dist.mode() * self.scale
+        return out
+
+    def to_pixels(self, z: Tensor) -> Tensor:
+        """Return pictures, not clamped."""
+        out: Tensor = (self.pipe.vae.decode(z / self.scale).sample + 1) / 2
+        return out
+
+    def condition(self, prompts: Sequence[str]) -> Condition:
+        """Return the text's states ``[N, L, D]``; of SDXL also the pooled text and the sizes."""
+        with torch.no_grad():
+            found = self.pipe.encode_prompt(
+                prompt=list(prompts),
+                device=self.device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=False,
+            )
+        if not self.large:
+            return (found[0],)
+        # Size before and after, and the corner: as in training on pictures that were not cut.
+        sizes = torch.tensor([self.side, self.side, 0, 0, self.side, self.side], dtype=found[0].dtype)
+        return found[0], found[2], sizes.to(self.device).repeat(len(prompts), 1)
+
+    def predict(self, z: Tensor, t: Tensor, told: Condition) -> Tensor:
+        """Return the U-Net's prediction."""
+        more = {"added_cond_kwargs": {"text_embeds": told[1], "time_ids": told[2]}} if self.large else {}
+        out: Tensor = self.denoiser(z, t, encoder_hidden_states=told[0], **more).sample
+        return out
+
+    def copied(self) -> PipelineModel:
+        """Return a model with a U-Net of its own; everything else is shared."""
+        pipe = copy.copy(self.pipe)
+        pipe.unet = copy.deepcopy(self.pipe.unet)
+        return PipelineModel(pipe)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the pipeline into a folder, weights as safetensors."""
+        self.pipe.save_pretrained(str(folder), safe_serialization=True)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PipelineModel:
+        """Read a pipeline from a local folder; only safetensors, no code of the folder is run.
+
+        Raises:
+            MissingPrerequisite: diffusers is not installed.
+            DataError: No such folder, or none of a pipeline.
+            UsageError: Another kind of pipeline.
+        """
+        try:
+            diffusers: Any = import_module("diffusers")
+        except ImportError as error:
+            fix = "pip install 'noli[diffusion]' torch==2.13.0"
+            raise MissingPrerequisite("Pipelines need the package diffusers.", fix=fix) from error
+        if not (Path(folder) / "model_index.json").is_file():
+            fix = "name a local folder with model_index.json"
+            raise DataError("This is no folder of a pipeline.", where=str(folder), fix=fix)
+        try:
+            pipe = diffusers.DiffusionPipeline.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            why = str(error).splitlines()[0]
+            raise DataError("The pipeline cannot be read.", where=str(folder), why=why) from error
+        return cls(pipe)
+
+
+def load_subject(folder: str | Path) -> LatentModel:
+    """Read a model from a folder: one of ours, or a pipeline of diffusers.
+
+    Raises:
+        DataError: Neither.
+        MissingPrerequisite: A package is not installed.
+    """
+    from noli.zoo.latent import LatentDiffusion
+
+    is_pipeline = (Path(folder) / "model_index.json").is_file()
+    return PipelineModel.load(folder) if is_pipeline else LatentDiffusion.load(folder)
