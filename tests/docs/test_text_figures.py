@@ -1,0 +1,34 @@
+"""Every measured figure of the page on texts stands in the committed results."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pages import DOCS, ROOT
+
+FOUND = json.loads((ROOT / "benchmarks/results/leximark.json").read_text())
+PAGE = (DOCS / "prove-texts.md").read_text("utf-8")
+
+
+def rows() -> dict[str, list[str]]:
+    lines = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+@pytest.mark.parametrize("thief", FOUND["keyed"])
+def test_the_table_of_thieves(thief: str) -> None:
+    found = FOUND["keyed"][thief]["p"]
+    keys, *shown = rows()[thief]
+    assert keys == str(len(found["200"]))
+    assert shown == [f"{max(found[count]):.1e}" for count in ("50", "100", "200")]
+
+
+def test_the_papers_own_measure() -> None:
+    def mean(setting: str, score: str) -> str:
+        values = FOUND["auroc"][setting][score]
+        return f"{100 * sum(values) / len(values):.1f}"
+
+    for score in ("loss", "min-k", "min-k++"):
+        shown = [mean(setting, score) for setting in ("control", "unmarked", "marked", "marked densely")]
+        assert rows()[score] == shown
