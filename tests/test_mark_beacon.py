@@ -25,35 +25,22 @@ from noli.core.method import DataSummary
 from noli.core.run import Run
 from noli.methods.mark import gratings, taggants
 from noli.proof import marks
-from noli.proof.beacon import URL, round_time
+from noli.proof.beacon import URL
 from noli.proof.commitment import entropy
 from noli.proof.kinds import kind
 from noli.testing import KEYS
 
 sys.path.insert(0, str(Path(__file__).parent / "proof"))
 from authority import Authority
-from test_records import RANDOMNESS, SIGNATURE
 
-ROUND = 123
-TIME = round_time(ROUND)
-# With ten minutes to go, this is the round that is named.
-FIRST_CALL = TIME - timedelta(minutes=10, seconds=2)
-SERVED = {"round": ROUND, "randomness": RANDOMNESS, "signature": SIGNATURE}
+from beacon_round import RANDOMNESS, ROUND, SERVED, SIGNATURE, TIME, Clock, write_round
+
 GRATINGS: dict[str, Any] = {"share": 1.0, "workers": 1}
 TAGGANTS: dict[str, Any] = {
     "share": 1.0, "keys": 5, "reserve": 0, "alpha": 0.05, "iterations": 2, "epochs": 1, "size": 16,
     "device": "cpu", "workers": 1,
 }  # fmt: skip
 METHODS = [("gratings", GRATINGS), ("taggants", TAGGANTS)]
-
-
-class Clock:
-    """This machine's time, as the beacon's code sees it."""
-
-    moment = FIRST_CALL
-
-    def __call__(self) -> str:
-        return self.moment.isoformat()
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +63,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    (tmp_path / "round.json").write_text(json.dumps(SERVED))
-    return tmp_path / "round.json"
+    return write_round(tmp_path)
 
 
 def pixels(folder: str | Path) -> str:

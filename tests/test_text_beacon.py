@@ -22,7 +22,6 @@ from noli.core.language import Tokens
 from noli.core.run import Run
 from noli.engine.texts.record import unseal
 from noli.proof import releases
-from noli.proof.beacon import round_time
 from noli.proof.commitment import entropy, item_key
 from noli.proof.kinds import kind
 from noli.proof.releases import Passage, Place
@@ -31,22 +30,8 @@ from texts_making import OPTIONS, texts_of, tree, write_documents
 
 sys.path.insert(0, str(Path(__file__).parent / "proof"))
 from authority import Authority
-from test_records import RANDOMNESS, SIGNATURE
 
-ROUND = 123
-TIME = round_time(ROUND)
-# With ten minutes to go, this is the round that is named.
-FIRST_CALL = TIME - timedelta(minutes=10, seconds=2)
-SERVED = {"round": ROUND, "randomness": RANDOMNESS, "signature": SIGNATURE}
-
-
-class Clock:
-    """This machine's time, as the beacon's code sees it."""
-
-    moment = FIRST_CALL
-
-    def __call__(self) -> str:
-        return self.moment.isoformat()
+from beacon_round import RANDOMNESS, ROUND, SERVED, SIGNATURE, TIME, Clock, write_round
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +49,7 @@ def documents(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    (tmp_path / "round.json").write_text(json.dumps(SERVED))
-    return tmp_path / "round.json"
+    return write_round(tmp_path)
 
 
 def commit(documents: Path, out: Path, /, **more: Any) -> TextRun:
@@ -337,7 +321,7 @@ def test_the_command_line(
     assert (told["waiting"], told["round"], told["protocol"]["beacon"]["round"]) == (True, ROUND, ROUND)
     assert main(words) == 0
     shown = capsys.readouterr()
-    assert "no text is marked yet" in " ".join(shown.out.split())
+    assert "nothing is marked yet" in " ".join(shown.out.split())
     assert "--beacon-file FILE" in " ".join(shown.err.split())
     assert not out.exists()
     assert main([*words, "--beacon-file", str(served)]) == 0

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noli.core.errors import DataError, MissingPrerequisite, RunError, UsageError
+from noli.core.manifest import ErrorInfo
 from noli.core.run import Run
 from noli.proof.beacon import URL, Beacon, fetch, read_served, round_time
 from noli.proof.commitment import Commitment
+from noli.proof.marks import WAITING
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import Damaged, now, utc
 from noli.proof.times import said
@@ -109,4 +111,30 @@ def had(plan: BeaconPlan, wanted: Wanted) -> Beacon | None:
         "The round is published, and noli has not got it.",
         where=f"round {plan.round}, {said(round_time(plan.round))}",
         fix=f"save {URL}{plan.round} and add --beacon-file FILE, or add --allow-network",
+    )
+
+
+def waiting(plan: BeaconPlan, nothing: str, drawn: str) -> ErrorInfo:
+    """Return why a run that has committed does not go on.
+
+    Args:
+        plan: The round.
+        nothing: What is not marked yet.
+        drawn: What the round decides.
+    """
+    return ErrorInfo(
+        type=WAITING,
+        what=f"The commitment is made, and {nothing} is marked yet.",
+        why=f"round {plan.round} of the beacon decides {drawn}; it appears at {said(round_time(plan.round))}",
+        fix="publish the commitment before, or have it stamped; then give the same command again",
+    )
+
+
+def begun_without(run: Run, drawn: str) -> UsageError:
+    """Return why a run cannot get a round that it was begun without."""
+    return UsageError(
+        "The run was begun without a beacon.",
+        where=str(run.path),
+        why=f"its {drawn} follow from the key alone",
+        fix="leave --beacon out to go on, or mark into a new output",
     )

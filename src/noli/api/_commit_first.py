@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from noli import registry
-from noli.api._beacon import BEACON, PROOF, Wanted, had, stored
+from noli.api._beacon import BEACON, PROOF, Wanted, begun_without, had, stored, waiting
 from noli.core.errors import UsageError, clean_url
 from noli.core.files import atomic_write
 from noli.core.key import Key
-from noli.core.manifest import DataInfo, ErrorInfo, KeyInfo
+from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.method import DataSummary, State
 from noli.core.run import Run
 from noli.data.sources import open_source
 from noli.data.writers import check_paths
-from noli.engine.lock import locked
+from noli.engine.lock import held
 from noli.engine.request import RunRequest, absolute
 from noli.engine.runner import check_places
 from noli.engine.scanstage import SHARD_PIXELS, Totals, good_rows
 from noli.engine.shard import ShardWork
 from noli.engine.study import StoredStudy, files
-from noli.proof.beacon import require, round_after, round_time
+from noli.proof.beacon import require, round_after
 from noli.proof.commitment import Commitment
 from noli.proof.marks import MADE, PLAN, VALUE
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import now, utc
-from noli.proof.times import said
 
 COMMITMENT = "commitment.json"
 
@@ -68,7 +65,7 @@ def await_round(request: RunRequest, name: str, wanted: Wanted) -> tuple[Run, bo
     """
     require()
     folder = request.run_folder
-    with _held(folder):
+    with held(folder):
         run = Run.open(folder) if Run.exists(folder) else None
         # Until something was marked, whatever lies at the output is somebody else's.
         owned = run is not None and bool(run.manifest.generations)
@@ -95,18 +92,6 @@ def refuse_beacon(folder: Path, *, given: bool) -> None:
         raise UsageError(what, where=str(folder), fix=fix)
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    made_here = not folder.exists()
-    try:
-        with locked(folder):
-            yield
-    finally:
-        if made_here:  # refused before any work: nothing stays behind
-            with suppress(OSError):
-                folder.rmdir()
-
-
 def _begun(request: RunRequest, name: str, delay: int) -> Run:
     """Scan the data, choose the round, commit, and write all of it down in one step."""
     key, module = request.key, registry.module(request.spec.name)
@@ -121,7 +106,8 @@ def _begun(request: RunRequest, name: str, delay: int) -> Run:
     # The manifest keeps no logins of URLs, and what it keeps must be what was signed.
     made = module.vault(state, key, request.cfg).commit(clean_url(name))
     state[MADE] = made.model_dump(mode="json")
-    return Run.create(request.run_folder, **_fields(request, key, layout), state=state, error=_waiting(plan))
+    why = waiting(plan, "nothing", "the classes")
+    return Run.create(request.run_folder, **_fields(request, key, layout), state=state, error=why)
 
 
 def _scanned(request: RunRequest) -> tuple[DataSummary, str]:
@@ -151,25 +137,10 @@ def _fields(request: RunRequest, key: Key, layout: str) -> dict[str, Any]:
     }
 
 
-def _waiting(plan: BeaconPlan) -> ErrorInfo:
-    return ErrorInfo(
-        type="Waiting",
-        what="The commitment is made, and nothing is marked yet.",
-        why=f"round {plan.round} of the beacon decides the classes; it appears at "
-        f"{said(round_time(plan.round))}",
-        fix="publish the commitment before, or have it stamped; then give the same command again",
-    )
-
-
 def _same(run: Run, request: RunRequest) -> None:
     """Refuse to go on with other arguments than the commitment was made with."""
     if planned(run) is None:
-        raise UsageError(
-            "The run was begun without a beacon.",
-            where=str(run.path),
-            why="its classes follow from the key alone",
-            fix="leave --beacon out to go on, or mark into a new output",
-        )
+        raise begun_without(run, "classes")
     if run.manifest.generations:
         return  # what was marked is compared by the runner
     before = run.manifest.args_resolved
@@ -184,6 +155,7 @@ def _same(run: Run, request: RunRequest) -> None:
 
 
 def write_commitment(run: Run) -> None:
+    """Write the commitment that a run was begun with where it is published from, unless it is there."""
     file, made = run.path / PROOF / COMMITMENT, committed_of(run)
     if made is not None and not file.is_file():
         atomic_write(file, made.canonical())

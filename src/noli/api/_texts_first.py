@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from noli.api._beacon import Wanted
+from noli.api._beacon import Wanted, begun_without, waiting
 from noli.api._commit_first import note_round, planned, write_commitment
 from noli.core.errors import UsageError, clean_url
-from noli.core.manifest import ErrorInfo
 from noli.core.run import Run
+from noli.engine.lock import held
 from noli.engine.texts.claims import secrets_of
 from noli.engine.texts.collection import Collection
 from noli.engine.texts.drafts import TextRequest, drafts, ordered
-from noli.engine.texts.marking import WAITING, begin_texts, begun_before, check_places, held
-from noli.proof.beacon import require, round_after, round_time
+from noli.engine.texts.marking import begin_texts, begun_before, check_places
+from noli.proof.beacon import require, round_after
 from noli.proof.marks import MADE, PLAN
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import now, utc
-from noli.proof.times import said
 
 
 def await_round(request: TextRequest, name: str, wanted: Wanted) -> tuple[Run, bool]:
@@ -51,12 +50,7 @@ def await_round(request: TextRequest, name: str, wanted: Wanted) -> tuple[Run, b
         if run is None:
             run = _begun(request, found, name, wanted.delay)
         elif planned(run) is None:
-            raise UsageError(
-                "The run was begun without a beacon.",
-                where=str(run.path),
-                why="its variants follow from the key alone",
-                fix="leave --beacon out to go on, or mark into a new output",
-            )
+            raise begun_without(run, "variants")
         write_commitment(run)
         return run, note_round(run, wanted)
 
@@ -68,14 +62,5 @@ def _begun(request: TextRequest, found: Collection, name: str, delay: int) -> Ru
     # The manifest keeps no logins of URLs, and what it keeps must be what was signed.
     made = secrets_of(request, passages, plan).commit(clean_url(name))
     state = {PLAN: plan.model_dump(mode="json"), MADE: made.model_dump(mode="json")}
-    return begin_texts(request, found, passages, state, _waiting(plan))
-
-
-def _waiting(plan: BeaconPlan) -> ErrorInfo:
-    return ErrorInfo(
-        type=WAITING,
-        what="The commitment is made, and no text is marked yet.",
-        why=f"round {plan.round} of the beacon decides which variants are released; it appears at "
-        f"{said(round_time(plan.round))}",
-        fix="publish the commitment before, or have it stamped; then give the same command again",
-    )
+    why = waiting(plan, "no text", "which variants are released")
+    return begin_texts(request, found, passages, state, why)

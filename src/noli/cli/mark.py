@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,16 @@ import typer
 from typer import Argument, Option
 
 from noli.cli import console
+from noli.cli.committing import (
+    Beacon,
+    BeaconDelay,
+    BeaconFile,
+    Name,
+    Network,
+    hint_next,
+    tell_waiting,
+    told,
+)
 from noli.cli.dynamic import method_group
 from noli.cli.planning import PLAN
 from noli.cli.protect import show_run
@@ -36,33 +45,16 @@ if TYPE_CHECKING:
     from noli.api import MarkRun
 
 
-_BEACON = "Commit now; a later round of drand decides the classes."
-_FIRST = (
-    "Publish the commitment, or have it time-stamped, BEFORE you publish the data: a claim is worth "
-    "nothing without proof that it came first."
-)
-_FIRST_OF_ALL = (
-    "The commitment must have been published or stamped BEFORE the round: otherwise noli check calls every "
-    "claim untimely. Now publish the data."
-)
-
-
 def mark(
     spec: Spec,
     data: Annotated[str, Argument(help="Folder, CSV, .npz, Parquet or URL with the originals.")],
     output: OutDir,
     key: KeyFile,
-    name: Annotated[str, Option(help="Who claims, in words; part of the commitment.")] = "",
-    beacon: Annotated[bool, Option("--beacon", help=_BEACON)] = False,
-    beacon_delay: Annotated[
-        int, Option(metavar="MINUTES", min=1, hidden=True, help="From the first call to the beacon's round.")
-    ] = 10,
-    beacon_file: Annotated[
-        Path | None, Option(metavar="FILE", hidden=True, help="The beacon's round, JSON as drand serves it.")
-    ] = None,
-    allow_network: Annotated[
-        bool, Option("--allow-network", hidden=True, help="Fetch the beacon's round when it is there.")
-    ] = False,
+    name: Name = "",
+    beacon: Beacon = False,
+    beacon_delay: BeaconDelay = 10,
+    beacon_file: BeaconFile = None,
+    allow_network: Network = False,
     json: Json = False,
     settings: Settings = None,
     config: Config = None,
@@ -107,53 +99,14 @@ def mark(
 
 
 def _show(out: console.Output, done: MarkRun, data: str, key: Path) -> None:
-    from noli.proof.times import said
-
-    protocol, commitment = done.commitment.protocol, done.commitment
-    further: dict[str, Any] = {
-        "commitment": str(done.commitment_file),
-        "commitment_sha256": commitment.digest,
-        "owner": commitment.owner,
-        "protocol": protocol.model_dump(mode="json"),
-    }
-    rows: console.Rows = [
-        ("commitment", str(done.commitment_file)),
-        ("its SHA-256", commitment.digest),
-        ("public key", commitment.owner),
-        ("secrets", f"{protocol.budget:,} to ask, {protocol.secrets - protocol.budget:,} in reserve"),
-        ("claim", f"accuses wrongly with probability {protocol.alpha:g} at most"),
-    ]
-    if protocol.beacon is not None and done.round_time is not None:
-        further |= {
-            "waiting": done.waiting,
-            "round": protocol.beacon.round,
-            "round_time": done.round_time.isoformat(),
-        }
-        rows.append(("classes", f"decided by round {protocol.beacon.round}, {said(done.round_time)}"))
+    protocol = done.commitment.protocol
+    secrets = f"{protocol.budget:,} to ask, {protocol.secrets - protocol.budget:,} in reserve"
+    document, rows = told(done, done.commitment, "classes", secrets)
     if done.waiting:
-        _show_waiting(out, done, further, rows)
+        tell_waiting(out, done, document, rows)
         return
-    show_run(out, done, data, further, word="marked", rows=rows)
-    out.hint(_FIRST if protocol.beacon is None else _FIRST_OF_ALL)
-    place = shlex.quote(str(done.output))
-    out.hint(f"Later: noli detect {place} --key {shlex.quote(str(key))} --endpoint SUSPECT.yaml -o proof.zip")
-
-
-def _show_waiting(out: console.Output, run: MarkRun, further: dict[str, Any], rows: console.Rows) -> None:
-    from noli.proof.beacon import URL
-    from noli.proof.records import utc
-    from noli.proof.times import said
-
-    number, when = further["round"], said(utc(further["round_time"]))
-    text = (
-        f"Commitment made; nothing is marked yet. Round {number} appears at {when}. Publish the commitment "
-        "before, or have it stamped; then give the same command again."
-    )
-    out.result({"run": str(run.path), "output": run.output, **further}, text, "", console.grid(rows))
-    out.hint(
-        f"Then add --allow-network, or save {URL}{number} and add --beacon-file FILE. One commitment, "
-        "published where everybody sees that there is only one, is worth more than a stamp."
-    )
+    show_run(out, done, data, document, word="marked", rows=rows)
+    hint_next(out, done, key, "the data")
 
 
 def stamp(

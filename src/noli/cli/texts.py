@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from noli.cli import console
+from noli.cli.committing import (
+    Beacon,
+    BeaconDelay,
+    BeaconFile,
+    Name,
+    Network,
+    hint_next,
+    tell_waiting,
+    told,
+)
 from noli.cli.shared import Config, Json, KeyFile, OutDir, Quiet, RarePassFile, RunDir, Settings, load_key
 from noli.core.method import Spec
 
@@ -19,22 +28,6 @@ _DATA = "Folder or file with text, Markdown, HTML, LaTeX, JSONL or Word document
 Approved = Annotated[
     Path | None, Option(metavar="FILE.tsv", hidden=True, help="Only these words: the table of `mark words`.")
 ]
-_BEACON = "Commit now; a later round of drand decides which variants are released."
-Beacon = Annotated[bool, Option("--beacon", help=_BEACON)]
-BeaconDelay = Annotated[
-    int, Option(metavar="MINUTES", min=1, hidden=True, help="From the first call to the beacon's round.")
-]
-BeaconFile = Annotated[
-    Path | None, Option(metavar="FILE", hidden=True, help="The beacon's round, JSON as drand serves it.")
-]
-Network = Annotated[
-    bool, Option("--allow-network", hidden=True, help="Fetch the beacon's round when it is there.")
-]
-_FIRST = "Publish the commitment, or have it time-stamped, BEFORE you publish the texts."
-_FIRST_OF_ALL = (
-    "The commitment must have been published or stamped BEFORE the round: otherwise noli check calls every "
-    "claim untimely. Now publish the texts."
-)
 
 
 def mark_texts(
@@ -42,7 +35,7 @@ def mark_texts(
     data: Annotated[str, Argument(help=_DATA)],
     output: OutDir,
     key: KeyFile,
-    name: Annotated[str, Option(help="Who claims, in words; part of the commitment.")] = "",
+    name: Name = "",
     beacon: Beacon = False,
     beacon_delay: BeaconDelay = 10,
     beacon_file: BeaconFile = None,
@@ -83,12 +76,16 @@ def mark_texts(
 
 
 def _show(out: console.Output, done: TextRun, key: Path) -> None:
-    place = {"run": str(done.path), "output": done.output}
-    further, promised = _commitment(done)
+    document: dict[str, Any] = {}
+    promised: console.Rows = []
+    if done.commitment is not None:
+        protocol = done.commitment.protocol
+        secrets = f"{protocol.secrets:,} passages, of which {protocol.budget:,} are asked"
+        document, promised = told(done, done.commitment, "variants", secrets)
     if done.waiting:
-        _show_waiting(out, {**place, **further}, promised)
+        tell_waiting(out, done, document, promised)
         return
-    found = done.manifest.results
+    found, place = done.manifest.results, {"run": str(done.path), "output": done.output}
     rows: console.Rows = [
         ("marked", f"{found['files']:,} documents with {done.manifest.method}"),
         ("output", done.output),
@@ -96,58 +93,11 @@ def _show(out: console.Output, done: TextRun, key: Path) -> None:
         ("left alone", f"{found['texts_without_places']:,} texts without enough words that may vary"),
         ("changes", f"{done.changes_file} (for you only)"),
     ]
-    out.result({**place, "results": found, **further}, console.grid([*rows, *promised]))
+    out.result({**place, "results": found, **document}, console.grid([*rows, *promised]))
     if done.commitment is None:
         out.warn("the published mode proves nothing: nothing in it is random")
         return
-    out.hint(_FIRST if done.round_time is None else _FIRST_OF_ALL)
-    marked, file = shlex.quote(done.output), shlex.quote(str(key))
-    out.hint(f"Later: noli detect {marked} --key {file} --endpoint SUSPECT.yaml -o proof.zip")
-
-
-def _commitment(done: TextRun) -> tuple[dict[str, Any], console.Rows]:
-    """Return what is said of the commitment, for machines and for people."""
-    from noli.proof.times import said
-
-    commitment = done.commitment
-    if commitment is None:
-        return {}, []
-    protocol = commitment.protocol
-    further: dict[str, Any] = {
-        "commitment": str(done.commitment_file),
-        "commitment_sha256": commitment.digest,
-        "owner": commitment.owner,
-        "protocol": protocol.model_dump(mode="json"),
-    }
-    rows: console.Rows = [
-        ("passages", f"{protocol.secrets:,}, of which {protocol.budget:,} are asked"),
-        ("commitment", str(done.commitment_file)),
-        ("its SHA-256", commitment.digest),
-        ("claim", f"accuses wrongly with probability {protocol.alpha:g} at most"),
-    ]
-    if protocol.beacon is not None and done.round_time is not None:
-        number, when = protocol.beacon.round, done.round_time
-        further |= {"waiting": done.waiting, "round": number, "round_time": when.isoformat()}
-        rows.append(("variants", f"decided by round {number}, {said(when)}"))
-    return further, rows
-
-
-def _show_waiting(out: console.Output, document: dict[str, Any], rows: console.Rows) -> None:
-    from noli.proof.beacon import URL
-    from noli.proof.records import utc
-    from noli.proof.times import said
-
-    number, when = document["round"], said(utc(document["round_time"]))
-    text = (
-        f"Commitment made; no text is marked yet. Round {number} appears at {when}. Publish the commitment "
-        "before, or have it stamped; then give the same command again."
-    )
-    out.result(document, text, "", console.grid(rows))
-    out.hint(
-        f"Then add --allow-network, or save {URL}{number} and add --beacon-file FILE. One commitment, "
-        "published where everybody sees that there is only one, is worth more than a stamp. Leave the texts "
-        "as they are until then."
-    )
+    hint_next(out, done, key, "the texts")
 
 
 def words(

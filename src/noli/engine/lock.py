@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +38,24 @@ def locked(folder: Path) -> Iterator[None]:
         finally:
             # Removed while still held; whoever opened it in between notices that the name is gone.
             file.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder; one that was made for a refused call does not stay behind.
+
+    Raises:
+        UsageError: Another living process works in this folder.
+        RunError: The folder cannot be written.
+    """
+    made_here = not folder.exists()
+    try:
+        with locked(folder):
+            yield
+    finally:
+        if made_here:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _take(file: Path, handle: IO[str]) -> None:

@@ -21,14 +21,13 @@ from noli.proof.transcript import content_of
 Queries = Sequence[Sequence[npt.NDArray[np.uint8]]]
 # What a state says of public randomness: its plan, the commitment that was made before it, and its value.
 PLAN, MADE, VALUE = "beacon", "commitment", "randomness"
+# Type of the error by which a run says that it waits for its round.
+WAITING = "Waiting"
 
 
-class MarkConfig(MethodConfig):
-    """What every mark with secret classes has."""
+class ClaimConfig(MethodConfig):
+    """What every mark's claim has."""
 
-    keys: int = Field(20, ge=1, le=100_000, description="secrets that are asked")
-    reserve: int = Field(5, ge=0, le=100_000, description="further ones that no test opens")
-    k: int = Field(1, ge=1, description="how many of the suspect's classes count")
     alpha: float = Field(1e-6, gt=0, le=0.05, description="probability of accusing somebody wrongly")
     looks: Literal["fixed", "sequential"] = Field(
         "fixed", description="one test after all secrets, or one that may stop after every one"
@@ -37,6 +36,14 @@ class MarkConfig(MethodConfig):
     recipient: str | None = Field(
         None, max_length=200, description="who gets this copy: each has secrets of its own"
     )
+
+
+class MarkConfig(ClaimConfig):
+    """What every mark with secret classes has."""
+
+    keys: int = Field(20, ge=1, le=100_000, description="secrets that are asked")
+    reserve: int = Field(5, ge=0, le=100_000, description="further ones that no test opens")
+    k: int = Field(1, ge=1, description="how many of the suspect's classes count")
 
 
 def protocol(

@@ -173,6 +173,7 @@ class _LowRank(nn.Module):
         self.up = nn.Parameter(torch.zeros(outputs, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight with the product added."""
         return weight + self.up @ self.down
 
 

@@ -131,9 +131,11 @@ class _Job:
 
     @property
     def done(self) -> int:
+        """Number of steps that were made."""
         return len(self.losses)
 
     def update(self, value: Tensor, step: int) -> None:
+        """Make one step down the gradient of a loss."""
         self.losses.append(float(value.detach()))
         if not math.isfinite(self.losses[-1]):
             raise RunError(
@@ -153,12 +155,14 @@ class _Job:
                 mean.lerp_(weight, 1 - keep)
 
     def finish(self) -> None:
+        """Put the running mean of the weights in their place."""
         self.optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             for mean, weight in zip(self.mean, self.params, strict=False):
                 weight.copy_(mean)
 
     def state(self) -> Tensors:
+        """Return what a checkpoint keeps."""
         found = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
         for name, net in self.nets.items():
             found |= {f"net.{name}.{part}": tensor for part, tensor in net.state_dict().items()}
@@ -169,6 +173,7 @@ class _Job:
         return found
 
     def restore(self, found: Tensors | None) -> None:
+        """Go on from what a checkpoint kept, if it kept anything."""
         if found is None:
             return
         self.losses = found["losses"].tolist()

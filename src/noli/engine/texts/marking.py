@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ from noli.core.method import Spec, State
 from noli.core.run import Run
 from noli.data.documents import Edit, open_texts
 from noli.data.writers import check_paths
-from noli.engine.lock import locked
+from noli.engine.lock import held
 from noli.engine.texts import collection as files
 from noli.engine.texts.claims import (
     SOURCE,
@@ -34,12 +33,11 @@ from noli.engine.texts.restore import restored
 from noli.methods.mark.leximark import Config
 from noli.proof import releases
 from noli.proof.commitment import Vault
-from noli.proof.marks import public_of
+from noli.proof.marks import WAITING, public_of
 from noli.proof.records import sha256
 
 Draws = Callable[[int], str]
 _Plan = tuple[Drafts, Passages, Vault | None]
-WAITING = "Waiting"
 
 
 def run_texts(request: TextRequest) -> tuple[Run, Vault | None, TextRecord]:
@@ -83,19 +81,6 @@ def check_places(request: TextRequest) -> None:
 
 def _waits(run: Run) -> bool:
     return run.manifest.error is not None and run.manifest.error.type == WAITING
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder; one that was made for a refused call does not stay behind."""
-    made_here = not folder.exists()
-    try:
-        with locked(folder):
-            yield
-    finally:
-        if made_here:
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def begun_before(request: TextRequest) -> Run | None:

@@ -34,8 +34,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from noli.core.method import Card, MethodConfig, Spec
+from noli.core.method import Card, Spec
 from noli.ops.lexicon import Lexicon, Slot, english, find, keep_similar, rarity
+from noli.proof.marks import ClaimConfig
 from noli.proof.releases import Ask, Passage, Place
 
 # Bits by which a word of the keyed mode may be more common than the one that stood there.
@@ -51,7 +52,7 @@ WORDS: dict[Ask, str] = {
 }
 
 
-class Config(MethodConfig):
+class Config(ClaimConfig):
     """Options of LexiMark; ``k`` is the paper's, whose least similarity, 0.8, drops next to nothing."""
 
     mode: Literal["keyed", "published"] = Field(
@@ -83,14 +84,6 @@ class Config(MethodConfig):
         "scores", description="what the suspect is asked: scores, or which variant (or word) it was"
     )
     documents: int = Field(200, ge=1, le=100_000, description="passages that are asked, the longest first")
-    alpha: float = Field(1e-6, gt=0, le=0.05, description="probability of accusing somebody wrongly")
-    looks: Literal["fixed", "sequential"] = Field(
-        "fixed", description="one test after all passages, or one that may stop after every one"
-    )
-    tests: int = Field(1, ge=1, description="suspects to be tested with these secrets; they share alpha")
-    recipient: str | None = Field(
-        None, max_length=200, description="who gets this copy: each has variants of its own"
-    )
 
 
 SPEC = Spec(
