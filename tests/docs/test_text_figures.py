@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from pages import DOCS, ROOT
 
 FOUND = json.loads((ROOT / "benchmarks/results/leximark.json").read_text())
 PAGE = (DOCS / "prove-texts.md").read_text("utf-8")
+TEXT = " ".join(PAGE.replace("**", "").split())
 
 
 def rows() -> dict[str, list[str]]:
@@ -22,6 +24,13 @@ def test_the_table_of_thieves(thief: str) -> None:
     keys, *shown = rows()[thief]
     assert keys == str(len(found["200"]))
     assert shown == [f"{max(found[count]):.1e}" for count in ("50", "100", "200")]
+
+
+def test_the_controls() -> None:
+    words = re.search(r"(\d+) p-values of models that had not read them, the smallest is ([\d.]+)\.", TEXT)
+    assert words is not None
+    assert int(words[1]) == len(FOUND["control"]["p"])
+    assert float(words[2]) == pytest.approx(min(FOUND["control"]["p"]), abs=0.005)
 
 
 def test_the_papers_own_measure() -> None:
