@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -166,6 +168,24 @@ def test_rounds_and_times():
     for moment in (utc(COMMITTED), round_time(7), round_time(1)):
         after = round_after(moment)
         assert round_time(after) > moment >= round_time(after - 1)
+
+
+def test_checking_a_beacon_leaves_the_recursion_limit_as_it_was():
+    """Else deeply nested JSON, of a served model for example, would end the process."""
+    program = f"""
+import json, sys
+from noli.proof.beacon import Beacon
+from noli.proof.protocol import BeaconPlan
+before = sys.getrecursionlimit()
+Beacon(round=123, randomness={RANDOMNESS!r}, signature={SIGNATURE!r}).check(BeaconPlan(round=123))
+assert sys.getrecursionlimit() == before
+try:
+    json.loads("[" * 100_000)
+except RecursionError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
 def test_the_beacon_changes_what_is_drawn(tmp_path):

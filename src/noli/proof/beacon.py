@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any
@@ -28,6 +31,7 @@ PUBLIC_KEY = (
 )
 GENESIS, PERIOD = 1692803367, 3
 URL = f"https://api.drand.sh/{CHAIN}/public/"
+_DEPTH = 100_000  # what py_ecc wants
 _DOMAIN = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 
 
@@ -127,7 +131,22 @@ def require() -> None:
         )
 
 
+@contextmanager
+def _recursion_limit_kept() -> Iterator[None]:
+    """Give py_ecc the recursion limit that it sets when it is first imported, and take it back afterwards.
+
+    With that limit, JSON that a stranger nests deeply ends the process instead of raising RecursionError.
+    """
+    before = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(max(before, _DEPTH))
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 @lru_cache(maxsize=8)  # a pairing takes a second, and one call may check a round more than once
+@_recursion_limit_kept()
 def _signed(number: int, signature: bytes) -> bool:
     from py_ecc.bls import point_compression
     from py_ecc.bls.g2_primitives import subgroup_check
