@@ -91,9 +91,7 @@ def mark(
         raise UsageError("This method makes no marks.", where=spec.name, fix=f"use noli {spec.family}")
     if spec.arrow == "texts->texts":
         raise UsageError("This method marks texts.", where=spec.name, fix="call noli.mark_texts")
-    owner = open_key(key)
-    if owner is None:
-        raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
+    owner = key_for(spec, key)
     request = request_for(data, output, spec.name, key=owner, **arguments)
     if beacon:
         file = Path(beacon_file) if beacon_file is not None else None
@@ -114,6 +112,21 @@ def _unmarked(begun: Run) -> MarkRun:
     assert made is not None  # noqa: S101 - nothing waits without one
     run.commitment, run.waiting, run.worked = made, True, False
     return run
+
+
+def key_for(spec: Spec, key: KeyLike) -> Key:
+    """Return the key that a mark is made with.
+
+    Raises:
+        UsageError: There is none, or it is retired.
+    """
+    owner = open_key(key)
+    if owner is None:
+        raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
+    if owner.state != "active":
+        fix = "use the active key of the file"
+        raise UsageError("This key is retired: it must not mark anything new.", where=owner.id, fix=fix)
+    return owner
 
 
 def owner_key(key: KeyLike) -> Key:

@@ -10,14 +10,14 @@ from typing import Any
 from noli import registry
 from noli.api._beacon import Wanted
 from noli.api._commit_first import committed_of, planned, refuse_beacon
-from noli.api._mark import COMMITMENT, PROOF, commitment_of
+from noli.api._mark import COMMITMENT, PROOF, commitment_of, key_for
 from noli.api._texts_first import await_round
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write, write_new
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike, open_key
+from noli.engine.request import KeyLike
 from noli.engine.texts.claims import claim_over, vault_of
 from noli.engine.texts.drafts import TextRequest, drafts
 from noli.engine.texts.marking import config_of, run_texts
@@ -80,12 +80,7 @@ def request_for(
 ) -> TextRequest:
     """Check the arguments of :func:`mark_texts`."""
     spec = registry.get(method if "/" in method else f"mark/{method}")
-    owner = open_key(key)
-    if owner is None:
-        raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
-    if owner.state != "active":
-        fix = "use the active key of the file"
-        raise UsageError("This key is retired: it must not mark anything new.", where=owner.id, fix=fix)
+    owner = key_for(spec, key)
     cfg = configure(Config, spec.name, {**(config or {}), **options})
     more: dict[str, Any] = {}
     if approved is not None:
