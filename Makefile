@@ -58,9 +58,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/noli demo $(DEMO_DIR) $(DEMO_ARGS)
 
 # Two workers of one thread each: two of two would wait for each other on two cores. A file stays with its
-# worker, so that what its tests share is made once.
+# worker, so that what its tests share is made once. A worker that dies ends the run: its replacement would leave
+# the run waiting for ever.
 test: $(VENV)/.installed-dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --max-worker-restart 0 --dist loadfile -m "not slow" $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from noli.adapters.endpoint_config import EndpointConfig
 from noli.adapters.exchange import Reply
 from noli.adapters.jsonpath import NotThere, kind_of
 from noli.adapters.request import Ask
+from noli.core import foreign
 from noli.core.errors import DataError
 
 Logprobs = tuple[tuple[str, float | None], ...]
@@ -151,18 +152,15 @@ def _text(reply: Reply) -> str:
 def _json(reply: Reply) -> Any:
     try:
         # NaN and Infinity are no JSON, yet many services write them: no number, then.
-        return json.loads(reply.content, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        return foreign.loads(reply.content, parse_constant=lambda _: None)
+    except ValueError:
         kind = reply.headers.get("content-type", "no content type")
         fix = "check the address and the method: this is not the answer of an API"
         raise Unreadable("The response is not JSON.", why=f"it is {kind}", fix=fix) from None
 
 
 def _dumped(document: Any) -> str:
-    try:
-        return json.dumps(document, ensure_ascii=False)
-    except RecursionError:  # it was just shallow enough to be read
-        return ""
+    return json.dumps(document, ensure_ascii=False)
 
 
 def _misfit(path: str, wanted: str, found: Any) -> Unreadable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from noli.adapters.bodies import Frozen, JsonBody, MultipartBody, RawBody
 from noli.adapters.endpoint_config import EndpointConfig, Refusals
+from noli.core import foreign
 from noli.core.errors import UsageError
 from noli.core.plugins import did_you_mean
 
@@ -101,13 +101,13 @@ def load_label_map(file: str | Path) -> LabelMap:
     text = _read(path)
     try:
         return _from_csv(text) if path.suffix.lower() == ".csv" else _from_json(text)
-    except (ValueError, csv.Error, RecursionError) as error:
+    except (ValueError, csv.Error) as error:
         fix = 'write JSON {"their label": "our class"} or CSV with the header service,class'
         raise UsageError("This is not a label map.", where=str(path), why=str(error), fix=fix) from None
 
 
 def _from_json(text: str) -> LabelMap:
-    found = json.loads(text, object_pairs_hook=_unique)
+    found = foreign.loads(text, object_pairs_hook=_unique)
     if not isinstance(found, dict):
         raise ValueError("it is not an object")
     made: LabelMap = {}

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safe_torch
 from torch import Tensor, nn
 
+from noli.core import foreign
 from noli.core.errors import DataError, UsageError
 from noli.core.files import atomic_write
 from noli.core.images import to_float
@@ -131,7 +132,7 @@ class Model(nn.Module):
             fix = "build the network and wrap it in Model"
             raise DataError("The model file lacks noli's description.", where=where, fix=fix)
         try:
-            described = json.loads(text)
+            described = foreign.loads(text)
             net = build(described["arch"], described["arch_args"])
             net.load_state_dict(state)
             kept = {name: described[name] for name in DESCRIBED}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from noli.core import foreign
 from noli.core.dataset import Ref
 from noli.core.errors import DataError
 from noli.data.columns import DAMAGE, check_values, is_binary, pictures
@@ -173,7 +173,7 @@ def _describe(schema: pa.Schema, labels: str | None, where: str) -> Columns:
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """Return the Hugging Face description of each column, as far as the schema has one."""
     try:
-        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        described = foreign.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         return {name: value for name, value in described.items() if isinstance(value, dict)}
     except (ValueError, AttributeError, KeyError, TypeError):
         return {}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from noli.core import foreign
 from noli.core.errors import DataError
 from noli.data.embedded import file_holds
 from noli.data.place import Place
@@ -115,7 +116,7 @@ class Table:
 
     def _parse(self, line: str, number: int) -> Row:
         try:
-            row = json.loads(line)
+            row = foreign.loads(line)
         except ValueError as error:
             raise self._error(f"line {number}: {error}", "write one JSON object a line") from error
         if not isinstance(row, dict):

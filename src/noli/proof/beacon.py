@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from noli.core import foreign
 from noli.core.errors import DataError, MissingPrerequisite
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import Damaged, Digest, Record, sha256
@@ -86,7 +86,7 @@ def read_served(data: bytes) -> Beacon:
         Damaged: It is none.
     """
     try:
-        found = json.loads(data)
+        found = foreign.loads(data)
         signature = str(found["signature"])
         # Some of drand's services leave out what follows from the signature.
         randomness = found.get("randomness") or sha256(bytes.fromhex(signature))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from noli.core import foreign
 from noli.core.errors import DataError
 from noli.data.documents.prose import BREAK, mark_of
 
@@ -51,12 +52,9 @@ def _escape(found: re.Match[str]) -> str:
 
 def _loaded(name: str, where: str, line: str) -> Any:
     try:
-        return json.loads(line, parse_int=float)  # int has a limit on its digits
-    except RecursionError:
-        why = "it is nested too deeply"
+        return foreign.loads(line, parse_int=float)  # int has a limit on its digits
     except ValueError as error:
-        why = str(error)
-    raise DataError("A line is no JSON.", where=where, why=why, items=[name])
+        raise DataError("A line is no JSON.", where=where, why=str(error), items=[name]) from None
 
 
 def _check(name: str, where: str, value: Any, field: str) -> None:
