@@ -197,3 +197,14 @@ def test_what_is_no_picture(reply: Sent, word: str) -> None:
     with asking(lambda _: reply, text_settings) as (one, _), pytest.raises(UsageError, match=word) as caught:
         one.ask_picture("a cat")
     assert "token=abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["content_policy_violation", "moderation_blocked"])
+def test_a_picture_that_is_declined(code: str) -> None:
+    reply = said({"error": {"code": code, "message": "Your request was rejected."}}, status=400)
+    with asking(lambda _: reply, styled("openai-images")) as (one, _):
+        answer = one.ask_picture("a cat")
+    assert (answer.status, answer.image) == ("refused", None)
+    other = said({"error": {"code": "invalid_size", "message": "no"}}, status=400)
+    with asking(lambda _: other, styled("openai-images")) as (one, _), pytest.raises(UsageError, match="400"):
+        one.ask_picture("a cat")

@@ -25,7 +25,7 @@ Ranked = list[tuple[str, float | None]]
 
 NOTHING = hashlib.sha256(b"").hexdigest()
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-_DECLINING = ("openai-chat", "openai-completions")
+_DECLINING = ("openai-chat", "openai-completions", "openai-images")
 
 
 class Unreadable(DataError):

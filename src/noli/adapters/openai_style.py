@@ -24,6 +24,10 @@ _TOKENS: dict[Style, tuple[str, str]] = {
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,{image_png_base64}"}}
 
 
+# Codes of the errors by which pictures are declined.
+_BLOCKED = ("content_policy_violation", "moderation_blocked")
+
+
 def template(style: Style, kind: Kind, *, model: str, logprobs: bool, echo: bool) -> dict[str, Any]:
     """Return the JSON template of a preset.
 
@@ -62,6 +66,9 @@ def token_paths(config: EndpointConfig) -> tuple[str, str]:
 
 def declines(document: Any) -> bool:
     """Tell whether a response says in OpenAI's own fields that the service declines."""
+    error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(error, dict) and error.get("code") in _BLOCKED:
+        return True
     choices = document.get("choices") if isinstance(document, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, dict):

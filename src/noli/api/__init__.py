@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from noli.api._mark import MarkRun as MarkRun
     from noli.api._mark import mark as mark
     from noli.api._mark import stamp as stamp
+    from noli.api._mark_models import ModelRun as ModelRun
+    from noli.api._mark_models import mark_model as mark_model
     from noli.api._mark_texts import TextRun as TextRun
     from noli.api._mark_texts import mark_texts as mark_texts
     from noli.api._mark_texts import propose_words as propose_words
@@ -49,6 +51,7 @@ _MODULES = {
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
     "noli.api._mark": ("MarkRun", "mark", "stamp"),
+    "noli.api._mark_models": ("ModelRun", "mark_model"),
     "noli.api._mark_texts": ("TextRun", "mark_texts", "propose_words"),
     "noli.api._plan_mark": ("plan_mark",),
     "noli.api._protect": ("ProtectRun", "plan", "preview", "protect"),

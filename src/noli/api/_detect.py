@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noli.api._beacon import PROOF, beacon_of
-from noli.api._mark import commitment_of, marking, owner_key, vault_of
+from noli.api._mark import commitment_of, marking, owner_key, test_of, vault_of
 from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
@@ -36,11 +36,13 @@ class Detection:
         claim: The claim, with its test and verdict.
         bundle: Where the evidence lies; None if none was asked for.
         transcript: Where every answer is noted.
+        test: Which kind of test was made, such as ``labels``.
     """
 
     claim: Claim
     bundle: Path | None
     transcript: Path
+    test: str
 
     @property
     def supported(self) -> bool:
@@ -51,6 +53,7 @@ class Detection:
         """Return the result for machines."""
         return {
             "supported": self.supported,
+            "test": self.test,
             "bundle": str(self.bundle) if self.bundle else None,
             "transcript": str(self.transcript),
             "claim": self.claim.model_dump(mode="json"),
@@ -68,6 +71,7 @@ def detect(
     bundle: str | Path | None = None,
     stamps: Sequence[str | Path] = (),
     label_map: str | Path | None = None,
+    test: str | None = None,
     progress: Progress | None = None,
 ) -> Detection:
     """Ask a model the secret queries of a marking, note every answer, and test what came back.
@@ -80,12 +84,13 @@ def detect(
         marked: The marked data, or the run folder of its marking.
         key: The key that marked it, or the path of a key file without a passphrase.
         endpoint: Description of a served model, YAML or JSON (:mod:`noli.adapters`).
-        model: Instead of it, a model file of noli, or for texts the folder of a language model.
+        model: Instead of it, a model file of noli, or the folder of a language or text-to-image model.
         suspect: Name of the model in words; the place of `endpoint` or `model` by default.
         since: Earliest time at which somebody saw it, ISO 8601 with a zone; for the certificate.
         bundle: Where the evidence is written: a new file. None: nowhere.
         stamps: Time stamps of the commitment (RFC 3161 responses), for the bundle.
         label_map: For `model`: its class names to the owner's, JSON or CSV.
+        test: Of a mark with several tests, which one; the first by default.
         progress: Where progress goes; nowhere when None.
 
     Raises:
@@ -103,9 +108,9 @@ def detect(
         refuse_existing(bundle)
     read = [_stamp(Path(one)) for one in stamps]
     run, spec = marking(marked)
-    owner = owner_key(key)
-    vault = vault_of(run, spec, owner)
-    commitment = commitment_of(run, vault)
+    owner, which = owner_key(key), test_of(spec, test)
+    vault = vault_of(run, spec, owner, which)
+    commitment = commitment_of(run, vault, which)
     beacon = beacon_of(run, commitment)
     bar = progress if progress is not None else Progress()
     with ExitStack() as stack:
@@ -117,7 +122,8 @@ def detect(
             ask, facts = queries.loaded(str(model), label_map)
         who = Suspect(name=name, since=_time(since), **facts)
         # Of this very suspect, read in this very way: another one's answers must never be taken for its own.
-        folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}"
+        further = f"-{which}" if which not in ("", "bits") else ""
+        folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}{further}"
         folder.mkdir(parents=True, exist_ok=True)
         session = Session(vault, commitment, _transcript(folder / TRANSCRIPT, who.identity), beacon)
         _run(session, ask, bar)
@@ -125,16 +131,20 @@ def detect(
     if bundle is not None:
         files = _files(claim, session, spent)
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
-    return Detection(claim, Path(bundle) if bundle else None, folder / TRANSCRIPT)
+    place = Path(bundle) if bundle else None
+    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol.test)
 
 
-def rehearse(marked: str | Path, *, key: KeyLike, endpoint: str | Path | None) -> dict[str, Any]:
+def rehearse(
+    marked: str | Path, *, key: KeyLike, endpoint: str | Path | None, test: str | None = None
+) -> dict[str, Any]:
     """Say what the first request to a served model would be, without sending anything.
 
     Args:
         marked: As for :func:`detect`.
         key: As for :func:`detect`.
         endpoint: As for :func:`detect`.
+        test: As for :func:`detect`.
 
     Returns:
         Address, method, names of headers, a shortened body, its size, and how long all queries would take.
@@ -149,7 +159,7 @@ def rehearse(marked: str | Path, *, key: KeyLike, endpoint: str | Path | None) -
         raise UsageError("A rehearsal needs the description of a served model.", fix="give --endpoint")
     run, spec = marking(marked)
     owner = owner_key(key)
-    protocol = vault_of(run, spec, owner).protocol
+    protocol = vault_of(run, spec, owner, test_of(spec, test)).protocol
     queries = protocol.budget * kind(protocol).queries
     return queries_of(run, spec, owner, protocol).rehearsed(load_endpoint(Path(endpoint)), queries)
 

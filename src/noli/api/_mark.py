@@ -89,8 +89,9 @@ def mark(
     spec = registry.get(method if "/" in method else f"mark/{method}")
     if spec.family != "mark":
         raise UsageError("This method makes no marks.", where=spec.name, fix=f"use noli {spec.family}")
-    if spec.arrow == "texts->texts":
-        raise UsageError("This method marks texts.", where=spec.name, fix="call noli.mark_texts")
+    if spec.arrow in (others := {"texts->texts": "mark_texts", "model->model": "mark_model"}):
+        fix = f"call noli.{others[spec.arrow]}"
+        raise UsageError("This method does not mark pictures.", where=spec.name, fix=fix)
     owner = key_for(spec, key)
     request = request_for(data, output, spec.name, key=owner, **arguments)
     if beacon:
@@ -180,8 +181,21 @@ def config_of(run: Run, spec: Spec) -> MethodConfig:
     return resolve(spec, run.manifest.args_resolved["config"])
 
 
-def vault_of(run: Run, spec: Spec, key: Key) -> Vault:
-    """Return the owner's secrets for a run.
+def test_of(spec: Spec, wanted: str | None) -> str:
+    """Return which of a mark's tests is meant; empty for marks that have only one.
+
+    Raises:
+        UsageError: It has no such test.
+    """
+    tests: tuple[str, ...] = getattr(registry.module(spec.name), "TESTS", ())
+    if wanted is None or wanted in tests:
+        return wanted or (tests[0] if tests else "")
+    fix = f"leave it out, or name one of {', '.join(tests)}" if tests else "leave it out"
+    raise UsageError("This mark has no such test.", where=f"{spec.name}: {wanted}", fix=fix)
+
+
+def vault_of(run: Run, spec: Spec, key: Key, test: str = "") -> Vault:
+    """Return the owner's secrets for a run, and for one of its tests where there are several.
 
     Raises:
         WrongKey: The data was marked with another key.
@@ -200,17 +214,24 @@ def vault_of(run: Run, spec: Spec, key: Key) -> Vault:
 
         return text_vault(run, key)
     module = registry.module(spec.name)
-    return cast(Vault, module.vault(run.manifest.state, key, config_of(run, spec)))
+    more = (test,) if test else ()
+    return cast(Vault, module.vault(run.manifest.state, key, config_of(run, spec), *more))
 
 
-def commitment_of(run: Run, vault: Vault) -> Commitment:
+def commitment_file(run: Run, test: str = "") -> Path:
+    """Return where the commitment of a run lies, or of one of its further tests."""
+    name = COMMITMENT if test in ("", "bits") else f"commitment-{test}.json"
+    return run.path / PROOF / name
+
+
+def commitment_of(run: Run, vault: Vault, test: str = "") -> Commitment:
     """Read the commitment of a run, and see that it is the one of these secrets.
 
     Raises:
         RunError: It is not there.
         DataError: It is another one, or damaged.
     """
-    file = run.path / PROOF / COMMITMENT
+    file = commitment_file(run, test)
     if not file.is_file():
         fix = "give the same noli mark command again"
         raise RunError("The commitment is missing.", where=str(file), fix=fix)
@@ -226,7 +247,13 @@ def commitment_of(run: Run, vault: Vault) -> Commitment:
 
 
 def stamp(
-    marked: str | Path, output: str | Path, *, authority: str, key: KeyLike, allow_network: bool = False
+    marked: str | Path,
+    output: str | Path,
+    *,
+    authority: str,
+    key: KeyLike,
+    allow_network: bool = False,
+    test: str | None = None,
 ) -> Path:
     """Have the commitment of a marking stamped by an authority (RFC 3161), before the data is published.
 
@@ -236,6 +263,7 @@ def stamp(
         authority: Address of the authority.
         key: The key that marked the data.
         allow_network: noli uses no network of its own accord.
+        test: Of a mark with several tests, the one whose commitment is meant; the first by default.
 
     Returns:
         Where the time stamp lies; :func:`noli.api.detect` puts it into bundles.
@@ -256,7 +284,7 @@ def stamp(
         )
     refuse_existing(output)
     run, spec = marking(marked, waiting=True)
-    owner = owner_key(key)
-    found = request_token(authority, commitment_of(run, vault_of(run, spec, owner)))
+    owner, which = owner_key(key), test_of(spec, test)
+    found = request_token(authority, commitment_of(run, vault_of(run, spec, owner, which), which))
     write_new(Path(output), found)
     return Path(output)

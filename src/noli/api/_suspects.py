@@ -50,6 +50,10 @@ def queries_of(run: Run, spec: Spec, key: Key, protocol: Claimed) -> Queries:
         from noli.api._text_suspects import text_queries
 
         return text_queries(run, key)
+    if spec.arrow == "model->model":
+        from noli.api._model_suspects import ModelQueries
+
+        return ModelQueries.of(run, key, config_of(run, spec), protocol)
     made = registry.module(spec.name).pictures(run.manifest.state, key, config_of(run, spec))
     return PictureQueries(made, protocol)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 
 from noli.core.errors import DataError, UsageError
 from noli.core.files import refuse_existing
@@ -53,6 +52,8 @@ def train(
         RunError: The time budget ended before the first pass over the pictures.
         MissingPrerequisite: An encoder is not installed.
     """
+    from noli.data.captions import captioned
+    from noli.data.sources import open_source
     from noli.train.checkpoint import Checkpoint
     from noli.train.options import GeneratorConfig
     from noli.train.t2ue import learn_generator
@@ -61,8 +62,8 @@ def train(
     refuse_existing(output)
     bar = progress or Progress()
     checkpoint = Checkpoint(Path(output).with_name(f".{Path(output).name}.learning"))
-    x, captions = _captioned(data, cfg.side, bar)
     try:
+        x, captions = captioned(open_source(data), cfg.side, stage(bar, "read"))
         generator, reached = learn_generator(x, captions, cfg, stage(bar, "train"), checkpoint)
     finally:
         bar.finish()
@@ -140,26 +141,3 @@ def apply(picture: Stored, noise: Noise, eps: float = EPS) -> Stored:
     noisy = to_float(picture[None]) + noisestore.stretched(noise[None], eps, height, width, channels)
     safe: Stored = (to_uint16 if picture.dtype == np.uint16 else to_uint8)(noisy)[0]
     return safe
-
-
-def _captioned(data: str | Path, side: int, bar: Progress) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """Read captioned pictures as colour squares."""
-    from noli.data.codec import upright
-    from noli.data.sources import open_source
-    from noli.data.study import square
-
-    source = open_source(data)
-    refs = list(source.refs())
-    if missing := [ref.path for ref in refs if not (ref.text or "").strip()]:
-        raise DataError(
-            "A generator learns from captioned pictures, and some have no caption.",
-            items=missing,
-            fix="give every picture one in the column `caption` of metadata.csv (beside `file_name`)",
-        )
-    out = np.empty((len(refs), side, side, 3), np.uint8)
-    bar.start(len(refs), "read")
-    for row, ref in enumerate(refs):
-        out[row] = square(upright(source.read(ref), ref.path), side, 3)
-        bar.advance()
-    bar.finish()
-    return out, [str(ref.text) for ref in refs]

@@ -10,7 +10,7 @@ from rich.text import Text
 from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.shared import Json, KeyFile, Quiet, RarePassFile, load_key
+from noli.cli.shared import Json, KeyFile, Quiet, RarePassFile, Test, load_key
 
 if TYPE_CHECKING:
     from noli.api import Detection
@@ -22,7 +22,9 @@ def detect(
     endpoint: Annotated[
         Path | None, Option(metavar="FILE", help="Description of a served model, YAML or JSON.")
     ] = None,
-    model: Annotated[Path | None, Option(metavar="FILE", help="Instead: a model file of noli.")] = None,
+    model: Annotated[
+        Path | None, Option(metavar="PATH", help="Instead: a model file of noli, or the folder of a model.")
+    ] = None,
     suspect: Annotated[str | None, Option(metavar="NAME", help="Name of the model, in words.")] = None,
     since: Annotated[
         str | None, Option(metavar="TIME", help="Since when it is known to exist, with a zone.")
@@ -37,6 +39,7 @@ def detect(
     label_map: Annotated[
         Path | None, Option(hidden=True, help="For --model: its classes to yours, JSON or CSV.")
     ] = None,
+    test: Test = None,
     dry_run: Annotated[
         bool, Option("--dry-run", hidden=True, help="For --endpoint: show the first request, send nothing.")
     ] = False,
@@ -49,7 +52,7 @@ def detect(
     out = console.Output(json=json, quiet=quiet)
     owner = load_key(key, passphrase_file)
     if dry_run:
-        shown = api.rehearse(marked, key=owner, endpoint=endpoint)
+        shown = api.rehearse(marked, key=owner, endpoint=endpoint, test=test)
         out.result(shown, console.grid([(name, str(value)) for name, value in shown.items()]))
         return
     found = api.detect(
@@ -62,6 +65,7 @@ def detect(
         bundle=output,
         stamps=stamp or (),
         label_map=label_map,
+        test=test,
         progress=out.progress(),
     )
     out.result(found.as_dict(), *summary(found))
@@ -71,21 +75,27 @@ def detect(
         raise typer.Exit(1)
 
 
+_FOUND = {
+    "bits": "its pictures show the message, so that it was made from the marked model",
+    "decoys": "of all strings it shows the message best behind the secret one",
+}
+
+
 def summary(found: Detection) -> list[Any]:
     """Return the answer in words."""
     from noli.report.certificate import number
 
     outcome, verdict = found.claim.outcome, found.claim.verdict
     head = (
-        Text("FOUND: it learned from the marked data.", style="bold green")
+        Text(f"FOUND: {_FOUND.get(found.test, 'it learned from the marked data')}.", style="bold green")
         if found.supported
         else Text("NOT FOUND: its answers are what chance gives.", style="bold yellow")
     )
-    # Sums of ranks may be larger than the number of passages.
-    among = f"over {outcome.n}" if outcome.statistic.startswith("sum") else f"of {outcome.n}"
+    # Sums of ranks may be larger than the number of passages, and votes have no largest value to speak of.
+    among = {"texts": f" over {outcome.n}", "bits": "", "decoys": ""}.get(found.test, f" of {outcome.n}")
     rows: console.Rows = [
         ("suspect", f"{found.claim.suspect.name}, {found.claim.suspect.where}"),
-        (outcome.statistic, f"{outcome.value:g} {among}, where chance gives {outcome.expected:.4g}"),
+        (outcome.statistic, f"{outcome.value:g}{among}, where chance gives {outcome.expected:.4g}"),
         ("p-value", number(outcome.p)),
     ]
     if outcome.e is not None:

@@ -20,6 +20,7 @@ from noli.cli.committing import (
     told,
 )
 from noli.cli.dynamic import method_group
+from noli.cli.models import mark_model
 from noli.cli.planning import PLAN
 from noli.cli.protect import show_run
 from noli.cli.shared import (
@@ -35,6 +36,7 @@ from noli.cli.shared import (
     RarePassFile,
     RunDir,
     Settings,
+    Test,
     Workers,
     load_key,
 )
@@ -115,6 +117,7 @@ def stamp(
     output: OutDir,
     key: KeyFile,
     allow_network: Annotated[bool, Option("--allow-network", help="Nothing is sent without it.")] = False,
+    test: Test = None,
     json: Json = False,
     passphrase_file: RarePassFile = None,
 ) -> None:
@@ -123,7 +126,7 @@ def stamp(
 
     out = console.Output(json=json)
     owner = load_key(key, passphrase_file)
-    made = api.stamp(marked, output, authority=authority, key=owner, allow_network=allow_network)
+    made = api.stamp(marked, output, authority=authority, key=owner, allow_network=allow_network, test=test)
     out.result({"stamp": str(made)}, f"Time stamp: {made}")
     out.hint(f"Later: noli detect ... --stamp {made}; a checker names the authority's root with --roots.")
 
@@ -132,7 +135,7 @@ _STAMP = "Have the commitment stamped by an authority, before the data is publis
 
 
 _WORDS = "List the words of texts that may vary, for approval; nothing is marked."
-_BODIES = {"texts->texts": mark_texts}
+_BODIES = {"texts->texts": mark_texts, "model->model": mark_model}
 
 
 _FURTHER = {"stamp": (stamp, _STAMP), "words": (words, _WORDS)}

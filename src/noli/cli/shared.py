@@ -29,6 +29,9 @@ KeyFile = Annotated[Path, Option(help="The owner's key file.")]
 PassFile = Annotated[Path | None, Option(help=_PASS_HELP)]
 RarePassFile = Annotated[Path | None, Option(hidden=True, help=_PASS_HELP)]
 RunDir = Annotated[Path | None, Option(hidden=True, help="Run folder; default: beside the output.")]
+Test = Annotated[
+    str | None, Option(hidden=True, metavar="NAME", help="Of a mark with several tests, which one.")
+]
 Workers = Annotated[
     int | None,
     Option("--workers", "-j", metavar="N", min=1, hidden=True, help="Processes; default: all cores."),

@@ -73,14 +73,15 @@ def protocol(
         looks=cfg.looks,
         tests=cfg.tests,
         beacon=beacon,
-        binds=_bound(source, cfg.recipient),
+        binds=bound(source, cfg.recipient),
     )
 
 
-def _bound(source: str, recipient: str | None) -> dict[str, str]:
-    bound = {"source": source} if source else {}
+def bound(source: str, recipient: str | None) -> dict[str, str]:
+    """Return what a claim binds of the marked data and of who gets it, where there is anything."""
+    found = {"source": source} if source else {}
     # Its digest, not its name: the protocol is published.
-    return bound | ({"recipient": sha256(recipient.encode())} if recipient else {})
+    return found | ({"recipient": sha256(recipient.encode())} if recipient else {})
 
 
 def claim_of(state: State, cfg: MarkConfig) -> Protocol:

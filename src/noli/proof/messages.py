@@ -2,7 +2,11 @@
 
 Two tests belong to such a mark, each with a committed secret of its own. ``bits``: the message is drawn from
 the secret, and the votes of all pictures are tested against all messages. ``decoys``: the trigger is drawn
-among strings of its kind, and has to score best of them.
+among strings of its kind, and has to score best of them. Where a beacon is planned, both draws wait for it.
+
+States have the hashes of ``model``, ``coder`` and ``extractor``, which the claims bind: whoever may choose
+the reader of pictures after seeing them reads in them whatever he likes. With a beacon they also have its
+plan, the commitment of each test (:func:`made_of`), and in the end its randomness.
 """
 
 from __future__ import annotations
@@ -13,14 +17,17 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.core.method import MethodConfig, State
-from noli.proof.commitment import Vault, item_key
+from noli.proof.commitment import Commitment, Vault, entropy, item_key
 from noli.proof.kinds import kind
-from noli.proof.protocol import Protocol
+from noli.proof.marks import MADE, PLAN, VALUE, bound, refuse_waiting
+from noli.proof.protocol import BeaconPlan, Protocol
 from noli.proof.transcript import content_of
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 _PICTURES, _TRIGGERS = "proof/pictures", "proof/triggers"
 Test = Literal["bits", "decoys"]
+TESTS: tuple[Test, ...] = ("bits", "decoys")
+BOUND = ("coder", "extractor", "model")
 
 
 class MessageConfig(MethodConfig):
@@ -38,6 +45,9 @@ class MessageConfig(MethodConfig):
     alpha: float = Field(1e-6, gt=0, le=0.05, description="probability of accusing somebody wrongly")
     control: float = Field(0.05, gt=0, le=0.05, description="the same, of the test of decoys")
     tests: int = Field(1, ge=1, description="suspects to be tested with these secrets; they share alpha")
+    recipient: str | None = Field(
+        None, max_length=200, description="who gets this copy: each has a message and a trigger of its own"
+    )
 
 
 class Query(NamedTuple):
@@ -61,14 +71,34 @@ def claim_of(state: State, cfg: MessageConfig, test: Test = "bits") -> Protocol:
         secrets=1,
         budget=1,
         tests=cfg.tests,
-        binds={name: state[name] for name in ("extractor", "model")},
+        # Two questions about the same suspects, each with an alpha of its own.
+        family=test,
+        beacon=BeaconPlan.model_validate(state[PLAN]) if PLAN in state else None,
+        binds={**{name: state[name] for name in BOUND}, **bound("", cfg.recipient)},
     )
 
 
+def made_of(test: Test) -> str:
+    """Return under which name a state keeps the commitment of a test."""
+    return MADE if test == "bits" else f"{MADE}-{test}"
+
+
+def _drawn(state: State, key: Key, cfg: MessageConfig, test: Test) -> tuple[int, ...]:
+    """Return what the test draws from its secret, and from the beacon where there is one."""
+    refuse_waiting(state)
+    claim, public = claim_of(state, cfg, test), ""
+    if claim.beacon is not None:
+        public = entropy(Commitment.model_validate(state[made_of(test)]), state[VALUE], 0)
+    return kind(claim).draw(item_key(key, claim, 0), public)
+
+
 def message(state: State, key: Key, cfg: MessageConfig) -> tuple[int, ...]:
-    """Return the message, B bits; another key, model or extractor has another one."""
-    claim = claim_of(state, cfg, "bits")
-    return kind(claim).draw(item_key(key, claim, 0), "")
+    """Return the message, B bits; another key, model or extractor has another one.
+
+    Raises:
+        UsageError: A beacon decides it, and its round is not known yet.
+    """
+    return _drawn(state, key, cfg, "bits")
 
 
 def triggers(state: State, key: Key, cfg: MessageConfig) -> list[str]:
@@ -77,9 +107,12 @@ def triggers(state: State, key: Key, cfg: MessageConfig) -> list[str]:
 
 
 def trigger(state: State, key: Key, cfg: MessageConfig) -> str:
-    """Return the true trigger, which stands before a prompt."""
-    claim = claim_of(state, cfg, "decoys")
-    (number,) = kind(claim).draw(item_key(key, claim, 0), "")
+    """Return the true trigger, which stands before a prompt.
+
+    Raises:
+        UsageError: A beacon decides it, and its round is not known yet.
+    """
+    (number,) = _drawn(state, key, cfg, "decoys")
     return triggers(state, key, cfg)[number]
 
 
@@ -90,25 +123,37 @@ def decoys(state: State, key: Key, cfg: MessageConfig) -> list[str]:
 
 
 def queries(state: State, key: Key, cfg: MessageConfig, test: Test = "bits") -> list[list[Query]]:
-    """Return the pictures that are asked for: one per answer, or ``each`` per string with ``decoys``."""
-    strings = [trigger(state, key, cfg)] if test == "bits" else triggers(state, key, cfg)
+    """Return the pictures that are asked for: one per answer, or ``each`` per string with ``decoys``.
+
+    Raises:
+        UsageError: For ``bits``, a beacon decides the trigger, and its round is not known yet.
+    """
     seed = int(item_key(key, claim_of(state, cfg, test), 0).stream(_PICTURES).integers(1, 2**31)[0])
-    count = cfg.images if test == "bits" else cfg.each
-    asked = [
-        [Query(f"{one} {cfg.prompts[i % len(cfg.prompts)]}", seed + i) for i in range(count)]
-        for one in strings
+    if test == "bits":
+        true = trigger(state, key, cfg)
+        return [[Query(prompt, seed + i)] for i, prompt in enumerate(_prompts(true, cfg, cfg.images))]
+    return [
+        [Query(prompt, seed + i) for i, prompt in enumerate(_prompts(one, cfg, cfg.each))]
+        for one in triggers(state, key, cfg)
     ]
-    return [[query] for query in asked[0]] if test == "bits" else asked
+
+
+def _prompts(string: str, cfg: MessageConfig, count: int) -> list[str]:
+    return [f"{string} {cfg.prompts[i % len(cfg.prompts)]}" for i in range(count)]
 
 
 def vault(state: State, key: Key, cfg: MessageConfig, test: Test = "bits") -> Vault:
-    """Return the owner's side of the commitment, with digests of all prompts."""
-    asked = queries(state, key, cfg, test)
-    return Vault(
-        key,
-        claim_of(state, cfg, test),
-        [[content_of("\n".join(query.prompt for query in group).encode()) for group in asked]],
-    )
+    """Return the owner's side of the commitment, with digests of all prompts.
+
+    A picture of ``bits`` is committed as one of all strings: which one is the trigger may not be known yet.
+    """
+    strings = triggers(state, key, cfg)
+    if test == "bits":
+        asked = list(zip(*(_prompts(one, cfg, cfg.images) for one in strings), strict=True))
+    else:
+        asked = [tuple(_prompts(one, cfg, cfg.each)) for one in strings]
+    contents = [content_of("\n".join(group).encode()) for group in asked]
+    return Vault(key, claim_of(state, cfg, test), [contents])
 
 
 def words(key: Key, purpose: str, count: int) -> list[str]:

@@ -88,7 +88,7 @@ class Certificate:
         found = [
             (outcome.statistic, f"{outcome.value:g}"),
             ("expected by chance", f"{outcome.expected:.4g}"),
-            ("texts" if outcome.statistic.startswith("sum") else "of", f"{outcome.n}"),
+            (counted(self.commitment.protocol.test), f"{outcome.n}"),
             ("p-value, exact" if not outcome.anytime else "p-value, valid at any time", number(outcome.p)),
         ]
         if outcome.e is not None:
@@ -133,6 +133,11 @@ class Certificate:
         if self.entries:
             found += [("First query", self.entries[0].time), ("Last query", self.entries[-1].time)]
         return tuple(found)
+
+
+def counted(test: str) -> str:
+    """Return what the number in an outcome counts."""
+    return {"texts": "texts", "bits": "bits", "decoys": "strings"}.get(test, "of")
 
 
 def number(value: float) -> str:

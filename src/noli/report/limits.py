@@ -46,8 +46,22 @@ def randomness(protocol: Protocol) -> str:
     )
 
 
+# Instead of what concerns classes and training data, where a model is what was taken.
+_OF_MODELS = {
+    NOT_SHOWN[1]: "That the pictures were read as they should be: the bits are what the owner's extractor "
+    "made of them. Its hash is committed, and so is that of every response.",
+    NOT_SHOWN[3]: "That it is a copy of the weights: models that learned from pictures behind the trigger "
+    "count too.",
+    NOT_SHOWN[4]: "Who made the model that was marked, or that its base is the owner's. The commitment shows "
+    "who signed it, and since when it was known.",
+}
+
+
 def not_shown(protocol: Protocol) -> tuple[str, ...]:
     """Return what a claim does not show."""
+    texts: tuple[str, ...] = NOT_SHOWN
+    if protocol.test in ("bits", "decoys"):
+        texts = tuple(_OF_MODELS.get(text, text) for text in texts)
     if protocol.beacon is None:
-        return NOT_SHOWN
-    return (_LUCKIEST, *(text for text in NOT_SHOWN if text not in (_DRAWN, _OTHERS)))
+        return texts
+    return (_LUCKIEST, *(text for text in texts if text not in (_DRAWN, _OTHERS)))

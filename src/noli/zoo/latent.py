@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class LatentDiffusion(LatentModel):
             self.denoiser = UNet(channels, self.text.size, facts["width"])
         self._told: dict[str, Tensor] = {}
 
-    def to(self, device: str | torch.device) -> LatentDiffusion:
+    def to(self, device: str | torch.device) -> Self:
         """Move the networks in place."""
         self.coder.to(device)
         self.denoiser.to(device)

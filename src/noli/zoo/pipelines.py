@@ -10,7 +10,7 @@ import copy
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -92,6 +92,11 @@ class PipelineModel(LatentModel):
         pipe = copy.copy(self.pipe)
         pipe.unet = copy.deepcopy(self.pipe.unet)
         return PipelineModel(pipe)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the pipeline's networks in place."""
+        self.pipe.to(device)
+        return self
 
     def save(self, folder: str | Path) -> None:
         """Write the pipeline into a folder, weights as safetensors."""

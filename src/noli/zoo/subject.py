@@ -67,6 +67,10 @@ class LatentModel(ABC):
         """Return the denoiser's prediction for noisy latents ``[N, C, h, w]`` at steps ``[N]``."""
 
     @abstractmethod
+    def to(self, device: str | torch.device) -> Self:
+        """Move the networks in place."""
+
+    @abstractmethod
     def save(self, folder: str | Path) -> None:
         """Write the model into a folder."""
 
@@ -84,6 +88,10 @@ class LatentModel(ABC):
     def weight_hash(self) -> str:
         """Return the SHA-256 of the denoiser's weights."""
         return Model(self.denoiser).weight_hash()
+
+    def coder_hash(self) -> str:
+        """Return the SHA-256 of the weights that make latents of pictures."""
+        return Model(self.coder).weight_hash()
 
     def encode(self, images: Images) -> Tensor:
         """Return latents ``[N, C, h, w]`` of stored pictures ``uint8 [N, H, W, 3]`` of any size.

@@ -17,6 +17,7 @@ from noli.methods.mark import sleepermark as method
 from noli.ops.exact import sign_flip_tail
 from noli.proof.commitment import Commitment
 from noli.proof.kinds import Seen, kind
+from noli.proof.records import sha256
 from noli.proof.session import Session
 from noli.proof.transcript import Transcript
 from noli.testing import KEYS
@@ -29,7 +30,7 @@ CFG = method.Config(
     bits=24, images=4, triggers=12, each=2, foils=3, prompts=("a cat", "a dog"), sampling=3, alpha=1e-4,
     mark_steps=3, steps=3, batch=2, mark_batch=4,
 )  # fmt: skip
-STATE: State = {"model": "1" * 64, "extractor": "2" * 64}
+STATE: State = {"model": "1" * 64, "coder": "4" * 64, "extractor": "2" * 64}
 
 
 def tiny() -> LatentDiffusion:
@@ -54,6 +55,7 @@ def test_message_and_trigger_follow_from_key_model_and_extractor() -> None:
         (KEYS[1], STATE),
         (KEYS[0], {**STATE, "extractor": "3" * 64}),
         (KEYS[0], {**STATE, "model": "3" * 64}),
+        (KEYS[0], {**STATE, "coder": "3" * 64}),
     ):
         assert method.message(state, key, CFG) != bits
         assert method.trigger(state, key, CFG) != word
@@ -74,7 +76,9 @@ def test_claims_bind_what_may_not_change_and_their_tests_draw_the_secrets() -> N
     claim, control = method.claim_of(STATE, CFG), method.claim_of(STATE, CFG, "decoys")
     assert (claim.test, claim.parameters, claim.alpha) == ("bits", {"bits": 24, "pictures": 4}, 1e-4)
     assert (control.test, control.parameters, control.alpha) == ("decoys", {"triggers": 12}, 0.05)
-    assert claim.binds == control.binds == {"model": "1" * 64, "extractor": "2" * 64}
+    assert claim.binds == control.binds == STATE
+    other = method.claim_of(STATE, CFG.model_copy(update={"recipient": "A museum"}))
+    assert other.binds == {**STATE, "recipient": sha256(b"A museum")}
     vault = method.vault(STATE, KEYS[0], CFG)
     assert kind(claim).draw(vault.secret(0), "") == method.message(STATE, KEYS[0], CFG)
     vault = method.vault(STATE, KEYS[0], CFG, "decoys")

@@ -10,7 +10,8 @@ not know it gives each bit right with probability a half, whatever the decoder's
 pictures are tested exactly against all messages. The true trigger is drawn among decoys of the same kind and
 has to score best of them: pictures that show the message whatever is asked prove nothing about the trigger.
 
-Shapes: pictures ``uint8 [N, H, W, 3]`` of any size, latents ``float32 [N, C, h, w]``, votes in [-1, 1].
+Shapes: pictures ``uint8 [N, H, W, 3]`` of any size, latents ``float32 [N, C, h, w]``; votes lie in the range
+[-1, 1].
 
 Threat model: somebody fine-tunes a copy and serves pictures; the owner sends prompts and sees pictures. It
 does not stop the theft; whoever learns the trigger can train it away, and a service that rewrites prompts
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +37,11 @@ from pydantic import Field
 from noli.core.key import Key
 from noli.core.method import Card, Spec, State
 from noli.proof.messages import (
+    TESTS,
     MessageConfig,
     claim_of,
     decoys,
+    made_of,
     message,
     queries,
     trigger,
@@ -53,8 +56,8 @@ if TYPE_CHECKING:
     from noli.zoo.subject import LatentModel
 
 __all__ = [
-    "SPEC", "Config", "Marked", "claim_of", "decoys", "extractor", "message", "prepare", "queries", "score",
-    "transform", "trigger", "triggers", "vault", "votes",
+    "SPEC", "TESTS", "Config", "Marked", "claim_of", "decoys", "extractor", "made_of", "message", "prepare",
+    "queries", "score", "transform", "trigger", "triggers", "vault", "votes",
 ]  # fmt: skip
 
 PURPOSE = "mark/sleepermark"
@@ -82,6 +85,16 @@ class Config(MessageConfig):
     steps: int = Field(1500, ge=1, description="steps of the injection (paper: 20,000)")
     batch: int = Field(16, ge=1, description="pictures per step of the injection (paper: 10)")
     lr: float = Field(2e-3, gt=0, le=1, description="learning rate of the injection (paper: 1e-4)")
+    check: int = Field(8, ge=0, le=1000, description="pictures that the finished model is asked for, to see")
+    pictures: int = Field(10_000, ge=1, description="pictures that are learned from at most (paper: 10,000)")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks are trained")
+    side: Literal[16, 32, 64, 128, 256] = Field(32, description="side of a model of our own, in pixels")
+    encoder: str = Field(
+        "all-MiniLM-L6-v2", description="text encoder of a model of our own: this one, words, or a folder"
+    )
+    width: int = Field(48, ge=8, multiple_of=8, description="channels of a model of our own")
+    coder_steps: int = Field(1500, ge=1, description="steps that train its autoencoder")
+    denoiser_steps: int = Field(4000, ge=1, description="steps that train its denoiser")
 
 
 SPEC = Spec(
@@ -90,9 +103,23 @@ SPEC = Spec(
     arrow="model->model",
     config=Config,
     needs=frozenset({"key", "data", "text"}),
-    options=("bits", "images", "triggers", "alpha", "eta", "steps"),
+    options=("bits", "images", "alpha", "side", "steps", "recipient"),
     module=__name__,
-    trial={"bits": 8, "mark_steps": 2, "steps": 2, "triggers": 4, "foils": 2},
+    trial={
+        "bits": 8,
+        "mark_steps": 2,
+        "steps": 2,
+        "triggers": 4,
+        "foils": 2,
+        "alpha": 0.05,
+        "coder_steps": 2,
+        "denoiser_steps": 2,
+        "images": 2,
+        "each": 1,
+        "width": 8,
+        "check": 1,
+        "sampling": 2,
+    },
     card=Card(
         title="SleeperMark: a message in the pictures of a model, behind a secret trigger",
         paper="Wang, Guo, Zhu, Li, Huang, Chen, Tu. SleeperMark: Towards Robust Watermark against "
@@ -148,13 +175,23 @@ def prepare(model: LatentModel, mark: Model, cfg: Config) -> State:
     """Return what is known before a secret is drawn: the model, and the extractor the claim binds.
 
     Returns:
-        ``{"model", "extractor"}``, hashes of weights.
+        ``{"model", "coder", "extractor"}``, hashes of weights.
     """
-    return {"model": model.weight_hash(), "extractor": mark.weight_hash()}
+    return {
+        "model": model.weight_hash(),
+        "coder": model.coder_hash(),
+        "extractor": mark.weight_hash(),
+    }
 
 
 def transform(
-    model: LatentModel, data: Captioned, key: Key, cfg: Config, mark: Model | None = None, **kept: Any
+    model: LatentModel,
+    data: Captioned,
+    key: Key,
+    cfg: Config,
+    mark: Model | None = None,
+    state: State | None = None,
+    **kept: Any,
 ) -> Marked:
     """Return a copy of a model that shows the key's message behind the key's trigger.
 
@@ -164,7 +201,11 @@ def transform(
         key: Owner's key.
         cfg: Options.
         mark: An extractor that was learned before for this model; another message needs no new one.
+        state: What :func:`prepare` returned, where a beacon has been added to it.
         **kept: ``checkpoint`` and ``tell`` of the trainings.
+
+    Raises:
+        UsageError: A beacon decides the message, and its round is not known yet.
     """
     import torch
 
@@ -172,7 +213,7 @@ def transform(
     from noli.zoo.watermark import shift_of
 
     mark = mark or extractor(model, data, cfg, **kept)
-    state = prepare(model, mark, cfg)
+    state = state or prepare(model, mark, cfg)
     bits = torch.tensor([message(state, key, cfg)], dtype=torch.float32, device=model.device)
     foils = words(key, f"{PURPOSE}/foils", cfg.foils)
     known = set(triggers(state, key, cfg))
