@@ -7,7 +7,8 @@ The subject is trained on eight classes of CIFAR-10 (ship and truck are left out
 names. An extractor is learned on its latents, a message is injected behind a trigger, and twenty pictures of
 triggered prompts are tested. Beside it are the two older designs: a fixed picture behind the trigger, and a
 shift for every prompt. Thieves fine-tune each on ships and trucks for 2,000 steps, all weights or low-rank
-additions. Thresholds were fixed before the first run (THRESHOLDS). Cells lie in results/sleepermark.jsonl;
+additions. SleeperMark has three keys (messages and triggers), the older designs one. Thresholds were fixed
+before the first run (THRESHOLDS); the worst key is held against them. Cells lie in results/sleepermark.jsonl;
 delete a line to measure it again. Models wait in benchmarks/work/sleepermark.
 """
 
@@ -46,6 +47,9 @@ DENOISER_HOW = DENOISER.model_copy(update={"steps": 3000, "batch": 32, "average"
 ATTACK_HOW = ATTACK.model_copy(update={"batch": 8})
 CFG = method.Config(prompts=PROMPTS, mark_steps=1500, steps=1500, batch=12)
 DESIGNS: tuple[Design, ...] = ("trigger", "always", "picture")
+KEYS = 3
+# Design and number of a key.
+JOBS: list[tuple[Design, int]] = [(one, 0) for one in DESIGNS] + [("trigger", n) for n in range(1, KEYS)]
 RANKS = {"full": 0, "lora": 8}
 GUIDANCES = (1.0, 2.0, 5.0, 7.5)
 MESSAGES, PLAIN, READ = 1000, 20, 500
@@ -129,23 +133,23 @@ def extractor(cells: Cells) -> Model:
     return Model.load(place, build)
 
 
-def secrets(cells: Cells) -> tuple[dict[str, Any], tuple[int, ...], torch.Tensor]:
+def secrets(key: int, cells: Cells) -> tuple[dict[str, Any], tuple[int, ...], torch.Tensor]:
     """The state of the claims, the message, and its shift."""
     mark = extractor(cells)
     state = method.prepare(subject(cells), mark, CFG)
-    bits = method.message(state, bench_key(0), CFG)
+    bits = method.message(state, bench_key(key), CFG)
     return state, bits, shift_of(mark, torch.tensor([bits], dtype=torch.float32))[0]
 
 
-def marked(design: str, cells: Cells) -> LatentDiffusion:
+def marked(design: str, number: int, cells: Cells) -> LatentDiffusion:
     def make(checkpoint: Checkpoint) -> LatentDiffusion:
-        base, mark, key = subject(cells), extractor(cells), bench_key(0)
+        base, mark, key = subject(cells), extractor(cells), bench_key(number)
         if design == "trigger":
             kinds = {"checkpoint": checkpoint, "tell": told}
             found = method.transform(base, data()[0], key, CFG, mark, **kinds).model
             assert isinstance(found, LatentDiffusion)
             return found
-        state, _, delta = secrets(cells)
+        state, _, delta = secrets(number, cells)
         # The fixed picture is a real one that shows the message: so all designs are read the same way.
         shown = base.encode(data()[2][:1])[0] + delta if design == "picture" else delta
         word = method.trigger(state, key, CFG)
@@ -153,14 +157,14 @@ def marked(design: str, cells: Cells) -> LatentDiffusion:
         how = INJECT.model_copy(update={"steps": CFG.steps, "batch": CFG.batch, "lr": CFG.lr})
         return inject(base, data()[0], what, how, checkpoint=checkpoint, tell=told)
 
-    return kept(f"marked/{design}", make, cells)
+    return kept(f"marked/{design}/{number}", make, cells)
 
 
-def attacked(design: str, how: str, cells: Cells) -> LatentDiffusion:
+def attacked(design: str, number: int, how: str, cells: Cells) -> LatentDiffusion:
     def make(_: Checkpoint) -> LatentDiffusion:
-        return finetune(marked(design, cells), data()[1], ATTACK_HOW, rank=RANKS[how], tell=told)
+        return finetune(marked(design, number, cells), data()[1], ATTACK_HOW, rank=RANKS[how], tell=told)
 
-    return kept(f"attacked/{design}/{how}", make, cells)
+    return kept(f"attacked/{design}/{number}/{how}", make, cells)
 
 
 def changed(x: np.ndarray, name: str) -> np.ndarray:
@@ -200,10 +204,10 @@ def asked(
     return model.generate(prompts, seed, CFG.sampling, guidance)
 
 
-def behind_trigger(model: LatentDiffusion, cells: Cells) -> dict[str, Any]:
+def behind_trigger(model: LatentDiffusion, number: int, cells: Cells) -> dict[str, Any]:
     """The committed pictures of one model, clean; and the true trigger's rank among its decoys."""
-    base, mark, key = subject(cells), extractor(cells), bench_key(0)
-    state, bits, _ = secrets(cells)
+    base, mark, key = subject(cells), extractor(cells), bench_key(number)
+    state, bits, _ = secrets(number, cells)
     queries = [group[0] for group in method.queries(state, key, CFG)]
     images = model.generate([query.prompt for query in queries], queries[0].seed, CFG.sampling, CFG.guidance)
     groups = method.queries(state, key, CFG, "decoys")
@@ -219,16 +223,17 @@ def behind_trigger(model: LatentDiffusion, cells: Cells) -> dict[str, Any]:
     }
 
 
-def measured(design: str, cells: Cells) -> dict[str, Any]:
+def measured(design: str, number: int, cells: Cells) -> dict[str, Any]:
     """All about one marked model before anybody attacks it."""
-    base, mark, model = subject(cells), extractor(cells), marked(design, cells)
-    state, bits, _ = secrets(cells)
-    word, key = method.trigger(state, bench_key(0), CFG), bench_key(0)
+    base, mark, model = subject(cells), extractor(cells), marked(design, number, cells)
+    state, bits, _ = secrets(number, cells)
+    key = bench_key(number)
+    word = method.trigger(state, key, CFG)
     triggered = asked(model, word, 1000, CFG.images)
     plain, was, other = asked(model, "", 5000, 64), asked(base, "", 5000, 64), asked(base, "", 6000, 64)
     drift, noise = (float(((one.astype(float) - was) ** 2).mean()) for one in (plain, other))
     without = asked(base, word, 1000, CFG.images)
-    found = behind_trigger(model, cells)
+    found = behind_trigger(model, number, cells)
     return {
         **found,
         "distorted": {name: tested(base, mark, changed(triggered, name), bits) for name in DISTORTIONS},
@@ -254,14 +259,11 @@ def uniform(votes: np.ndarray, key: Key) -> dict[str, float]:
     }
 
 
-def summary(cells: Cells) -> dict[str, Any]:
-    """Every number beside its threshold; what is missing is not there yet."""
-    done = cells.done
+def reached(done: dict[str, dict[str, Any]], number: int) -> dict[str, float]:
+    """What one key reached, by the names of THRESHOLDS; what is missing is not there yet."""
     found: dict[str, float] = {}
-    if "mark" in done:
-        found["PSNR of the mark, dB"] = done["mark"]["psnr"]
-    if "design/trigger" in done:
-        one = done["design/trigger"]
+    if f"design/trigger/{number}" in done:
+        one = done[f"design/trigger/{number}"]
         found |= {
             "triggered bit accuracy": one["accuracy"],
             "p of 20 pictures": one["p"],
@@ -272,12 +274,22 @@ def summary(cells: Cells) -> dict[str, Any]:
             "rank of the trigger among decoys, p": one["decoys"]["p"],
         }
     for how, name in (("full", "p after 2,000 full steps"), ("lora", "p after 2,000 LoRA steps")):
-        if f"attack/trigger/{how}" in done:
-            found[name] = done[f"attack/trigger/{how}"]["p"]
+        if f"attack/trigger/{number}/{how}" in done:
+            found[name] = done[f"attack/trigger/{number}/{how}"]["p"]
+    return found
+
+
+def summary(cells: Cells) -> dict[str, Any]:
+    """Every number beside its threshold, per key; a threshold is reached if every key reaches it."""
+    done = cells.done
+    per_key = [reached(done, number) for number in range(KEYS)]
+    values = {name: [one[name] for one in per_key if name in one] for name in THRESHOLDS}
+    if "mark" in done:
+        values["PSNR of the mark, dB"] = [done["mark"]["psnr"]]
     judged = {
-        name: {"value": value, "least": THRESHOLDS[name][0], "most": THRESHOLDS[name][1],
-               "reached": THRESHOLDS[name][0] <= value <= THRESHOLDS[name][1]}
-        for name, value in found.items()
+        name: {"values": values[name], "least": least, "most": most,
+               "reached": all(least <= value <= most for value in values[name])}
+        for name, (least, most) in THRESHOLDS.items() if values[name]
     }  # fmt: skip
     rows = {n: {k: v for k, v in c.items() if k not in ("cell", "on")} for n, c in done.items()}
     return {"judged": judged, "cells measured": rows, "bits": CFG.bits, "images": CFG.images}
@@ -291,12 +303,12 @@ def main() -> None:
     if not args.summary:
         subject(cells)
         cells.get("mark", lambda: on_pictures(cells))
-        for design in DESIGNS:
-            cells.get(f"design/{design}", lambda d=design: measured(d, cells))
+        for design, n in JOBS:
+            cells.get(f"design/{design}/{n}", lambda d=design, n=n: measured(d, n, cells))
             for how in RANKS:
                 cells.get(
-                    f"attack/{design}/{how}",
-                    lambda d=design, h=how: behind_trigger(attacked(d, h, cells), cells),
+                    f"attack/{design}/{n}/{how}",
+                    lambda d=design, n=n, h=how: behind_trigger(attacked(d, n, h, cells), n, cells),
                 )
     save("sleepermark", summary(cells), cells)
 

@@ -129,7 +129,8 @@ def test_a_ledger_counts_the_tests_of_a_family_once(tmp_path):
     assert len(entries) == 3
     assert chain.read(ledger.Spent, file.read_bytes(), "l") == entries
     verdict = ledger.judge(protocol(family="f"), entries, "aa" * 32)
-    assert (verdict.tests, verdict.p, verdict.supported) == (2, 0.04, False)
+    assert (verdict.tests, verdict.p, verdict.supported) == (2, 0.02, False)
+    assert ledger.judge(protocol(family="f"), entries, "cc" * 32).p == 1.0
     with pytest.raises(Damaged, match="does not list"):
         ledger.judge(protocol(family="f"), entries, "bb" * 32)
     lines = file.read_bytes().splitlines(keepends=True)
@@ -137,6 +138,22 @@ def test_a_ledger_counts_the_tests_of_a_family_once(tmp_path):
         chain.read(ledger.Spent, b"".join(lines[1:]), "l")
     with pytest.raises(Damaged, match="middle"):
         chain.read(ledger.Spent, file.read_bytes()[:-3], "l")
+
+
+@pytest.mark.parametrize("planned", [1, 2, 7])
+def test_further_tests_share_one_more_alpha_however_many_there_are(planned: int) -> None:
+    shares = [1 / ledger.price(place, planned) for place in range(1, 5000)]
+    assert sum(shares[:planned]) == pytest.approx(1)
+    assert 0.99 < sum(shares[planned:]) < 1
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_a_test_is_priced_by_its_place(tmp_path):
+    for head in ("aa", "bb", "cc", "dd"):
+        entries = spent(tmp_path / "ledger.jsonl", 0.001, head * 32)
+    own = [one.model_copy(update={"protocol": protocol(tests=2).digest}) for one in entries]
+    paid = [ledger.judge(protocol(tests=2), own, head * 32).p for head in ("aa", "bb", "cc", "dd")]
+    assert paid == pytest.approx([0.002, 0.002, 0.003, 0.006])
 
 
 def test_e_values_of_a_family_are_judged_by_e_bh(tmp_path):

@@ -80,10 +80,12 @@ def test_one_bundle_is_worth_what_its_own_verdict_says(family):
 
 
 def test_one_family_is_paid_for_once(family):
-    every = family("a", [0.001, 0.02, 0.5])
+    every = family("a", [0.001, 0.02, 0.5], tests=3)
     tests, p, survives = figures(every)
     assert (tests, survives) == (3, [True, False, False])
     assert p == [one.claim.verdict.p for one in every]
+    # Where none of the further ones was planned, each pays by its place, and Holm counts all of them.
+    assert figures(family("a", [0.001, 0.02, 0.5])) == (3, [0.003, 0.04, 1.0], [True, True, False])
 
 
 def test_separate_ledgers_of_one_owner_are_joined(family):
@@ -175,7 +177,7 @@ def rate(family, laws, shape, coupled):
     accused = 0.0
     for weight, places in coupled:
         p = [1e-9 if law is None else law[place] for law, place in zip(laws, places, strict=True)]
-        made = [family(o, p[s : s + n]) for o, s, n in zip(owners, starts, shape, strict=True)]
+        made = [family(o, p[s : s + n], tests=n) for o, s, n in zip(owners, starts, shape, strict=True)]
         guilty = {name_of(o, i) for o, s, n in zip(owners, starts, shape, strict=True)
                   for i in range(n) if laws[s + i] is None}  # fmt: skip
         accused += weight * any(

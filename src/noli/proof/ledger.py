@@ -42,7 +42,7 @@ class Verdict(Record):
     Attributes:
         correction: How it was corrected.
         tests: Tests in the family, planned or made, whichever is more.
-        p: P-value times the number of tests, at most 1.
+        p: P-value times what this test has to pay (:func:`price`), at most 1.
         supported: Whether the claim holds at the family's alpha.
     """
 
@@ -63,10 +63,25 @@ def append(file: Path, **fields: object) -> list[Spent]:
     return entries
 
 
+def price(place: int, planned: int) -> float:
+    """Return by what the p-value of a test is multiplied, an e-value divided.
+
+    The planned tests share alpha in equal parts. All that come after them, however many, share another alpha:
+    the n-th one of all gets planned / (n (n - 1)) of it, and these parts add up to 1. Whoever goes on until
+    one succeeds accuses wrongly with probability 2 alpha at most.
+
+    Args:
+        place: Which test of the family it is, from 1.
+        planned: How many were planned.
+    """
+    return float(planned) if place <= planned else place * (place - 1) / planned
+
+
 def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verdict:
     """Return what the test with this transcript is worth among all tests of its family.
 
-    Tests that were planned and not made count as made, without evidence.
+    Of the other tests only their number counts: what they gave is the owner's word, and a step-down procedure
+    would believe invented ones. Planned tests count as made.
 
     Raises:
         Damaged: The ledger does not have this test.
@@ -76,11 +91,10 @@ def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verd
     places = [i for i, entry in enumerate(family) if (entry.transcript, entry.protocol) == own]
     if not places:
         raise Damaged("the ledger does not list this test")
-    # Of the other tests only their number counts: what they gave is the owner's word, and a step-down
-    # procedure would believe invented ones.
-    own_test, tests = family[places[0]], max(protocol.tests, len(family))
-    p = min(1.0, own_test.p * tests)
+    own_test, paid = family[places[0]], price(places[0] + 1, protocol.tests)
+    p = min(1.0, own_test.p * paid)
     supported = p <= protocol.alpha
     if protocol.correction == "e-bh":
-        supported = (own_test.e or 0.0) >= tests / protocol.alpha
-    return Verdict(correction=protocol.correction, tests=tests, p=p, supported=supported)
+        supported = (own_test.e or 0.0) >= paid / protocol.alpha
+    count = max(protocol.tests, len(family))
+    return Verdict(correction=protocol.correction, tests=count, p=p, supported=supported)

@@ -2,15 +2,15 @@
 
 What is combined are the p-values of the tests themselves (``outcome.p``), by Holm, over all tests of the
 families that were handed in: every test that one of their ledgers lists, once, and those that were planned
-and not made. The verdict's p-value is that p-value times the tests of its own family; to put Holm on top of
-it would pay for the same tests twice.
+and not made. The verdict's p-value is that p-value times what its test has to pay in its own family; to put
+Holm on top of it would pay for the same tests twice.
 
 Why it holds: Holm bounds the probability that any false claim survives under every dependence, so that
 bundles may share a suspect, pictures or secrets. A test that was not handed in, and a bundle that is
 untimely, count with p = 1 and e = 0, which is never more evidence than they had: handing in only the best of
 a ledger gains nothing. Nor does a companion that was made up: no p-value goes below that of its own verdict,
 where all the other tests of its ledger count as chance, and each bundle of another family adds a test before
-it can take one away. If all bundles are of one family, this gives the verdicts' p-values.
+it can take one away. If all bundles are of one family and were planned, this gives the verdicts' p-values.
 
 The number of tests is the owners' word, as in each ledger. Planned tests without a bundle count once for
 every owner, even where two owners share a ledger: that is more than needed, never less.
