@@ -26,6 +26,13 @@ def test_the_table_of_thieves(thief: str) -> None:
     assert shown == [f"{max(found[count]):.1e}" for count in ("50", "100", "200")]
 
 
+def test_what_choices_alone_would_have_shown() -> None:
+    words = re.search(r"worst p-values were (\S+) after four readings and (\S+) after eight", TEXT)
+    assert words is not None
+    worst = [max(FOUND["keyed"][f"{n} epochs"]["p_of_choices"]) for n in (4, 8)]
+    assert list(words.groups()) == [f"{one:.1e}" for one in worst]
+
+
 def test_the_controls() -> None:
     words = re.search(r"(\d+) p-values of models that had not read them, the smallest is ([\d.]+)\.", TEXT)
     assert words is not None
