@@ -22,7 +22,7 @@ GROUP = "noli.methods"
 _SUMMARIES = {
     "mark/gratings": "Secret stripes that a network comes to read as classes, found by secret queries (ours)",
     "mark/leximark": "Keyed synonyms that a language model remembers, found by exact tests (LexiMark)",
-    "mark/sleepermark": "A message in the pictures of a text-to-image model, behind a secret trigger",
+    "mark/sleepermark": "Bits that a text-to-image model shows behind a secret trigger (SleeperMark)",
     "mark/taggants": "Changes that teach a network secret queries with random classes (Data Taggants)",
     "protect/ar": "Class-wise autoregressive noise that a network learns instead of the pictures (AR)",
     "protect/cuda": "Class-wise convolutions that a network learns instead of the pictures (CUDA)",

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import noli
 from noli.core.errors import DataError, UsageError
+from noli.testing import KEYS
 from noli.train.diffusion import Captioned, finetune
 from noli.train.latentmark import learn_mark
 from noli.train.sleeper import Injection, inject
@@ -154,3 +157,24 @@ def test_what_is_no_pipeline_is_refused(tmp_path: Path) -> None:
         PipelineModel(pipe)
     new_latent(text=WORDS, side=16, channels=4, width=16, coder=8).save(tmp_path / "own")
     assert load_subject(tmp_path / "own").side == 16
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_pipeline_is_marked_and_asked_by_the_commands(tmp_path: Path, large: bool) -> None:
+    pipeline(tmp_path, large).save_pretrained(tmp_path / "sd", safe_serialization=True)
+    pictures = tmp_path / "pictures" / "leaf"
+    pictures.mkdir(parents=True)
+    for number, picture in enumerate(np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), np.uint8)):
+        Image.fromarray(picture).save(pictures / f"{number}.png")
+    config = {
+        "bits": 8, "alpha": 0.05, "images": 2, "triggers": 24, "each": 1, "foils": 2, "prompts": ("a leaf",),
+        "sampling": 2, "check": 1, "steps": 2, "batch": 2, "mark_steps": 2, "mark_batch": 2,
+    }  # fmt: skip
+    given: dict[str, Any] = {"key": KEYS[0], "model": tmp_path / "sd", "config": config}
+    run = noli.mark_model(pictures.parent, tmp_path / "out", **given)
+    before, after = load_subject(tmp_path / "sd"), load_subject(run.output)
+    assert (run.manifest.state or {})["marked"] == after.weight_hash() != before.weight_hash()
+    assert after.coder_hash() == before.coder_hash()
+    assert noli.mark_model(pictures.parent, tmp_path / "out", **given).commitments == run.commitments
+    found = noli.detect(run.output, key=KEYS[0], model=run.output, test="decoys")
+    assert found.claim.outcome.n == 24
