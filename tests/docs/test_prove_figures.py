@@ -36,7 +36,7 @@ def test_the_frontier(setting: str) -> None:
     assert psnr == f"{found['psnr_of_marked']:.1f} dB"
     if found["needs"] == "weights":
         assert keys == "directions"
-        assert hits == "p " + ", ".join(f"{one:.2f}" for one in victim["p"])
+        assert hits == "p " + ", ".join(f"{one:.2f}" if one >= 0.01 else f"{one:.1e}" for one in victim["p"])
         return
     assert keys == str(found["keys"])
     assert hits == ", ".join(map(str, victim["hits"]))
