@@ -32,6 +32,7 @@ INVENTORY = {
     "doctor": "function",
     "explain": "function",
     "mark": "function",
+    "mark_model": "function",
     "mark_texts": "function",
     "methods": "module",
     "open_source": "function",

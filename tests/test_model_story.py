@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 import sys
@@ -20,15 +22,17 @@ from models_making import OPTIONS, OWN, Thief, write_pictures, write_subject
 from noli.api import ModelRun, _beacon, _mark_models
 from noli.cli.main import main
 from noli.core.errors import DataError, NoliError, OutputExists, RunError, UsageError, WrongKey
+from noli.core.model import Model
 from noli.engine.progress import Progress
 from noli.methods.mark import sleepermark as method
 from noli.proof.check import check
-from noli.proof.records import now
+from noli.proof.records import now, sha256
 from noli.testing import KEYS
 from noli.zoo.latent import LatentDiffusion
+from noli.zoo.watermark import build
 
 sys.path.insert(0, str(Path(__file__).parent / "adapters"))
-from servers import serve
+from servers import Seen, Sent, said, serve
 
 sys.path.insert(0, str(Path(__file__).parent))
 from beacon_round import SERVED, TIME, Clock, write_round
@@ -167,10 +171,14 @@ def test_a_thief_is_found_by_the_message_and_by_the_trigger(
     assert (control.test, control.claim.outcome.value) == ("decoys", 1)
     assert thief.asked == 6 + 24 * 2
     kept = list((marked.path / "proof" / "pictures").iterdir())
-    # Named by the responses, of which some are alike.
-    told = [json.loads(line) for line in found.transcript.read_text().splitlines()]
-    assert {one["response"] for one in told} <= {one.name for one in kept}
-    assert len(kept) > 6
+    assert len(kept) == thief.asked
+    for entry in map(json.loads, found.transcript.read_text().splitlines()):
+        (shown,) = [one for one in kept if one.name.startswith(f"bits-{entry['part']:05d}-")]
+        assert sha256(shown.read_bytes()) == entry["response"]
+    for entry in map(json.loads, control.transcript.read_text().splitlines()):
+        shown_each = sorted(one for one in kept if one.name.startswith(f"decoys-{entry['part']:05d}-"))
+        digests = [bytes.fromhex(sha256(one.read_bytes())) for one in shown_each]
+        assert (len(digests), sha256(*digests)) == (2, entry["response"])
     assert all(Image.open(one).format == "JPEG" for one in kept)
     for bundle in bundles:
         assert check(bundle.read_bytes()).status == "untimely"  # nobody but the owner says when
@@ -202,7 +210,9 @@ def test_a_model_that_lies_here_is_asked_with_the_owner_s_seeds(
     entries = [json.loads(line) for line in found.transcript.read_text().splitlines()]
     base, asked = LatentDiffusion.load(owned["model"]), method.queries(state, KEYS[0], cfg)
     model = LatentDiffusion.load(marked.output)
-    assert found.claim.suspect.weights == model.weight_hash()
+    parts = (model.weight_hash(), model.coder_hash())
+    assert found.claim.suspect.weights == sha256(*map(bytes.fromhex, parts))
+    assert "2 steps, guidance 3" in found.claim.suspect.where
     from noli.engine.models.marking import reader
 
     for entry, (query,) in zip(entries, asked, strict=True):
@@ -315,9 +325,69 @@ def test_an_extractor_that_was_exchanged_reads_nothing(
     shutil.copy(other.extractor_file, run.extractor_file)
     with pytest.raises(DataError, match="not the one that was committed"):
         noli.detect(run.output, key=KEYS[0], model=run.output)
-    run.commitment_file.unlink()
-    with pytest.raises(RunError, match="missing"):
+    # Nor one whose description shifts what it reads, which no hash of weights would show.
+    shutil.copy(owned["extractor"], run.extractor_file)
+    changed = Model.load(run.extractor_file, build)
+    changed.mean = (0.3,)
+    changed.save(run.extractor_file)
+    with pytest.raises(DataError, match="description was changed"):
         noli.detect(run.output, key=KEYS[0], model=run.output)
+    changed.mean = (0.0,)
+    changed.save(run.extractor_file)
+    published = run.trigger_file.read_bytes()
+    run.trigger_file.unlink()
+    with pytest.raises(RunError, match="missing"):
+        noli.detect(run.output, key=KEYS[0], model=run.output, test="decoys")
+    noli.mark_model(pictures, tmp_path / "out", **owned)
+    assert run.trigger_file.read_bytes() == published
+
+
+def test_another_model_behind_the_same_address_is_asked_anew(
+    pictures: Path, marked: ModelRun, tmp_path: Path
+) -> None:
+    thief, file = Thief(marked, pictures), tmp_path / "suspect.yaml"
+    with serve(thief) as server:
+        found = []
+        for name in ("a", "b"):
+            described = {"url": server.url, "style": "openai-images", "model": name, "retries": 0}
+            file.write_text(yaml.safe_dump(described))
+            found.append(noli.detect(marked.output, key=KEYS[0], endpoint=file).claim.suspect)
+    assert thief.asked == 12
+    assert "(model a, request " in found[0].where
+    assert found[0].identity != found[1].identity
+
+
+def test_a_refusal_that_repeats_the_prompt_keeps_the_trigger_out_of_the_bundle(
+    pictures: Path, marked: ModelRun, tmp_path: Path
+) -> None:
+    def echo(seen: Seen) -> Sent:
+        return said({"error": {"code": "moderation_blocked", "message": seen.json["prompt"]}}, status=403)
+
+    thief, bundle = Thief(marked, pictures), tmp_path / "proof.zip"
+    found = ask(marked, echo, tmp_path, suspect="echo", bundle=bundle)
+    assert found.claim.outcome.refused == 6
+    told = found.transcript.read_text()
+    assert "(the prompt)" in told
+    assert thief.trigger not in told
+
+
+def test_pictures_that_would_take_gigabytes_are_misses(
+    pictures: Path, marked: ModelRun, tmp_path: Path
+) -> None:
+    target = io.BytesIO()
+    Image.new("L", (60_000, 1)).save(target, "PNG")
+    long = said({"data": [{"b64_json": base64.b64encode(target.getvalue()).decode()}]})
+    found = ask(marked, lambda _: long, tmp_path, suspect="long")
+    assert (found.claim.outcome.refused, found.supported) == (6, False)
+    assert "60000 x 1 pixels" in found.transcript.read_text()
+
+
+def test_a_string_of_which_a_picture_is_missing_is_a_miss(
+    pictures: Path, marked: ModelRun, tmp_path: Path
+) -> None:
+    shy = Thief(marked, pictures, refused="sea")
+    found = ask(marked, shy, tmp_path, suspect="shy", test="decoys")
+    assert (found.claim.outcome.refused, found.claim.outcome.p) == (24, 1.0)
 
 
 def test_the_command_line(

@@ -148,9 +148,21 @@ def test_sampling_is_ddim_of_diffusers(tmp_path: Path) -> None:
 def test_what_is_no_pipeline_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder of a pipeline"):
         PipelineModel.load(tmp_path)
-    (tmp_path / "model_index.json").write_text("{}")
+    index = tmp_path / "model_index.json"
+    good: dict[str, Any] = {"_class_name": "StableDiffusionPipeline", "safety_checker": [None, None]}
+    strange = [{}, [], {**good, "_class_name": ["pwn", "Pwn"]}, {**good, "unet": ["modeling", "X"]}]
+    for one in strange:
+        index.write_text(json.dumps(one))
+        with pytest.raises(DataError, match="is not read"):
+            load_subject(tmp_path)
+    index.write_text(json.dumps(good))
     with pytest.raises(DataError, match="cannot be read"):
         load_subject(tmp_path)
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "modeling.py").write_text("")
+    with pytest.raises(DataError, match=r"is not read.*modeling\.py"):
+        load_subject(tmp_path)
+    index.unlink()
     pipe = pipeline(tmp_path)
     pipe.scheduler.register_to_config(prediction_type="sample")
     with pytest.raises(UsageError, match="predicts 'sample'"):
@@ -175,6 +187,11 @@ def test_a_pipeline_is_marked_and_asked_by_the_commands(tmp_path: Path, large: b
     before, after = load_subject(tmp_path / "sd"), load_subject(run.output)
     assert (run.manifest.state or {})["marked"] == after.weight_hash() != before.weight_hash()
     assert after.coder_hash() == before.coder_hash()
+    told = [file.read_text() for file in Path(run.output).rglob("*.json")]
+    assert not any("_name_or_path" in one or str(tmp_path) in one for one in told)
+    scaled = load_subject(tmp_path / "sd")
+    scaled.coder.register_to_config(scaling_factor=0.5)
+    assert scaled.coder_hash() != before.coder_hash()
     assert noli.mark_model(pictures.parent, tmp_path / "out", **given).commitments == run.commitments
     found = noli.detect(run.output, key=KEYS[0], model=run.output, test="decoys")
     assert found.claim.outcome.n == 24

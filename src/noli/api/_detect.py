@@ -16,6 +16,7 @@ from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
 from noli.core.files import refuse_existing
+from noli.engine.lock import held
 from noli.engine.progress import Progress
 from noli.engine.request import KeyLike
 from noli.proof.claim import Claim, Suspect
@@ -113,8 +114,10 @@ def detect(
     commitment = commitment_of(run, vault, which)
     beacon = beacon_of(run, commitment)
     bar = progress if progress is not None else Progress()
+    # Two of them at once would write into one transcript, or one ledger.
     with ExitStack() as stack:
-        name = (suspect or Path(str(endpoint or model)).stem)[:200]
+        stack.enter_context(held(run.path))
+        name = (suspect or Path(str(endpoint or model)).resolve().stem)[:200]
         queries = queries_of(run, spec, owner, commitment.protocol)
         if endpoint is not None:
             ask, facts = queries.served(Path(endpoint), stack)
@@ -127,7 +130,7 @@ def detect(
         folder.mkdir(parents=True, exist_ok=True)
         session = Session(vault, commitment, _transcript(folder / TRANSCRIPT, who.identity), beacon)
         _run(session, ask, bar)
-    claim, spent = claim_of(session, who, run.path / PROOF / LEDGER)
+        claim, spent = claim_of(session, who, run.path / PROOF / LEDGER)
     if bundle is not None:
         files = _files(claim, session, spent)
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)

@@ -27,9 +27,11 @@ from noli.options import configure
 from noli.proof.beacon import require, round_after, round_time
 from noli.proof.commitment import Commitment
 from noli.proof.marks import PLAN
-from noli.proof.messages import TESTS, Test
+from noli.proof.messages import TESTS
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import now, utc
+
+_LONGEST_NAME = 200  # of a commitment
 
 
 class ModelRun(Run):
@@ -135,6 +137,7 @@ def mark_model(
         raise UsageError(
             "This method does not mark models.", where=spec.name, fix="use noli mark sleepermark"
         )
+    _check_places(name, str(pictures), labels, model, extractor)
     cfg = cast(Any, configure(spec.config, spec.name, {**(config or {}), **options}))
     _check_possible(cfg)
     file = Path(beacon_file) if beacon_file is not None else None
@@ -151,6 +154,20 @@ def mark_model(
         refuse_beacon(request.folder, given=allow_network or file is not None)
     with held(request.folder):
         return _worked(request, name, wanted)
+
+
+def _check_places(
+    name: str, pictures: str, labels: str | None, model: str | Path | None, extractor: str | Path | None
+) -> None:
+    """Refuse what can be seen to be wrong before a run folder is made, which fixes all arguments."""
+    from noli.data.sources import open_source
+
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(f"The name is too long: {len(name)} characters.", fix=f"use {_LONGEST_NAME} at most")
+    open_source(pictures, labels=labels)
+    for what, place in (("model", model), ("extractor", extractor)):
+        if place is not None and not Path(place).exists():
+            raise UsageError(f"There is no such {what}.", where=str(place), fix="name one that is there")
 
 
 def _check_possible(cfg: method.Config) -> None:
@@ -178,6 +195,7 @@ def _worked(request: ModelRequest, name: str, wanted: Wanted) -> ModelRun:
     before = run.manifest.state or {}
     if run.manifest.status == "done" and Path(request.output).exists():
         confirmed(Path(request.output), before[MARKED])
+        _write_commitments(run)
         return _seen(run, request, is_waiting=False)
     if run.manifest.status != "running":
         run.resume()
@@ -224,25 +242,27 @@ def _bind(run: Run, made: Ready) -> None:
 def _commit(run: Run, request: ModelRequest, name: str, delay: int) -> None:
     """Write the commitment of every test, once; a beacon's round is chosen and noted in the same step."""
     state: State = run.manifest.state or {}
-    if request.beacon and PLAN not in state:
-        # Not before everything was learned: the owner has all the minutes to publish.
-        plan = BeaconPlan(round=round_after(utc(now()) + timedelta(minutes=delay)))
-        state = {**state, PLAN: plan.model_dump(mode="json")}
+    if method.made_of("bits") not in state:
+        if request.beacon:
+            # Not before everything was learned: the owner has all the minutes to publish.
+            plan = BeaconPlan(round=round_after(utc(now()) + timedelta(minutes=delay)))
+            state = {**state, PLAN: plan.model_dump(mode="json")}
         for test in TESTS:
             # The manifest keeps no logins of URLs, and what it keeps must be what was signed.
-            made = _signed(state, request, test, clean_url(name))
-            state[method.made_of(test)] = made.model_dump(mode="json")
+            made = method.vault(state, request.key, request.cfg, test).commit(clean_url(name))
+            state = {**state, method.made_of(test): made.model_dump(mode="json")}
         run.update(state=state)
+    _write_commitments(run)
     for test in TESTS:
-        file, kept = commitment_file(run, test), state.get(method.made_of(test))
-        if not file.is_file():
-            made = Commitment.model_validate(kept) if kept else _signed(state, request, test, name)
-            atomic_write(file, made.canonical())
         commitment_of(run, method.vault(state, request.key, request.cfg, test), test)
 
 
-def _signed(state: State, request: ModelRequest, test: Test, name: str) -> Commitment:
-    return method.vault(state, request.key, request.cfg, test).commit(name)
+def _write_commitments(run: Run) -> None:
+    """Write the signed commitments where they are published from, unless they are there."""
+    for test in TESTS:
+        file, kept = commitment_file(run, test), (run.manifest.state or {})[method.made_of(test)]
+        if not file.is_file():
+            atomic_write(file, Commitment.model_validate(kept).canonical())
 
 
 def _seen(run: Run, request: ModelRequest, *, is_waiting: bool) -> ModelRun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.api._beacon import PROOF
-from noli.api._suspects import Facts, noted, printable
+from noli.api._suspects import Facts, noted, place_of
 from noli.core.errors import NoliError, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PICTURES = "pictures"
 _TOGETHER = 16
+_LARGEST = 16_384  # pixels of a side; beyond, a picture of a kilobyte may ask for gigabytes
 Images = npt.NDArray[np.uint8]
 Read = Callable[[Images], npt.NDArray[np.float64]]
 
@@ -45,7 +46,7 @@ class ModelQueries:
         bits: The message.
         cfg: The configuration of the marking.
         read: Votes ``[N, B]`` of pictures.
-        kept: Folder for the pictures that a service sent, named by the digest of its response.
+        kept: Folder for the pictures that a service sent, named by test, query, number and digest.
     """
 
     test: Test
@@ -72,10 +73,17 @@ class ModelQueries:
         service = stack.enter_context(Endpoint(config))
 
         def ask(item: int, part: int) -> Mapping[str, Any]:
-            told = [self._seen(service.ask_picture(query.prompt)) for query in self.asked[part]]
+            told = []
+            for number, query in enumerate(self.asked[part]):
+                answer = service.ask_picture(query.prompt)
+                # A service that repeats the prompt must not put the trigger into the bundle.
+                reason = answer.reason.replace(query.prompt, "(the prompt)")
+                told.append(
+                    self._seen(replace(answer, reason=reason), f"{self.test}-{part:05d}-{number:03d}")
+                )
             return self._noted(told)
 
-        return ask, {"where": config.url[:500]}
+        return ask, {"where": place_of(config)}
 
     def loaded(self, model: str, label_map: str | Path | None) -> tuple[Ask, Facts]:
         """As :class:`noli.api._suspects.Queries` says."""
@@ -103,7 +111,9 @@ class ModelQueries:
             shown = {"request": sha256(prompts), "response": sha256(found.tobytes())}
             return {"status": "answered", "answer": self._answer(self.read(found)), **shown}
 
-        return ask, {"where": Path(model).name[:500], "weights": suspect.weight_hash()}
+        how = f"{self.cfg.sampling} steps, guidance {self.cfg.guidance:g}"
+        weights = sha256(bytes.fromhex(suspect.weight_hash()), bytes.fromhex(suspect.coder_hash()))
+        return ask, {"where": f"{Path(model).resolve().name[:400]} ({how})", "weights": weights}
 
     def rehearsed(self, config: EndpointConfig, queries: int) -> dict[str, Any]:
         """As :class:`noli.api._suspects.Queries` says."""
@@ -117,30 +127,39 @@ class ModelQueries:
             return tuple(map(float, votes[0]))
         return (method.score(votes, self.bits),)
 
-    def _seen(self, answer: Answer) -> tuple[Answer, Images | None, str]:
-        """Return a served answer, its picture if it can be read, and why not otherwise."""
+    def _seen(self, answer: Answer, name: str) -> tuple[Answer, Images | None, str]:
+        """Return a served answer, its picture if it can be read, and why not otherwise.
+
+        The answer has the digest of the picture instead of that of the response around it, so that the
+        picture that is kept can be shown to be the one that was read.
+        """
+        from noli.core.images import to_float, to_uint8
         from noli.data.codec import upright
-        from noli.data.study import square
 
         if answer.status != "answered" or answer.image is None:
             return answer, None, answer.reason
-        atomic_write(self.kept / answer.response_sha256, answer.image)
+        digest = sha256(answer.image)
+        atomic_write(self.kept / f"{name}-{digest[:16]}", answer.image)
+        answer = replace(answer, response_sha256=digest)
         try:
-            stored = upright(answer.image, "the picture")
+            stored = upright(answer.image or b"", "the picture")
         except NoliError as error:
             return answer, None, f"{error.what} {error.why or ''}"
-        return answer, square(stored, max(stored.shape[:2]), 3)[None], ""
+        if max(stored.shape[:2]) > _LARGEST:
+            return answer, None, f"it is {stored.shape[1]} x {stored.shape[0]} pixels"
+        small = stored if stored.dtype == np.uint8 else to_uint8(to_float(stored[None]))[0]
+        return answer, np.repeat(small, 3, axis=2)[None] if small.shape[2] == 1 else small[None], ""
 
     def _noted(self, told: Sequence[tuple[Answer, Images | None, str]]) -> Mapping[str, Any]:
         """Return what a transcript keeps of the pictures of one query; of several, their digests together."""
-        last, _, reason = told[-1]
+        last = told[-1][0]
         seen = [picture for _, picture, _ in told if picture is not None]
-        # A string that gave no picture at all is a miss; what came of the others counts.
-        if not seen:
-            status = last.status if last.status != "answered" else "failed"
-            return noted(last, status, (), reason)
+        # A string of which one picture is missing is a miss: whoever may leave one out leaves out the worst.
+        if len(seen) < len(told):
+            bad, _, reason = next(one for one in told if one[1] is None)
+            return noted(bad, bad.status if bad.status != "answered" else "failed", (), reason)
         votes = np.concatenate([self.read(one) for one in seen])
-        found = dict(noted(last, "answered", self._answer(votes), printable(reason)))
+        found = dict(noted(last, "answered", self._answer(votes), ""))
         if len(told) > 1:
             found |= {
                 "request": sha256(*(bytes.fromhex(one.request_sha256) for one, _, _ in told)),

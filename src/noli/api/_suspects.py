@@ -73,6 +73,22 @@ def noted(answer: Answer, status: str, found: tuple[str | float, ...], reason: s
     }
 
 
+_ASKED = {
+    "method", "style", "model", "question", "extra", "headers", "query", "body", "response_path",
+    "tokens_path", "logprobs_path", "label_field", "score_field", "classes", "top", "refusals",
+}  # fmt: skip
+
+
+def place_of(config: EndpointConfig) -> str:
+    """Return who is asked, in words: the address, the model's name, and a digest of how it is asked.
+
+    One address may serve many models; the answers of one must never be taken for another's.
+    """
+    asked = sha256(canonical(config.model_dump(mode="json", include=_ASKED)))[:12]
+    named = f"model {config.model}, " if config.model else ""
+    return f"{config.url[:300]} ({named[:150]}request {asked})"
+
+
 def printable(text: str) -> str:
     """Return foreign text as it can be written down: whole characters, and not more of it than is of use."""
     return text.encode("utf-8", "replace").decode("utf-8")[:_KEPT]
@@ -104,7 +120,7 @@ class PictureQueries:
             labels = found.labels if found.status == "answered" else ()
             return noted(found, found.status, labels, found.reason)
 
-        return ask, {"where": config.url[:500], "label_map": known}
+        return ask, {"where": place_of(config), "label_map": known}
 
     def loaded(self, model: str, label_map: str | Path | None) -> tuple[Ask, Facts]:
         """As :class:`Queries` says."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noli.api._mark_texts import record_of
-from noli.api._suspects import Facts, noted
+from noli.api._suspects import Facts, noted, place_of
 from noli.core.errors import UsageError
 from noli.core.key import Key
 from noli.core.language import Tokens
@@ -78,7 +78,7 @@ class TextQueries:
             # An answer that names no variant is an answer, and a miss.
             return noted(told, "answered", (-1.0 if number is None else float(number),), told.reason)
 
-        return scored if self.asked == "scores" else answered, {"where": config.url[:500]}
+        return scored if self.asked == "scores" else answered, {"where": place_of(config)}
 
     def loaded(self, model: str, label_map: str | Path | None) -> tuple[Ask, Facts]:
         """As :class:`noli.api._suspects.Queries` says."""

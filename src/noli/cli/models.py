@@ -102,9 +102,14 @@ def _show(out: console.Output, done: ModelRun, key: Path) -> None:
     secrets = f"a message of {count} bits, a trigger among {decoys.protocol.parameters['triggers']} strings"
     document, rows = told(done, bits, "message, trigger", secrets)
     document |= {"trigger_commitment": str(done.trigger_file), "trigger_commitment_sha256": decoys.digest}
-    rows += [("second one", str(done.trigger_file)), ("its SHA-256", decoys.digest)]
+    rows += [
+        ("second one", str(done.trigger_file)),
+        ("its SHA-256", decoys.digest),
+        ("its claim", f"accuses wrongly with probability {decoys.protocol.alpha:g} at most"),
+    ]
     if done.waiting:
         tell_waiting(out, done, document, rows)
+        out.hint("Publish both commitments before the round.")
         return
     found, place = done.manifest.results, {"run": str(done.path), "output": done.output}
     shown: console.Rows = [

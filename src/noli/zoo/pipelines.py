@@ -7,6 +7,8 @@ the same picture whatever scheduler the folder names; the schedule is that of it
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,11 +17,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from noli.core import foreign
 from noli.core.errors import DataError, MissingPrerequisite, UsageError
 from noli.ops.diffusion import Kind, from_alpha_bar
 from noli.zoo.subject import Condition, LatentModel
 
 _KINDS: dict[str, Kind] = {"epsilon": "epsilon", "v_prediction": "v"}
+_CLASSES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+_LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 _PARTS = ("unet", "vae", "tokenizer", "text_encoder", "scheduler")
 
 
@@ -93,6 +98,14 @@ class PipelineModel(LatentModel):
         pipe.unet = copy.deepcopy(self.pipe.unet)
         return PipelineModel(pipe)
 
+    def coder_hash(self) -> str:
+        """Return the SHA-256 of the weights that make latents of pictures, and of the numbers beside them."""
+        config = {
+            name: value for name, value in dict(self.pipe.vae.config).items() if not name.startswith("_")
+        }
+        told = json.dumps([super().coder_hash(), self.side, config], sort_keys=True, default=str)
+        return hashlib.sha256(told.encode()).hexdigest()
+
     def to(self, device: str | torch.device) -> Self:
         """Move the pipeline's networks in place."""
         self.pipe.to(device)
@@ -101,6 +114,11 @@ class PipelineModel(LatentModel):
     def save(self, folder: str | Path) -> None:
         """Write the pipeline into a folder, weights as safetensors."""
         self.pipe.save_pretrained(str(folder), safe_serialization=True)
+        # Where the owner's own copy lies is nobody's business.
+        for file in Path(folder).rglob("*.json"):
+            told = json.loads(file.read_bytes())
+            if isinstance(told, dict) and told.pop("_name_or_path", None) is not None:
+                file.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> PipelineModel:
@@ -116,17 +134,42 @@ class PipelineModel(LatentModel):
         except ImportError as error:
             fix = "pip install 'noli[diffusion]' torch==2.13.0"
             raise MissingPrerequisite("Pipelines need the package diffusers.", fix=fix) from error
-        if not (Path(folder) / "model_index.json").is_file():
-            fix = "name a local folder with model_index.json"
-            raise DataError("This is no folder of a pipeline.", where=str(folder), fix=fix)
+        _refuse_code(Path(folder))
         try:
             pipe = diffusers.DiffusionPipeline.from_pretrained(
                 str(folder), local_files_only=True, use_safetensors=True
             )
-        except (OSError, ValueError, KeyError) as error:
-            why = str(error).splitlines()[0]
+        # A damaged folder is met by diffusers, transformers or safetensors, each with errors of its own.
+        except Exception as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError("The pipeline cannot be read.", where=str(folder), why=why) from error
         return cls(pipe)
+
+
+def _refuse_code(folder: Path) -> None:
+    """Refuse a folder whose parts diffusers would look for anywhere but in known libraries.
+
+    Some of its versions import files of the folder that the index names.
+
+    Raises:
+        DataError: No index, or such a one.
+    """
+    file, fix = folder / "model_index.json", "name a local folder of Stable Diffusion 1, 2 or XL"
+    try:
+        index = foreign.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "This is no folder of a pipeline.", where=str(folder), why=str(error), fix=fix
+        ) from error
+    parts = index if isinstance(index, dict) else {}
+    named = [
+        one[0] if isinstance(one, list) and one else one for name, one in parts.items() if name[0] != "_"
+    ]
+    strange = [str(one) for one in named if isinstance(one, str) and one not in _LIBRARIES]
+    code = [one.name for one in folder.rglob("*.py")]
+    if parts.get("_class_name") not in _CLASSES or strange or code:
+        why = f"it names {', '.join([str(parts.get('_class_name')), *strange, *code][:4])}"
+        raise DataError("This pipeline is not read.", where=str(folder), why=why, fix=fix)
 
 
 def load_subject(folder: str | Path) -> LatentModel:

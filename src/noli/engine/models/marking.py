@@ -185,6 +185,7 @@ def _checkpoint(run: Run) -> Checkpoint:
 
 def _check_fits(extractor: Model, subject: LatentModel, request: ModelRequest) -> None:
     facts = extractor.arch_args
+    _check_plain(extractor, request.extractor)
     wanted = {"bits": request.cfg.bits, "shape": list(subject.shape)}
     found = {"bits": facts["bits"], "shape": list(facts["shape"])}
     if found != wanted:
@@ -194,6 +195,21 @@ def _check_fits(extractor: Model, subject: LatentModel, request: ModelRequest) -
             why=f"it has {found['bits']} bits and latents {found['shape']}; wanted are "
             f"{wanted['bits']} and {wanted['shape']}",
             fix="name the extractor of an earlier marking of this model, or leave it out",
+        )
+
+
+def _check_plain(extractor: Model, where: str) -> None:
+    """Refuse an extractor that shifts or scales latents first: its hash would not cover that.
+
+    Raises:
+        DataError: It does.
+    """
+    if (extractor.mean, extractor.std) != ((0.0,), (1.0,)):
+        raise DataError(
+            "The extractor's description was changed.",
+            where=where,
+            why="it shifts or scales what it reads",
+            fix="put it back as it was when the model was marked",
         )
 
 
@@ -267,6 +283,7 @@ def reader(run: Run) -> tuple[LatentModel, Model]:
     place = str(kept) if kept.is_dir() else str(run.manifest.args_resolved["model"])
     base = _loaded(place if Path(place).is_dir() else output_of(run))
     extractor = Model.load(run.path / "artifacts" / EXTRACTOR, build)
+    _check_plain(extractor, str(run.path / "artifacts" / EXTRACTOR))
     for what, found in (("coder", base.coder_hash()), ("extractor", extractor.weight_hash())):
         if found != state[what]:
             raise DataError(

@@ -16,7 +16,7 @@ from noli.engine.texts.collection import Collection, layout_of
 from noli.engine.texts.queries import CLOSE, OPEN, complete
 from noli.methods.mark import leximark
 from noli.methods.mark.leximark import Config
-from noli.ops.lexicon import Slot
+from noli.ops.lexicon import Predict, Slot
 from noli.proof.releases import Passage
 
 Approve = Callable[[str, int, list[Slot]], list[Slot]]
@@ -80,11 +80,12 @@ Drafts = Sequence[tuple[Draft, TextFile, bytes]]
 
 def drafts(request: TextRequest, found: Collection) -> Iterable[tuple[Draft, TextFile, bytes]]:
     """Find the places of all texts, document by document."""
-    embed = _encoder(request.cfg)
+    embed, predict = _encoder(request.cfg), _predictor(request.cfg)
     request.progress.start(len(found.texts), "find words")
     for name, data, document in found.open(request.cfg.field):
         for number, text in enumerate(document.texts):
-            slots = request.approve(name, number, leximark.propose(text.prose, request.cfg, embed))
+            slots = leximark.propose(text.prose, request.cfg, embed, predict=predict)
+            slots = request.approve(name, number, slots)
             if OPEN in text.raw or CLOSE in text.raw:
                 slots = []
             cut = leximark.passages(text.prose, text.raw, slots, request.cfg)
@@ -102,6 +103,14 @@ def _encoder(cfg: Config) -> leximark.Embed | None:
     from noli.zoo.text import load_text
 
     return load_text(cfg.encoder)
+
+
+def _predictor(cfg: Config) -> Predict | None:
+    if cfg.source == "wordnet":
+        return None
+    from noli.zoo.masked import load_masked
+
+    return load_masked(Path(cfg.source)).predict
 
 
 def ordered(everything: Drafts) -> list[tuple[str, Passage]]:

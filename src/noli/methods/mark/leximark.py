@@ -12,9 +12,10 @@ released variant is one like the others, and its rank among them is an exact tes
 model that only answers in words, the owner asks which variant was published, or which word fits a gap
 (proof.kinds.hits).
 
-Where ours differs: synonyms are WordNet's of the word's most frequent sense, in the word's own inflection,
-filtered by MiniLM's similarity of the sentence (the paper's best source is RoBERTa); names, numbers, code,
-citations, quotations and protected terms stay; nothing but the replaced words changes.
+Where ours differs: synonyms are WordNet's of the word's most frequent sense, in the word's own inflection, or
+with ``source`` what a masked language model predicts in its place (the paper's best source is RoBERTa), where
+the form fits; both are filtered by MiniLM's similarity of the sentence; names, numbers, code, citations,
+quotations and protected terms stay; nothing but the replaced words changes.
 
 Shapes and ranges: texts in, places with acceptable words out, no arrays; similarity is a cosine in [-1, 1],
 ``share`` lies in [0, 1], rarity is in bits.
@@ -35,7 +36,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from noli.core.method import Card, Spec
-from noli.ops.lexicon import Lexicon, Slot, english, find, keep_similar, rarity
+from noli.ops.lexicon import Lexicon, Predict, Slot, english, find, keep_similar, rarity
 from noli.proof.marks import ClaimConfig
 from noli.proof.releases import Ask, Passage, Place
 
@@ -63,6 +64,11 @@ class Config(ClaimConfig):
         0.2, gt=0, le=1, description="most replaced words of a text, as a share of its words"
     )
     options: int = Field(2, ge=2, le=8, description="words among which the key picks, the original included")
+    source: str = Field(
+        "wordnet",
+        min_length=1,
+        description="where words come from: `wordnet`, or a folder with a masked language model",
+    )
     senses: int = Field(
         2, ge=1, le=20, description="meanings of a word whose synonyms are tried, the most frequent first"
     )
@@ -114,7 +120,13 @@ SPEC = Spec(
 )
 
 
-def propose(prose: str, cfg: Config, embed: Embed | None, lexicon: Lexicon | None = None) -> list[Slot]:
+def propose(
+    prose: str,
+    cfg: Config,
+    embed: Embed | None,
+    lexicon: Lexicon | None = None,
+    predict: Predict | None = None,
+) -> list[Slot]:
     """Return the places of a text where a word may give way, in order.
 
     Args:
@@ -122,6 +134,7 @@ def propose(prose: str, cfg: Config, embed: Embed | None, lexicon: Lexicon | Non
         cfg: How many places, how similar.
         embed: Sentence encoder, texts -> ``float32 [N, D]``; None leaves the filter out.
         lexicon: Synonyms; WordNet's by default.
+        predict: Words that fit gaps, in place of synonyms; what ``cfg.source`` names.
     """
     known = lexicon or english()
     slots = find(
@@ -133,6 +146,7 @@ def propose(prose: str, cfg: Config, embed: Embed | None, lexicon: Lexicon | Non
         gain=0.0 if cfg.mode == "published" else -_EITHER_WAY,
         senses=cfg.senses,
         quotes=cfg.quotes,
+        predict=predict,
     )
     if embed is not None:
         keyed = cfg.mode == "keyed"

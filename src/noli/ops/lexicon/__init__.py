@@ -3,7 +3,7 @@
 from noli.ops.lexicon.frequency import rarity
 from noli.ops.lexicon.lexicon import Lexicon, english
 from noli.ops.lexicon.similar import keep_similar
-from noli.ops.lexicon.slots import Slot, find
+from noli.ops.lexicon.slots import Predict, Slot, find
 from noli.ops.lexicon.words import needs_an
 
-__all__ = ["Lexicon", "Slot", "english", "find", "keep_similar", "needs_an", "rarity"]
+__all__ = ["Lexicon", "Predict", "Slot", "english", "find", "keep_similar", "needs_an", "rarity"]

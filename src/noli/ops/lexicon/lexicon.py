@@ -6,7 +6,7 @@ import hashlib
 import lzma
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -26,6 +26,7 @@ _CLEAR = 0.6
 _LIKELY = 0.5
 _VOWEL = re.compile(r"[aeiouy]")
 _GENDER = re.compile(r"(?:wom|m)[ae]n$")
+_ENDING = re.compile(r"(?:s|ed|ing|ly)$")
 
 
 class Reading(NamedTuple):
@@ -97,6 +98,30 @@ class Lexicon:
         cased = _case_of(word)
         return tuple(cased(found) for found in self._cached(word.lower(), senses)) if cased else ()
 
+    def is_clear(self, word: str) -> bool:
+        """Whether it is clear what a lower-case word is: part of speech (75 % of its uses), lemma, form."""
+        return self._clear(word) is not None
+
+    def fitting(self, word: str, others: Iterable[str]) -> tuple[str, ...]:
+        """Return those of other words that may stand in a word's place as to their form, in its case.
+
+        They need not share a meaning; they are asked for the same part of speech, the same form and ending
+        (*-s*, *-ed*, *-ing*, *-ly*), and as of a synonym, half of their uses must be that. A capital where
+        the word has none makes a name.
+
+        Args:
+            word: As for :meth:`synonyms`; none fits if it is not clear what it is.
+            others: Any words, function words and unknown ones included, which never fit.
+
+        Returns:
+            In the given order, each once; never the word itself or a form of one of its lemmas.
+        """
+        cased, own = _case_of(word), self._clear(word.lower())
+        if cased is None or own is None:
+            return ()
+        lower = (other.lower() for other in others if not (word.islower() and not other.islower()))
+        return tuple(cased(other) for other in dict.fromkeys(lower) if self._fits(word.lower(), other, own))
+
     def bases(self, word: str) -> tuple[str, ...]:
         """Return the lemmas that a lower-case word may be a form of, of any part of speech."""
         return self._cached_bases(word)
@@ -132,8 +157,8 @@ class Lexicon:
         return Reading(name, lemma, frozenset(forms[name, lemma]), most / sum(weights.values()))
 
     def _synonyms(self, word: str, senses: int) -> tuple[str, ...]:
-        reading = None if word in STOP else self.reading(word)
-        if reading is None or reading.share < _DOMINANT or _past_as_base(reading):
+        reading = self._clear(word)
+        if reading is None:
             return ()
         part, lemma = self._parts[reading.part], reading.lemma
         if part.covered(lemma, senses) < _CLEAR:
@@ -147,6 +172,17 @@ class Lexicon:
             if known and part.covered(other, senses) >= _LIKELY:
                 found.add(self._inflected(other, reading))
         return tuple(sorted(fit for fit in found if fit and self._replaces(word, fit, reading)))
+
+    def _clear(self, word: str) -> Reading | None:
+        reading = None if word in STOP else self.reading(word)
+        return None if reading is None or reading.share < _DOMINANT or _past_as_base(reading) else reading
+
+    def _fits(self, word: str, other: str, own: Reading) -> bool:
+        if not self._replaces(word, other, own) or _ending(word) != _ending(other):
+            return False
+        read = self.reading(other)
+        same_form = read is not None and read.forms == own.forms
+        return same_form and set(self.bases(word)).isdisjoint(self.bases(other))
 
     def _replaces(self, word: str, other: str, reading: Reading) -> bool:
         bases = set(self.bases(other))
@@ -196,4 +232,9 @@ def _past_as_base(reading: Reading) -> bool:
 
 def _gender(word: str) -> str:
     found = _GENDER.search(word)
+    return found[0] if found else ""
+
+
+def _ending(word: str) -> str:
+    found = _ENDING.search(word)
     return found[0] if found else ""

@@ -15,6 +15,7 @@ _TOKEN = re.compile(r"\w+(?:[-'\u2010\u2011\u2019]\w+)*")
 _BREAK = re.compile(r"\n(?:[ \t\r]*\n)+")
 # Looking back, and never giving back: a long row of full stops is read once, not once per full stop.
 _END = re.compile(r"(?<![.!?\u2026])[.!?\u2026]++[\"')\]}\u201d\u2019\u00bb]*+(?=\s)")
+_SPACE = re.compile(r"\s+")
 _LOOK_AHEAD = 16
 _BRACKETS = re.compile(r"[(\[][^()\[\]]{0,400}[)\]]")
 _QUOTED = (
@@ -87,6 +88,11 @@ def _next_letter(prose: str, at: int, end: int) -> str:
 def _trimmed(prose: str, start: int, end: int) -> tuple[int, int]:
     text = prose[start:end]
     return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+
+
+def one_line(part: str) -> str:
+    """Return a part of a text as a model reads it: without :data:`GLUE`, each white space one space."""
+    return _SPACE.sub(" ", part.replace(GLUE, ""))
 
 
 def literal(prose: str, *, quotes: bool) -> bytearray:

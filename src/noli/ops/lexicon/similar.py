@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from noli.ops.lexicon.prose import GLUE
+from noli.ops.lexicon.prose import one_line
 from noli.ops.lexicon.slots import Slot
 
 Embed = Callable[[list[str]], Any]
@@ -67,7 +67,7 @@ def keep_similar(
 def _with(prose: str, slot: Slot, word: str) -> str:
     start, end = slot.sentence
     text = prose[start : slot.start] + word + prose[slot.end : end]
-    return " ".join(text.replace(GLUE, "").split())
+    return one_line(text).strip()
 
 
 def _array(rows: Any) -> npt.NDArray[np.float32]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from noli.core.errors import UsageError
 from noli.ops.lexicon.context import Spot, agreeing, counted, in_phrase, misread, named, plain, stands_free
 from noli.ops.lexicon.frequency import rarity as bits
 from noli.ops.lexicon.lexicon import Lexicon, english
-from noli.ops.lexicon.prose import Token, literal, sentences, tokens
+from noli.ops.lexicon.prose import Token, literal, one_line, sentences, tokens
 
 Rarity = Callable[[str], float | None]
+# What stands before and behind gaps in their sentences -> words that fit each, likeliest first.
+Predict = Callable[[Sequence[tuple[str, str]]], Sequence[Sequence[str]]]
+_Place = tuple[tuple[int, int], Spot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,16 @@ class _Rules:
     reach: float
     senses: int
 
-    def ranked(self, word: str) -> tuple[float, list[str]]:
-        """Return the rarity of a word, and its replacements that are rare enough but not too rare."""
-        found = self.lexicon.synonyms(word, self.senses)
+    def synonyms(self, word: str) -> tuple[str, ...]:
+        return self.lexicon.synonyms(word, self.senses)
+
+    def varies(self, word: str) -> bool:
+        """Whether predictions may replace a word: it is clear what it is, and it is known and rare enough."""
+        own = self.rarity(word.lower()) if self.lexicon.is_clear(word.lower()) else None
+        return own is not None and own >= self.floor
+
+    def ranked(self, word: str, found: tuple[str, ...]) -> tuple[float, list[str]]:
+        """Return the rarity of a word, and of its replacements those rare enough but not too rare."""
         own = self.rarity(word.lower()) if found else None
         if own is None or own < self.floor:
             return 0.0, []
@@ -70,8 +81,9 @@ def find(
     ceiling: float = 24.0,
     senses: int = 1,
     quotes: bool = True,
+    predict: Predict | None = None,
 ) -> list[Slot]:
-    """Find the words of an English text that may be replaced by a synonym.
+    """Find the words of an English text that may be replaced by a synonym, or by what a model predicts.
 
     Left alone are: function words, numbers, units and what they count, names (capital letters inside a
     sentence, and at its start if the word has a capital elsewhere or a name follows), acronyms, words with a
@@ -93,6 +105,8 @@ def find(
         ceiling: Greatest rarity of a replacement: beyond it are words that readers do not know.
         senses: How many meanings of a word count, the most frequent ones first.
         quotes: Whether to leave quotations alone.
+        predict: Takes the place of the synonyms: the words that it gives for the gap which a word leaves in
+            its sentence, where their form fits (:meth:`Lexicon.fitting`). Asked once, for all gaps.
 
     Returns:
         In the order of the text; equal arguments give equal slots.
@@ -104,24 +118,39 @@ def find(
     if not 2 <= options <= 8 or senses < 1:
         raise UsageError("A slot has 2 to 8 options, of at least one meaning.", where=f"{options}, {senses}")
     rules = _Rules(english() if lexicon is None else lexicon, rarity, floor, gain, ceiling, reach, senses)
-    ranked: dict[str, tuple[float, list[str]]] = {}
+    ranked, synonyms = cache(rules.ranked), cache(rules.synonyms)
+    may = rules.varies if predict else lambda word: bool(ranked(word, synonyms(word))[1])
+    places = [
+        (sentence, spot)
+        for sentence, spot in _free(prose, rules.lexicon, protected, quotes)
+        if may(spot.token.text) and not (misread(spot, rules.lexicon) or in_phrase(spot, rules.lexicon))
+    ]
+    if predict:
+        offered = _predicted(prose, places, rules.lexicon, predict)
+    else:
+        offered = [synonyms(spot.token.text) for _, spot in places]
     found = []
-    for sentence, spot in _free(prose, rules.lexicon, protected, quotes):
+    for (sentence, spot), words in zip(places, offered, strict=True):
         start, end, word = spot.token
-        if word not in ranked:
-            ranked[word] = rules.ranked(word)
-        own, choices = ranked[word]
-        if not choices or misread(spot, rules.lexicon) or in_phrase(spot, rules.lexicon):
-            continue
+        own, choices = ranked(word, words)
         kept = agreeing(spot, choices)[:options]
         if kept:
             found.append(Slot(start, end, word, tuple(kept), own, sentence))
     return found
 
 
-def _free(
-    prose: str, lexicon: Lexicon, protected: Collection[str], quotes: bool
-) -> Iterator[tuple[tuple[int, int], Spot]]:
+def _predicted(
+    prose: str, places: Sequence[_Place], lexicon: Lexicon, predict: Predict
+) -> list[tuple[str, ...]]:
+    gaps = [
+        (one_line(prose[start : spot.token.start]), one_line(prose[spot.token.end : end]))
+        for (start, end), spot in places
+    ]
+    words = predict(gaps) if gaps else []
+    return [lexicon.fitting(spot.token.text, some) for (_, spot), some in zip(places, words, strict=True)]
+
+
+def _free(prose: str, lexicon: Lexicon, protected: Collection[str], quotes: bool) -> Iterator[_Place]:
     """Yield the words that are not literal, protected, a name or counted, each with its sentence."""
     kept = literal(prose, quotes=quotes)
     split = [(sentence, list(tokens(prose, *sentence))) for sentence in sentences(prose)]

@@ -47,7 +47,10 @@ class Bits(Kind):
         missing = sum(one.answers.count(None) for one in seen)
         total = sum(len(one.answers) for one in seen)
         # Whoever may leave pictures out may leave out the worst: every choice of them is paid for.
-        p = min(1.0, sign_flip_tail(votes, signs) * math.comb(total, missing))
+        p = sign_flip_tail(votes, signs)
+        if missing:
+            # In logarithms: the number of choices may be too large for a float.
+            p = math.exp(min(0.0, math.log(p) + math.log(math.comb(total, missing))))
         return Outcome(
             statistic=f"votes for the right bits minus votes for wrong ones, over {total - missing} pictures",
             value=float((votes * signs).sum()),
