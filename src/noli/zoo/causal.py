@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noli.core.errors import DataError, MissingPrerequisite, UsageError
+from noli.core.errors import DataError, UsageError
 from noli.core.language import Tokens, as_spans
 from noli.core.model import Model, evaluating
+from noli.zoo.folders import check_whole, reading
 from noli.zoo.scoring import Encoded, check_texts, score_encoded
 
 CONTEXT = 2048
+_FIX = "give config.json, weights as safetensors and tokenizer.json, of an architecture that it knows"
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -110,16 +111,12 @@ def load_causal(
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     options |= {"gguf_file": packed[0]} if packed else {}
     safe = {} if packed else {"use_safetensors": True}
-    with _reading(folder) as transformers:
+    with reading(folder, "language model", _FIX) as transformers:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         net, told = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), output_loading_info=True, **safe, **options
         )
-    missing = sorted(told["missing_keys"])
-    if missing:
-        # transformers draws at random what it does not find.
-        why = f"{len(missing)} tensors are missing, among them {missing[0]}"
-        raise DataError("The folder does not hold all weights of the model.", where=str(folder), why=why)
+    check_whole(folder, told)
     if not tokenizer.is_fast:
         fix = "save it with a tokenizer.json"
         raise DataError("The tokenizer does not tell where its tokens lie.", where=str(folder), fix=fix)
@@ -128,37 +125,3 @@ def load_causal(
     if not 2 <= chosen <= most:
         raise UsageError("The model cannot read that many tokens at a time.", where=f"{chosen} of {most}")
     return CausalLM(net.to(device).eval(), tokenizer, str(folder), chosen)
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[Any]:
-    """Hand out transformers, keep it quiet, and translate its errors."""
-    try:
-        import transformers
-        from transformers.utils import logging
-    except ImportError as error:
-        fix = "pip install 'noli[text]'"
-        what = "Language models from a folder need transformers."
-        raise MissingPrerequisite(what, where=str(folder), fix=fix) from error
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield transformers
-    except ImportError as error:
-        fix = "install what is named; GGUF needs pip install gguf accelerate"
-        what = "The language model needs another package."
-        raise MissingPrerequisite(what, where=str(folder), why=_first(error), fix=fix) from error
-    # A damaged folder is met by transformers, tokenizers or safetensors, each with errors of its own.
-    except Exception as error:
-        fix = "give config.json, weights as safetensors and tokenizer.json, of an architecture that it knows"
-        what = "The language model cannot be read."
-        raise DataError(what, where=str(folder), why=_first(error), fix=fix) from error
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

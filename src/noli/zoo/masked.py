@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from noli.core.errors import DataError, MissingPrerequisite
+from noli.core.errors import DataError
 from noli.core.model import evaluating
+from noli.zoo.folders import check_whole, reading
 
 _CONTEXT = 512
 _BATCH = 32
@@ -90,34 +91,13 @@ def load_masked(folder: Path) -> MaskedLM:
     fix = "name a folder with config.json, weights as safetensors and a tokenizer, like BERT's or RoBERTa's"
     if not folder.is_dir():
         raise DataError("There is no such masked language model.", where=where, fix=fix)
-    try:
-        import transformers
-        from transformers.utils import logging
-    except ImportError as error:
-        what = "Masked language models from a folder need transformers."
-        raise MissingPrerequisite(what, where=where, fix="pip install 'noli[text]'") from error
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     local = {"local_files_only": True, "trust_remote_code": False}
-    try:
+    with reading(folder, "masked language model", fix) as transformers:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
         net, told = transformers.AutoModelForMaskedLM.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
         )
-    # A damaged folder is met by transformers, tokenizers or safetensors, each with errors of its own.
-    except Exception as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError("The masked language model cannot be read.", where=where, why=why, fix=fix) from error
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    missing = sorted(told["missing_keys"])
-    if missing:
-        # transformers draws at random what it does not find, as the head of a model that has none.
-        why = f"{len(missing)} tensors are missing, among them {missing[0]}"
-        raise DataError("The folder does not hold a whole masked model.", where=where, why=why, fix=fix)
+    check_whole(folder, told)
     if tokenizer.mask_token_id is None:
         raise DataError("The tokenizer has no mask.", where=where, fix=fix)
     # RoBERTa begins to count places at 2.
