@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from noli import registry
 from noli.api._write import write_report
 from noli.core.dataset import Source, content_id
-from noli.core.errors import DataError, Interrupted, UsageError
+from noli.core.errors import DataError, UsageError
 from noli.core.evidence import Evidence
 from noli.core.files import atomic_write
 from noli.core.manifest import DataInfo
@@ -102,16 +102,9 @@ def judged(
             # A training is the same whichever command asks for it.
             others = [folder_beside(place, other) / "artifacts" / TRAININGS for other in VERBS]
             cache = TrainingCache(record.artifact(TRAININGS), others)
-            try:
+            with record.recording_failures("give the same command again: finished trainings are kept"):
                 evidence = measure(subject, _origin(before), cache)
                 _keep(record, evidence)
-            except KeyboardInterrupt as stop:
-                fix = "give the same command again: finished trainings are kept"
-                record.fail(error := Interrupted("Stopped.", fix=fix))
-                raise error from stop
-            except BaseException as error:
-                record.fail(error)
-                raise
     finally:
         bar.finish()
     write_report(record)

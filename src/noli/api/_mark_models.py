@@ -11,7 +11,7 @@ from noli import registry
 from noli.api._beacon import Wanted, begun_without, waiting
 from noli.api._commit_first import note_round, planned, refuse_beacon
 from noli.api._mark import commitment_file, commitment_of, key_for
-from noli.core.errors import DataError, Interrupted, UsageError, clean_url
+from noli.core.errors import DataError, UsageError, clean_url
 from noli.core.files import atomic_write
 from noli.core.method import State
 from noli.core.run import Run
@@ -200,22 +200,16 @@ def _worked(request: ModelRequest, name: str, wanted: Wanted) -> ModelRun:
     if run.manifest.status != "running":
         run.resume()
     try:
-        made = ready(request, run)
-        _bind(run, made)
-        _commit(run, request, name, wanted.delay)
-        if request.beacon and not note_round(run, wanted):
-            plan = planned(run)
-            assert plan is not None  # noqa: S101 - just committed
-            run.update(status="interrupted", error=waiting(plan, "nothing", "message and trigger"))
-            return _seen(run, request, is_waiting=True)
-        injected(request, run, made)
-    except KeyboardInterrupt as stop:
-        error = Interrupted("Stopped.", fix="run the same command again: it goes on and gives the same bytes")
-        run.fail(error)
-        raise error from stop
-    except BaseException as error:
-        run.fail(error)
-        raise
+        with run.recording_failures("run the same command again: it goes on and gives the same bytes"):
+            made = ready(request, run)
+            _bind(run, made)
+            _commit(run, request, name, wanted.delay)
+            if request.beacon and not note_round(run, wanted):
+                plan = planned(run)
+                assert plan is not None  # noqa: S101 - just committed
+                run.update(status="interrupted", error=waiting(plan, "nothing", "message and trigger"))
+                return _seen(run, request, is_waiting=True)
+            injected(request, run, made)
     finally:
         request.progress.finish()
     return _seen(run, request, is_waiting=False)

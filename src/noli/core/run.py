@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from noli.core.environment import Meter, capture_environment
-from noli.core.errors import Interrupted, NoliError, OutputExists, RunError, clean_url
+from noli.core.errors import Interrupted, NoliError, OutputExists, RunError, UsageError, clean_url
 from noli.core.files import atomic_write, storage_error
 from noli.core.manifest import SCHEMA_VERSION, ErrorInfo, Manifest
 
@@ -175,6 +175,42 @@ class Run:
                 self._end("done", error=None)
             else:
                 self._end("interrupted" if stopped else "failed", error=found)
+
+    @contextmanager
+    def recording_failures(self, fix: str) -> Iterator[None]:
+        """Record what stops the block (:meth:`fail`); Ctrl-C becomes an error that says what to do.
+
+        Args:
+            fix: What to do after Ctrl-C.
+
+        Raises:
+            Interrupted: Ctrl-C.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            error = Interrupted("Stopped.", fix=fix)
+            self.fail(error)
+            raise error from stop
+        except BaseException as error:
+            self.fail(error)
+            raise
+
+    def refuse_other(self, verb: str, resolved: Mapping[str, Any]) -> None:
+        """Refuse to go on with other arguments than the run was begun with.
+
+        Raises:
+            UsageError: They are others, or another verb.
+        """
+        before = self.manifest.args_resolved
+        changed = [name for name, value in resolved.items() if before.get(name) != value]
+        if self.manifest.verb != verb or changed:
+            raise UsageError(
+                "The run was begun with other arguments.",
+                where=str(self.path),
+                why=f"different: {', '.join(changed) or 'the verb'}",
+                fix="give the arguments it was begun with, or choose another output",
+            )
 
     def _end(self, status: str, **fields: Any) -> None:
         finished = datetime.now(UTC).isoformat(timespec="seconds")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noli.core.errors import DataError, OutputExists, UsageError
+from noli.core.errors import DataError, OutputExists
 from noli.core.files import storage_error
 from noli.core.manifest import DataInfo, KeyInfo, ModelInfo
 from noli.core.method import State
@@ -65,7 +65,7 @@ def begun(request: ModelRequest) -> Run:
             raise OutputExists("The run folder lies inside the input.", where=str(folder), fix=fix)
     if run is None:
         return _created(request)
-    _refuse_other(run, request)
+    run.refuse_other("mark", request.resolved())
     return run
 
 
@@ -81,18 +81,6 @@ def _created(request: ModelRequest) -> Run:
         output=DataInfo(uri=resolved["output"], layout="model"),
         state={},
     )
-
-
-def _refuse_other(run: Run, request: ModelRequest) -> None:
-    before, resolved = run.manifest.args_resolved, request.resolved()
-    changed = [name for name, value in resolved.items() if before.get(name) != value]
-    if run.manifest.verb != "mark" or changed:
-        raise UsageError(
-            "The run was begun with other arguments.",
-            where=str(run.path),
-            why=f"different: {', '.join(changed) or 'the verb'}",
-            fix="give the arguments it was begun with, or choose another output",
-        )
 
 
 def ready(request: ModelRequest, run: Run) -> Ready:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from noli.core.errors import Interrupted, OutputExists, UsageError
+from noli.core.errors import OutputExists
 from noli.core.manifest import DataInfo, ErrorInfo, KeyInfo
 from noli.core.method import Spec, State
 from noli.core.run import Run
@@ -92,16 +92,8 @@ def begun_before(request: TextRequest) -> Run | None:
     folder = request.folder
     if not Run.exists(folder):
         return None
-    run, resolved = Run.open(folder), request.resolved()
-    before = run.manifest.args_resolved
-    if run.manifest.verb != "mark" or before != resolved:
-        changed = [name for name, value in resolved.items() if before.get(name) != value]
-        raise UsageError(
-            "The run was begun with other arguments.",
-            where=str(folder),
-            why=f"different: {', '.join(changed) or 'the verb'}",
-            fix="give the arguments it was begun with, or choose another output",
-        )
+    run = Run.open(folder)
+    run.refuse_other("mark", request.resolved())
     return run
 
 
@@ -152,16 +144,9 @@ def _worked(request: TextRequest, found: Collection) -> tuple[Run, Vault | None,
         run = _created(request, found, state={SOURCE: source})
     elif run.manifest.status != "running":
         run.resume()
-    try:
+    with run.recording_failures("run the same command again: it gives the same bytes"):
         run.update(state={**(run.manifest.state or {}), SOURCE: source})
         record = _released(request, run, found, (everything, passages, vault), public)
-    except KeyboardInterrupt as exc:
-        error = Interrupted("Stopped.", fix="run the same command again: it gives the same bytes")
-        run.fail(error)
-        raise error from exc
-    except BaseException as exc:
-        run.fail(exc)
-        raise
     return run, vault, record
 
 
