@@ -7,7 +7,8 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 from noli import zoo
 from noli.api import _beacon, _commit_first
+from noli.cli.detect import _head
 from noli.core.key import Key
 from noli.proof.records import now
 
@@ -157,3 +159,15 @@ def test_a_beacon_needs_what_checks_it(
     assert done.code == 3
     assert "noli[timestamps]" in done.err
     assert not (place / "never.noli").exists()
+
+
+def test_evidence_that_other_tests_use_up_is_told_from_none() -> None:
+    def head(p: float, *, supported: bool) -> str:
+        claim = SimpleNamespace(outcome=SimpleNamespace(p=p))
+        protocol = SimpleNamespace(alpha=0.01)
+        found = SimpleNamespace(test="labels", supported=supported, claim=claim, protocol=protocol)
+        return _head(cast(Any, found)).plain
+
+    assert head(0.001, supported=True) == "FOUND: it learned from the marked data."
+    assert head(0.009, supported=False) == ("NOT FOUND: this would be evidence, but not among so many tests.")
+    assert head(0.011, supported=False) == "NOT FOUND: its answers are no more than chance may give."

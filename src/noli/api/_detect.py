@@ -21,6 +21,7 @@ from noli.engine.progress import Progress
 from noli.engine.request import KeyLike
 from noli.proof.claim import Claim, Suspect
 from noli.proof.kinds import kind
+from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
 from noli.proof.session import Ask, Extras, Session, claim_of, members, write_bundle
 from noli.proof.times import parse
@@ -37,13 +38,18 @@ class Detection:
         claim: The claim, with its test and verdict.
         bundle: Where the evidence lies; None if none was asked for.
         transcript: Where every answer is noted.
-        test: Which kind of test was made, such as ``labels``.
+        protocol: What was committed.
     """
 
     claim: Claim
     bundle: Path | None
     transcript: Path
-    test: str
+    protocol: Protocol
+
+    @property
+    def test(self) -> str:
+        """Which kind of test was made, such as ``labels``."""
+        return self.protocol.test
 
     @property
     def supported(self) -> bool:
@@ -135,7 +141,7 @@ def detect(
         files = _files(claim, session, spent)
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
     place = Path(bundle) if bundle else None
-    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol.test)
+    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol)
 
 
 def rehearse(

@@ -86,11 +86,6 @@ def summary(found: Detection) -> list[Any]:
     from noli.report.certificate import number
 
     outcome, verdict = found.claim.outcome, found.claim.verdict
-    head = (
-        Text(f"FOUND: {_FOUND.get(found.test, 'it learned from the marked data')}.", style="bold green")
-        if found.supported
-        else Text("NOT FOUND: its answers are what chance gives.", style="bold yellow")
-    )
     # Sums of ranks may be larger than the number of passages, and votes have no largest value to speak of.
     among = {"texts": f" over {outcome.n}", "bits": "", "decoys": ""}.get(found.test, f" of {outcome.n}")
     rows: console.Rows = [
@@ -107,4 +102,14 @@ def summary(found: Detection) -> list[Any]:
     rows += [("transcript", str(found.transcript))]
     if found.bundle is not None:
         rows.append(("bundle", str(found.bundle)))
-    return [head, "", console.grid(rows)]
+    return [_head(found), "", console.grid(rows)]
+
+
+def _head(found: Detection) -> Text:
+    if found.supported:
+        what = _FOUND.get(found.test, "it learned from the marked data")
+        return Text(f"FOUND: {what}.", style="bold green")
+    if found.claim.outcome.p <= found.protocol.alpha:
+        # The other tests of its family cost more than this evidence is worth.
+        return Text("NOT FOUND: this would be evidence, but not among so many tests.", style="bold yellow")
+    return Text("NOT FOUND: its answers are no more than chance may give.", style="bold yellow")
