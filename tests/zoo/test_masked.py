@@ -255,7 +255,7 @@ def test_folders_that_hold_no_masked_model(tmp_path: Path, monkeypatch: pytest.M
         load_masked(folder)
     assert "safetensors" in (caught.value.fix or "")
     transformers.BertModel(transformers.BertConfig.from_pretrained(folder)).save_pretrained(folder)
-    with pytest.raises(DataError, match="whole masked model") as caught:
+    with pytest.raises(DataError, match="all weights of the model") as caught:
         load_masked(folder)
     assert "missing" in (caught.value.why or "")
     config = folder / "config.json"
