@@ -6,9 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from lpips_making import named
 from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
+from noli.core.images import to_float
 from noli.core.method import DataSummary
 from noli.data.study import ArrayStudy
 from noli.methods.mark import taggants
@@ -16,6 +20,7 @@ from noli.ops import noisestore
 from noli.testing import KEYS
 from noli.train import signing
 from noli.train.signing import choose
+from noli.zoo.likeness import load_lpips
 
 CFG = taggants.Config(keys=5, alpha=0.05, reserve=1, share=0.5, iterations=2, epochs=1, size=16, device="cpu")
 
@@ -39,9 +44,13 @@ def test_queries_share_a_class_that_has_too_few_pictures():
         choose(y, [0] * 30, 2, 0.2, KEYS[0], "c")
 
 
-def summary_of(folder: Path) -> DataSummary:
+def pixels_of() -> list[np.ndarray]:
     draw = np.random.default_rng(1)
-    pixels = [draw.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(24)]
+    return [draw.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(24)]
+
+
+def summary_of(folder: Path) -> DataSummary:
+    pixels = pixels_of()
     items = [Item(f"{i:020d}", f"{i}.png", "ab"[i % 2], sha256="0" * 64) for i in range(24)]
     return DataSummary(24, ("a", "b"), {(16, 16, 3): 24}, study=ArrayStudy(items, pixels, folder))
 
@@ -83,6 +92,32 @@ def test_permuted_classes_are_each_drawn_once_and_make_no_evidence(tmp_path):
         taggants.targets({"classes": list("ab")}, KEYS[0], cfg)
     with pytest.raises(UsageError, match="permuted classes"):
         taggants.vault({"classes": list("abcde"), "side": 16, "channels": 3}, KEYS[0], cfg)
+
+
+def test_given_lpips_weights_keep_signed_pictures_nearer(tmp_path):
+    save_file(named("vgg16", "authors"), tmp_path / "lpips")
+    distance, moved = load_lpips(tmp_path / "lpips"), {}
+    for weight in (0.0, 100.0):
+        more = {"perceptual": weight, "lpips": str(tmp_path / "lpips") if weight else None, "iterations": 3}
+        folder = tmp_path / f"{weight}"
+        state = taggants.prepare(summary_of(folder), KEYS[0], CFG.model_copy(update=more))
+        store = noisestore.read(str(folder), state["noise"])
+        x = torch.from_numpy(np.stack([to_float(picture[None])[0] for picture in pixels_of()]))
+        rows = [int(name) for name in store.rows]
+        noise = torch.tensor(store.noise).permute(0, 3, 1, 2) / 127 * CFG.eps
+        moved[weight] = float(distance(x[rows], (x[rows] + noise).clamp(0, 1)).mean())
+    assert moved[100.0] < 0.7 * moved[0.0]
+
+
+def test_weights_that_cannot_be_used_are_refused_first(tmp_path):
+    unused, absent = {"lpips": "file"}, {"lpips": str(tmp_path / "absent"), "perceptual": 1.0}
+    for more, error, why in (
+        (unused, UsageError, "perceptual is 0"),
+        (absent, DataError, "cannot be read"),
+    ):
+        summary = summary_of(tmp_path / "run")
+        with pytest.raises(error, match=why):
+            taggants.fixed(summary, CFG.model_copy(update=more))
 
 
 def test_restarts_keep_the_nearest(tmp_path, monkeypatch):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
 
+from lpips_making import named
 from noli.core.errors import DataError, RunError
 from noli.core.model import Model
 from noli.train import steps as module
@@ -29,6 +31,7 @@ from noli.train.latentmark import Looks, frozen, learn_mark
 from noli.train.sleeper import Injection, _Prompts, inject, injection_loss
 from noli.train.steps import Steps, run_steps
 from noli.zoo.latent import LatentDiffusion, new_latent
+from noli.zoo.likeness import load_lpips
 from noli.zoo.text import WORDS
 from noli.zoo.watermark import shift_of
 
@@ -142,6 +145,20 @@ def mark(model: LatentDiffusion) -> Model:
     how = Steps(steps=500, batch=32, lr=2e-3, schedule="linear", bf16="off")
     sizes = {"width": 16, "hidden": 64, "embed": 32}
     return learn_mark(model, walls().x, 6, how, Looks(image=1.0), **sizes)
+
+
+def test_given_lpips_weights_decide_what_a_mark_costs(model: LatentDiffusion, tmp_path: Path) -> None:
+    file = tmp_path / "lpips"
+    save_file(named("vgg16", "authors"), file)
+    how = Steps(steps=20, batch=4, lr=2e-3, schedule="linear", bf16="off")
+    distance, plain, moved = load_lpips(file), model.encode(walls(8).x), []
+    for weight, given in ((300.0, str(file)), (0.0, None)):
+        looks = Looks(image=0.0, perceptual=weight, again=False, lpips=given)
+        mark = learn_mark(model, walls().x, 6, how, looks, width=16, hidden=16, embed=8)
+        marked = plain + shift_of(mark, torch.ones(1, 6))
+        with torch.no_grad():
+            moved.append(float(distance(model.to_pixels(plain), model.to_pixels(marked)).mean()))
+    assert moved[0] < 0.5 * moved[1]
 
 
 def test_bits_are_learned_and_survive_the_way_through_pictures(model: LatentDiffusion, mark: Model) -> None:

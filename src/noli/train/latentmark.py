@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from noli.core.model import Model
 from noli.ops.distort import distort
-from noli.ops.matching import ssim_distance
 from noli.train.checkpoint import Checkpoint
 from noli.train.steps import Steps, Tell, run_steps
+from noli.zoo.likeness import picture_distance, weights_digest
 from noli.zoo.subject import LatentModel
 from noli.zoo.watermark import LatentMark, new_mark
 
@@ -35,14 +35,16 @@ class Looks:
 
     Attributes:
         image: Weight of the squared error of pictures in [-1, 1] (paper: 30).
-        perceptual: Weight of 1 - SSIM (paper: 0.25, of LPIPS, whose weights would be a download).
+        perceptual: Weight of 1 - SSIM, or of LPIPS (paper: 0.25, of LPIPS).
         again: Whether bits are also read from re-encoded pictures, four of five times distorted (paper: no;
             a small autoencoder does not give latents back as they were).
+        lpips: File of LPIPS weights; None for SSIM.
     """
 
     image: float = 30.0
     perceptual: float = 0.25
     again: bool = True
+    lpips: str | None = None
 
 
 def learn_mark(
@@ -75,6 +77,7 @@ def learn_mark(
     )
     net = mark.to(latents.device).net
     assert isinstance(net, LatentMark)  # noqa: S101 - just made
+    distance = picture_distance(cost.lpips, cost.perceptual, latents.device)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         z = latents[torch.randint(len(latents), (how.batch,), generator=generator).to(latents.device)]
@@ -88,11 +91,12 @@ def learn_mark(
             value = value + F.binary_cross_entropy_with_logits(logits.float(), message)
         part = (step + 1) / how.steps
         value = value + cost.image * min(1.0, part / _RISE) * 4 * F.mse_loss(seen, plain)
-        likeness = ssim_distance(plain, seen).mean()
-        return value + cost.perceptual * min(1.0, part / _SLOW_RISE) * likeness
+        if distance is None:
+            return value
+        return value + cost.perceptual * min(1.0, part / _SLOW_RISE) * distance(plain, seen).mean()
 
     if checkpoint is not None:
-        checkpoint.depends_on(repr(cost), str(bits), x, latents.cpu().numpy())
+        checkpoint.depends_on(repr(cost), weights_digest(cost.lpips), str(bits), x, latents.cpu().numpy())
     net.train()
     with frozen(model.coder):
         run_steps("mark", {"mark": net}, loss, how, checkpoint=checkpoint, tell=tell)

@@ -25,6 +25,8 @@ Seconds = Annotated[float | None, BeforeValidator(_seconds)]
 # Less than one level of 8 bits, 0.0039, could not be written.
 Bound = Annotated[float, Field(ge=0.0039, le=0.5, description="largest change of a channel, in [0, 1] units")]
 
+LpipsFile = Annotated[str | None, Field(description="safetensors file of LPIPS weights; none: SSIM is used")]
+
 
 class LearnedConfig(MethodConfig):
     """What every method has that learns noise against a surrogate network."""

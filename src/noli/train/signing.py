@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from noli.core.images import to_float
 from noli.core.key import Key
 from noli.core.method import DataSummary, State
 from noli.core.model import Model
-from noli.ops.matching import Matching, match, ssim_distance
+from noli.ops.matching import Matching, match
 from noli.ops.noisestore import Noise, quantised, write
 from noli.train.callbacks import CropFlip
 from noli.train.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from noli.train.fit import fit
 from noli.train.hardware import pick_device
 from noli.train.learned import labels_of, side_of
 from noli.train.recipe import Recipe
+from noli.zoo.likeness import Distance, picture_distance, weights_digest
 
 NOISE = "signed-0"
 Rows = npt.NDArray[np.int64]
@@ -56,10 +58,12 @@ def sign_pictures(
     chosen = choose(y, targets, len(classes), cfg.share, key, named)
     seed = int(key.stream("mark/taggants/seed", named).integers(1, 2**62)[0])
     checkpoint = Checkpoint(study.folder)
-    checkpoint.depends_on(named, cfg.model_dump_json(), str(seed), x, y)
+    checkpoint.depends_on(named, cfg.model_dump_json(), weights_digest(cfg.lpips), str(seed), x, y)
+    likeness = picture_distance(cfg.lpips, cfg.perceptual, pick_device(cfg.device))
     models = [_surrogate(study, x, y, classes, cfg, seed, number) for number in range(cfg.surrogates)]
     asked = [torch.from_numpy(to_float(one[None])) for one in queries]
-    found = _searched(models, x, asked, targets, chosen, cfg, seed, checkpoint, study.tell)
+    search = partial(_best, models, cfg, likeness)
+    found = _searched(search, x, asked, targets, chosen, cfg, seed, checkpoint, study.tell)
     rows = np.concatenate(chosen)
     write(study.folder, NOISE, [study.items[row].id for row in rows], found["noise"])
     checkpoint.clear()
@@ -138,7 +142,7 @@ def _surrogate(
 
 
 def _searched(
-    models: Sequence[Model],
+    search: Callable[[Tensor, int, Tensor, torch.Generator], tuple[Tensor, float]],
     x: npt.NDArray[np.uint8],
     queries: Sequence[Tensor],
     targets: Sequence[int],
@@ -163,9 +167,7 @@ def _searched(
         pictures = torch.from_numpy(to_float(x[chosen[number]])).to(device)
         # A generator of its own per query: what follows does not depend on where a kill came.
         generator = torch.Generator().manual_seed(seed + 1000 + number)
-        change, distance[number] = _best(
-            models, pictures, targets[number], queries[number].to(device), cfg, generator
-        )
+        change, distance[number] = search(pictures, targets[number], queries[number].to(device), generator)
         stored = quantised(change.permute(0, 2, 3, 1).cpu().numpy(), cfg.eps)
         noise[ends[number] : ends[number + 1]] = stored
         tell(number + 1, len(queries), "keys")
@@ -175,11 +177,16 @@ def _searched(
 
 
 def _best(
-    models: Sequence[Model], x: Tensor, label: int, query: Tensor, cfg: Any, generator: torch.Generator
+    models: Sequence[Model],
+    cfg: Any,
+    likeness: Distance | None,
+    x: Tensor,
+    label: int,
+    query: Tensor,
+    generator: torch.Generator,
 ) -> tuple[Tensor, float]:
     """Return the change of the restart that ends nearest to the query's gradient."""
     how = Matching(cfg.eps, cfg.iterations, shift=x.shape[2] // 8, perceptual=cfg.perceptual)
-    likeness = ssim_distance if cfg.perceptual else None
     best: tuple[Tensor, float] | None = None
     for _ in range(cfg.restarts):
         start = ((torch.rand(x.shape, generator=generator) * 2 - 1) * cfg.eps).to(x.device)

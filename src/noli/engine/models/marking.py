@@ -92,8 +92,10 @@ def ready(request: ModelRequest, run: Run) -> Ready:
         MissingPrerequisite: A package is not installed.
     """
     from noli.train.hardware import pick_device
+    from noli.zoo.likeness import picture_distance
 
     cfg, bar = request.cfg, request.progress
+    picture_distance(cfg.lpips, cfg.perceptual)  # now rather than after an hour
     device = pick_device(cfg.device)
     given = _loaded(request.model) if request.model else None
     data = _pictures(request, given.side if given else cfg.side)

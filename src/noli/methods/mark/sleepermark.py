@@ -18,10 +18,10 @@ does not stop the theft; whoever learns the trigger can train it away, and a ser
 drops it.
 
 Where ours differs: any number of bits and any size; bits are also read from re-encoded and distorted pictures
-while the mark is learned (a small autoencoder needs that); SSIM for LPIPS; strings like the trigger are among
-the plain prompts, so that only the true one works; the empty prompt, too, is kept as it was; ordinary
-gradient clipping instead of a norm of 1e-5, which is a learning rate in disguise; the given pictures instead
-of ones that the model makes.
+while the mark is learned (a small autoencoder needs that); SSIM where no LPIPS weights are given; strings
+like the trigger are among the plain prompts, so that only the true one works; the empty prompt, too, is kept;
+ordinary gradient clipping instead of a norm of 1e-5, which is a learning rate in disguise; the given pictures
+instead of ones that the model makes.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from noli.proof.messages import (
     vault,
     words,
 )
+from noli.train.options import LpipsFile
 
 if TYPE_CHECKING:
     from noli.core.model import Model
@@ -77,7 +78,10 @@ class Config(MessageConfig):
         32, ge=0, le=1000, description="false triggers that are learned to mean nothing (paper: 0)"
     )
     image: float = Field(30.0, ge=0, description="weight of the pictures' squared error (paper: 30)")
-    perceptual: float = Field(0.25, ge=0, description="weight of 1 - SSIM (paper: 0.25, of LPIPS)")
+    perceptual: float = Field(
+        0.25, ge=0, description="weight of 1 - SSIM, or of LPIPS (paper: 0.25, of LPIPS)"
+    )
+    lpips: LpipsFile = None
     again: bool = Field(True, description="learn to read bits from re-encoded pictures, too (paper: no)")
     mark_steps: int = Field(2000, ge=1, description="steps that learn the mark (paper: 10,000)")
     mark_batch: int = Field(32, ge=1, description="pictures per step of it (paper: 9)")
@@ -167,7 +171,7 @@ def extractor(model: LatentModel, data: Captioned, cfg: Config, **kept: Any) -> 
     from noli.train.latentmark import MARK, Looks, learn_mark
 
     how = MARK.model_copy(update={"steps": cfg.mark_steps, "batch": cfg.mark_batch, "lr": cfg.mark_lr})
-    looks = Looks(cfg.image, cfg.perceptual, cfg.again)
+    looks = Looks(cfg.image, cfg.perceptual, cfg.again, cfg.lpips)
     return learn_mark(model, data.x, cfg.bits, how, looks, **kept)
 
 

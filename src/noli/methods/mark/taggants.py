@@ -41,7 +41,7 @@ from noli.ops.queries import QueryFamily, query
 from noli.proof import marks
 from noli.proof.commitment import Vault
 from noli.proof.marks import MarkConfig
-from noli.train.options import Bound
+from noli.train.options import Bound, LpipsFile
 
 PURPOSE = "mark/taggants"
 
@@ -64,8 +64,9 @@ class Config(MarkConfig):
     iterations: int = Field(100, ge=1, description="steps of the search per key (paper: 250)")
     restarts: int = Field(1, ge=1, le=16, description="searches per key, of which the best is kept")
     perceptual: float = Field(
-        0.0, ge=0, description="weight of 1 - SSIM in the search (paper: 0.01, of LPIPS)"
+        0.0, ge=0, description="weight of 1 - SSIM, or of LPIPS, in the search (paper: 0.01, of LPIPS)"
     )
+    lpips: LpipsFile = None
     size: Literal["auto"] | int = Field("auto", description="side in pixels of queries and changes")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where surrogates are trained")
 
@@ -152,7 +153,9 @@ def fixed(summary: DataSummary, cfg: Config, previous: State | None = None) -> S
         what = "Marks need at least two classes."
         raise DataError(what, where=", ".join(summary.classes), fix="add pictures of others")
     from noli.train.signing import pictures_each, square_of
+    from noli.zoo.likeness import picture_distance
 
+    picture_distance(cfg.lpips, cfg.perceptual)  # now rather than after the surrogates
     marks.check_possible(summary.classes, cfg)
     pictures_each(cfg.share, len(study.items), cfg.keys + cfg.reserve)
     side, channels = square_of(summary, cfg)
