@@ -61,6 +61,13 @@ def marked(place: Path, pictures: Path, owned: dict[str, Any]) -> ModelRun:
     return noli.mark_model(pictures, place / "out", name="A studio", **owned)
 
 
+@pytest.fixture(autouse=True)
+def unspent(place: Path) -> None:
+    """Eight bits pay for two tests; every test here begins with an empty ledger."""
+    for file in place.glob("*.noli/proof/ledger.jsonl"):
+        file.unlink()
+
+
 def weights(folder: str | Path) -> bytes:
     return (Path(folder) / "model.safetensors").read_bytes()
 
@@ -195,10 +202,28 @@ def test_who_took_nothing_is_not_found(pictures: Path, marked: ModelRun, tmp_pat
         assert not found.supported
 
 
+def test_a_test_that_nothing_could_prove_is_refused_before_anything_is_asked(
+    pictures: Path, marked: ModelRun, tmp_path: Path
+) -> None:
+    honest = Thief(marked, pictures, honest=True)
+    call: dict[str, Any] = {"suspect": "one of many", "test": "decoys"}
+    first = ask(marked, honest, tmp_path, **call)
+    # What was asked before is read again, however much a new test would cost.
+    again = noli.detect(marked.output, key=KEYS[0], endpoint=tmp_path / "suspect.yaml", **call)
+    assert again.claim.outcome == first.claim.outcome
+    asked, ledger = honest.asked, (marked.path / "proof" / "ledger.jsonl").read_bytes()
+    with pytest.raises(UsageError, match="nothing was asked"):
+        ask(marked, honest, tmp_path, suspect="two of many", test="decoys")
+    assert (honest.asked, (marked.path / "proof" / "ledger.jsonl").read_bytes()) == (asked, ledger)
+    (marked.path / "proof" / "ledger.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="ledger was changed"):
+        ask(marked, honest, tmp_path, suspect="three of many")
+
+
 def test_refused_pictures_count_as_misses(pictures: Path, marked: ModelRun, tmp_path: Path) -> None:
     shy = Thief(marked, pictures, refused="leaf")
     found = ask(marked, shy, tmp_path, suspect="shy")
-    assert found.claim.outcome.refused == 3
+    assert (found.claim.outcome.refused, found.hopeless) == (3, True)
     # Every choice of three of six pictures is paid for.
     assert found.claim.outcome.p >= 20 * ask(marked, Thief(marked, pictures), tmp_path).claim.outcome.p
 

@@ -162,12 +162,14 @@ def test_a_beacon_needs_what_checks_it(
 
 
 def test_evidence_that_other_tests_use_up_is_told_from_none() -> None:
-    def head(p: float, *, supported: bool) -> str:
+    def head(p: float, *, supported: bool, hopeless: bool = False) -> str:
         claim = SimpleNamespace(outcome=SimpleNamespace(p=p))
         protocol = SimpleNamespace(alpha=0.01)
-        found = SimpleNamespace(test="labels", supported=supported, claim=claim, protocol=protocol)
+        facts: dict[str, Any] = {"claim": claim, "protocol": protocol, "hopeless": hopeless}
+        found = SimpleNamespace(test="labels", supported=supported, **facts)
         return _head(cast(Any, found)).plain
 
     assert head(0.001, supported=True) == "FOUND: it learned from the marked data."
     assert head(0.009, supported=False) == ("NOT FOUND: this would be evidence, but not among so many tests.")
     assert head(0.011, supported=False) == "NOT FOUND: its answers are no more than chance may give."
+    assert "so much was not answered" in head(1.0, supported=False, hopeless=True)

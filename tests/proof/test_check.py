@@ -14,6 +14,7 @@ from story import CLASSES, COMMITTED, SINCE, SUSPECT, altered, honest, story, th
 
 from noli.core.key import Key
 from noli.ops.exact import poisson_binomial_tail
+from noli.proof import ledger
 from noli.proof.bundle import SIGNATURE, pack, unpack
 from noli.proof.check import Trust, check
 from noli.proof.claim import Claim
@@ -304,7 +305,40 @@ def test_a_sequence_stops_by_its_rule_and_no_query_may_follow(told):
     assert check(data, TRUST).sealed == 40 - outcome.n
     extra = session.vault.contents[outcome.n][0]
     session.transcript.add(item=outcome.n, content=extra, time=SINCE, status="answered", answer=("a",))
+    (told.folder / "ledger.jsonl").unlink()  # or it would be another test, which has to show more
     assert "went on after the rule" in check(rebuilt(family, session), TRUST).reasons[0]
+
+
+def test_a_sequence_beyond_the_planned_ones_goes_on_until_it_has_paid(told):
+    family, ledger_file = altered(told, looks="sequential", alpha=1e-3), told.folder / "ledger.jsonl"
+    used = []
+    for number in range(3):
+        session = family.session()
+        paid = ledger.paid(family.protocol, ledger.read(ledger_file), session.transcript.head)
+        assert paid == (1, 2, 6)[number]
+        session = replace(session, paid=paid)
+        outcome = session.run(lambda item, part, n=number: thief(family, 1)(item, part) | {"reason": f"{n}"})
+        assert outcome.stopped == "evidence reached"
+        assert outcome.e >= paid * 1e3 > session.outcome().running[-2]
+        found = check(rebuilt(family, session), TRUST)
+        assert (found.status, found.claim.verdict.supported) == ("valid", True)
+        used.append(outcome.n)
+    assert used[0] < used[2]
+
+
+def test_a_sequence_that_was_told_too_low_a_price_is_no_evidence_and_no_tampering(told):
+    family = altered(told, looks="sequential", alpha=1e-3)
+    for number, status in enumerate(("valid", "not significant")):
+        session = family.session()
+        session.run(lambda item, part, n=number: thief(family, 1)(item, part) | {"reason": f"{n}"})
+        assert check(rebuilt(family, session), TRUST).status == status
+
+
+def test_what_no_answers_can_prove_is_known_beforehand(told):
+    bits = altered(told, test="bits", parameters={"bits": 14, "pictures": 6}, secrets=1, budget=1)
+    assert not bits.session().hopeless()
+    assert altered(bits, alpha=5e-5).session().hopeless()
+    assert replace(bits.session(), paid=2.0).hopeless()
 
 
 def test_a_fixed_test_needs_its_whole_budget(told):

@@ -151,6 +151,36 @@ def test_losing_an_answer_is_never_better_than_missing():
             assert lost.refused == 1
 
 
+@pytest.mark.parametrize("test", SETTINGS)
+@pytest.mark.parametrize("looks", ["fixed", "sequential"])
+def test_no_answers_say_more_than_the_ideal_ones(test, looks):
+    if looks == "sequential" and test in ("bits", "decoys"):
+        pytest.skip("looked at once")
+    one, number = made(test, looks=looks, alpha=1e-9), 1 if test in ("bits", "decoys") else 12
+    drawn = [one.draw(secret(i), "") for i in range(number)]
+    best = one.outcome(drawn, [one.ideal(each) for each in drawn])
+    others = [next(d for k in range(50, 99) if (d := one.draw(secret(k), "")) != each) for each in drawn]
+    wrong = one.outcome(drawn, [one.ideal(each) for each in others])
+    assert best.p < wrong.p
+    if looks == "fixed":
+        assert best.p == pytest.approx(4.0**-number if test != "bits" else 2.0**-4)
+    generator = np.random.default_rng(3)
+    for _ in range(200):
+        others = []
+        for each in drawn:
+            parts = len(one.ideal(each).answers)
+            if test == "labels":
+                others.append(
+                    seen(*[tuple(generator.permutation(CLASSES[:4])[: generator.integers(1, 4)])] * parts)
+                )
+            elif test == "choices":
+                others.append(seen((float(generator.integers(4)),)))
+            else:
+                width = 4 if test == "bits" else 1
+                others.append(seen(*map(tuple, generator.normal(size=(parts, width)))))
+        assert one.outcome(drawn, others).p >= best.p * (1 - 1e-9)
+
+
 @pytest.mark.parametrize("test", ["labels", "choices", "texts"])
 def test_nothing_asked_is_no_evidence(test):
     for looks in ("fixed", "sequential"):

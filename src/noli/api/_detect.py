@@ -19,8 +19,10 @@ from noli.core.files import refuse_existing
 from noli.engine.lock import held
 from noli.engine.progress import Progress
 from noli.engine.request import KeyLike
+from noli.proof import ledger
 from noli.proof.claim import Claim, Suspect
 from noli.proof.kinds import kind
+from noli.proof.ledger import Spent
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
 from noli.proof.session import Ask, Extras, Session, claim_of, members, write_bundle
@@ -39,12 +41,14 @@ class Detection:
         bundle: Where the evidence lies; None if none was asked for.
         transcript: Where every answer is noted.
         protocol: What was committed.
+        hopeless: Whether so much was not answered that the rest could not have been evidence.
     """
 
     claim: Claim
     bundle: Path | None
     transcript: Path
     protocol: Protocol
+    hopeless: bool = False
 
     @property
     def test(self) -> str:
@@ -61,6 +65,7 @@ class Detection:
         return {
             "supported": self.supported,
             "test": self.test,
+            "hopeless": self.hopeless,
             "bundle": str(self.bundle) if self.bundle else None,
             "transcript": str(self.transcript),
             "claim": self.claim.model_dump(mode="json"),
@@ -101,7 +106,8 @@ def detect(
         progress: Where progress goes; nowhere when None.
 
     Raises:
-        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description.
+        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description, or so
+            many tests that no answers could be evidence any more.
         WrongKey: The data was marked with another key.
         DataError: The commitment is not that of these secrets, the beacon's round is not the planned one, or
             a transcript was changed.
@@ -134,14 +140,19 @@ def detect(
         further = f"-{which}" if which not in ("", "bits") else ""
         folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}{further}"
         folder.mkdir(parents=True, exist_ok=True)
-        session = Session(vault, commitment, _transcript(folder / TRANSCRIPT, who.identity), beacon)
+        transcript, spent_file = _transcript(folder / TRANSCRIPT, who.identity), run.path / PROOF / LEDGER
+        earlier = _ledger(spent_file)
+        paid = ledger.paid(commitment.protocol, earlier, transcript.head)
+        session = Session(vault, commitment, transcript, beacon, paid)
+        _refuse_hopeless(session, len(earlier))
         _run(session, ask, bar)
-        claim, spent = claim_of(session, who, run.path / PROOF / LEDGER)
+        claim, spent = claim_of(session, who, spent_file)
+        hopeless = session.hopeless()
     if bundle is not None:
         files = _files(claim, session, spent)
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
     place = Path(bundle) if bundle else None
-    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol)
+    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)
 
 
 def rehearse(
@@ -187,6 +198,25 @@ def _run(session: Session, ask: Ask, bar: Progress) -> None:
 
     session.run(told)
     bar.finish()
+
+
+def _refuse_hopeless(session: Session, earlier: int) -> None:
+    """Refuse to begin a test that costs more than any answers are worth; it would make others dearer, too."""
+    if not session.transcript.entries and session.hopeless():
+        planned = session.commitment.protocol.tests
+        raise UsageError(
+            "No answers could be evidence any more; nothing was asked.",
+            why=f"{earlier} tests were made and {planned} planned; a further one has to pay for them all",
+            fix="mark anew, and say with --set tests=N how many tests there will be",
+        )
+
+
+def _ledger(file: Path) -> list[Spent]:
+    try:
+        return ledger.read(file)
+    except Damaged as error:
+        fix = "put the file back as it was; nothing can be claimed without it"
+        raise DataError("The ledger was changed.", where=str(file), why=str(error), fix=fix) from error
 
 
 def _stamp(file: Path) -> bytes:

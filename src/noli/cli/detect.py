@@ -109,6 +109,11 @@ def _head(found: Detection) -> Text:
     if found.supported:
         what = _FOUND.get(found.test, "it learned from the marked data")
         return Text(f"FOUND: {what}.", style="bold green")
+    if found.hopeless:
+        # A model that refuses to answer is not innocent, either.
+        return Text(
+            "NOT FOUND: so much was not answered that nothing could be evidence.", style="bold yellow"
+        )
     if found.claim.outcome.p <= found.protocol.alpha:
         # The other tests of its family cost more than this evidence is worth.
         return Text("NOT FOUND: this would be evidence, but not among so many tests.", style="bold yellow")

@@ -189,13 +189,21 @@ def outcome_of(
     openings: Sequence[Opening],
     entries: Sequence[transcript.Entry],
     beacon: Beacon | None,
+    paid: float,
 ) -> Outcome:
     """Return the test of a transcript, from the opened secrets.
+
+    Args:
+        commitment: The claim.
+        openings: Of the secrets that were used.
+        entries: The transcript.
+        beacon: The public randomness, if the protocol plans one.
+        paid: What the test has to pay (:func:`noli.proof.ledger.paid`).
 
     Raises:
         Damaged: The secrets are not those of the queries.
     """
-    test = kind(commitment.protocol)
+    test = kind(commitment.protocol, paid)
     seen = list(transcript.observed(entries, test.queries))
     if [one.index for one in openings] != list(range(len(seen))):
         raise Damaged("the opened secrets are not the first ones, in order, that the transcript used")
@@ -237,7 +245,8 @@ def _recompute(parts: Parts) -> None:
     head = chain.head(parts.entries, start)
     if (claim.commitment, claim.transcript) != (commitment.digest, head):
         raise Damaged("the claim is about another commitment or another transcript")
-    outcome = outcome_of(commitment, parts.openings, parts.entries, parts.beacon)
+    paid = ledger.paid(commitment.protocol, parts.spent, head)
+    outcome = outcome_of(commitment, parts.openings, parts.entries, parts.beacon, paid)
     if not _same_outcome(claim.outcome, outcome):
         raise Damaged("the claim's figures do not follow from the transcript")
     verdict = ledger.judge(commitment.protocol, parts.spent, head)

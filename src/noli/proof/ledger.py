@@ -54,7 +54,7 @@ class Verdict(Record):
 
 def append(file: Path, **fields: object) -> list[Spent]:
     """Add a test to the ledger in a file and return all of it; the same transcript is entered once."""
-    entries = chain.read(Spent, file.read_bytes(), str(file)) if file.is_file() else []
+    entries = read(file)
     if any(entry.transcript == fields["transcript"] for entry in entries):
         return entries
     place = {"number": len(entries), "previous": chain.head(entries)}
@@ -77,6 +77,30 @@ def price(place: int, planned: int) -> float:
     return float(planned) if place <= planned else place * (place - 1) / planned
 
 
+def paid(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> float:
+    """Return what a test has to pay: the one with this transcript, or the next of its family."""
+    family = [entry for entry in entries if entry.family == protocol.family]
+    own = (transcript, protocol.digest)
+    places = [i for i, entry in enumerate(family) if (entry.transcript, entry.protocol) == own]
+    return price((places[0] if places else len(family)) + 1, protocol.tests)
+
+
+def holds(protocol: Protocol, p: float, e: float | None, cost: float) -> bool:
+    """Return whether the evidence of a test that has to pay `cost` is enough."""
+    if protocol.correction == "e-bh":
+        return (e or 0.0) >= cost / protocol.alpha
+    return min(1.0, p * cost) <= protocol.alpha
+
+
+def read(file: Path) -> list[Spent]:
+    """Return the ledger in a file; empty where there is none yet.
+
+    Raises:
+        Damaged: It was changed.
+    """
+    return chain.read(Spent, file.read_bytes(), str(file)) if file.is_file() else []
+
+
 def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verdict:
     """Return what the test with this transcript is worth among all tests of its family.
 
@@ -88,13 +112,11 @@ def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verd
     """
     family = [entry for entry in entries if entry.family == protocol.family]
     own = (transcript, protocol.digest)
-    places = [i for i, entry in enumerate(family) if (entry.transcript, entry.protocol) == own]
-    if not places:
+    made = next((entry for entry in family if (entry.transcript, entry.protocol) == own), None)
+    if made is None:
         raise Damaged("the ledger does not list this test")
-    own_test, paid = family[places[0]], price(places[0] + 1, protocol.tests)
-    p = min(1.0, own_test.p * paid)
-    supported = p <= protocol.alpha
-    if protocol.correction == "e-bh":
-        supported = (own_test.e or 0.0) >= paid / protocol.alpha
-    count = max(protocol.tests, len(family))
-    return Verdict(correction=protocol.correction, tests=count, p=p, supported=supported)
+    cost, count = paid(protocol, entries, transcript), max(protocol.tests, len(family))
+    supported = holds(protocol, made.p, made.e, cost)
+    return Verdict(
+        correction=protocol.correction, tests=count, p=min(1.0, made.p * cost), supported=supported
+    )

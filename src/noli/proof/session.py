@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from noli.proof.bundle import pack
 from noli.proof.check import OPENINGS, STAMPS
 from noli.proof.claim import Claim, Suspect
 from noli.proof.commitment import Commitment, Vault, entropy
-from noli.proof.kinds import kind
+from noli.proof.kinds import Kind, Seen, kind
 from noli.proof.outcome import Outcome
 from noli.proof.records import now
 from noli.proof.transcript import Transcript, observed
@@ -33,12 +33,15 @@ class Session:
         commitment: As it was published.
         transcript: What was asked so far.
         beacon: The public randomness, if the protocol plans one.
+        paid: What this test has to pay (:func:`noli.proof.ledger.paid`), which decides when a sequence
+            stops; None: what planned ones pay.
     """
 
     vault: Vault
     commitment: Commitment
     transcript: Transcript
     beacon: Beacon | None = None
+    paid: float | None = None
 
     def run(self, ask: Ask, tell: Callable[[Outcome], None] | None = None) -> Outcome:
         """Ask until the budget is spent or the rule stops; goes on where an earlier transcript ended.
@@ -63,13 +66,32 @@ class Session:
 
     def outcome(self) -> Outcome:
         """Return the test of what was asked so far (in a fixed test, worth something at its end only)."""
-        test = kind(self.commitment.protocol)
+        test = self._test()
         seen = list(observed(self.transcript.entries, test.queries))
+        return test.outcome(self._drawn(test, len(seen)), seen)
+
+    def hopeless(self) -> bool:
+        """Whether no answers could be evidence: too many tests were made, or too much was not answered."""
+        test, protocol = self._test(), self.commitment.protocol
+        drawn = self._drawn(test, protocol.budget)
+        best = [test.ideal(one) for one in drawn]
+        entries = self.transcript.entries
+        for place, one in enumerate(
+            observed(entries[: len(entries) // test.queries * test.queries], test.queries)
+        ):
+            answers = zip(best[place].answers, one.answers, strict=True)
+            best[place] = Seen(tuple(None if came is None else ideal for ideal, came in answers))
+        found = test.outcome(drawn, best)
+        return not ledger.holds(protocol, found.p, found.e, self.paid or protocol.tests)
+
+    def _test(self) -> Kind:
+        return kind(self.commitment.protocol, self.paid)
+
+    def _drawn(self, test: Kind, secrets: int) -> list[tuple[int, ...]]:
         randomness = self.beacon.randomness if self.beacon else ""
-        drawn = [
-            test.draw(self.vault.secret(i), entropy(self.commitment, randomness, i)) for i in range(len(seen))
+        return [
+            test.draw(self.vault.secret(i), entropy(self.commitment, randomness, i)) for i in range(secrets)
         ]
-        return test.outcome(drawn, seen)
 
     def _ended(self) -> bool:
         return bool(self.transcript.entries) and self.outcome().stopped != "going on"
@@ -96,8 +118,9 @@ def claim_of(session: Session, suspect: Suspect, spent: Path) -> tuple[Claim, li
         suspect: The model that was asked.
         spent: The ledger's file.
     """
-    outcome, protocol, made = session.outcome(), session.commitment.protocol, now()
-    head = session.transcript.head
+    protocol, head, made = session.commitment.protocol, session.transcript.head, now()
+    # By the ledger, as a checker will do: the session may have been told another price.
+    outcome = replace(session, paid=ledger.paid(protocol, ledger.read(spent), head)).outcome()
     entries = ledger.append(
         spent,
         time=made,

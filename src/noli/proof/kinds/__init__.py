@@ -25,10 +25,15 @@ KINDS: dict[TestName, type[Kind]] = {
 }
 
 
-def kind(protocol: Protocol) -> Kind:
+def kind(protocol: Protocol, paid: float | None = None) -> Kind:
     """Return the test of a protocol.
+
+    Args:
+        protocol: The claim.
+        paid: What this test has to pay (:func:`noli.proof.ledger.paid`), which decides when a sequence has
+            enough evidence; None: what the planned ones pay.
 
     Raises:
         Damaged: The protocol's parameters are not those of its test.
     """
-    return KINDS[protocol.test](protocol)
+    return KINDS[protocol.test](protocol, paid)

@@ -53,10 +53,12 @@ class Kind(ABC):
 
     Attributes:
         cfg: Its parameters, from the protocol.
+        level: What the p-value must not exceed.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, paid: float | None = None) -> None:
         self.protocol = protocol
+        self.level = protocol.alpha / (paid or protocol.tests)
         try:
             self.cfg: Any = self.Parameters.model_validate(protocol.parameters)
         except ValidationError as error:
@@ -75,6 +77,10 @@ class Kind(ABC):
     @abstractmethod
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the assignment that follows from a secret and public randomness (empty where none is)."""
+
+    @abstractmethod
+    def ideal(self, drawn: tuple[int, ...]) -> Seen:
+        """Return the answers that would speak most for the claim."""
 
     @abstractmethod
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
@@ -101,7 +107,7 @@ class Kind(ABC):
         return self._sequence(hit_log_evidence(hits, chances), facts)
 
     def _sequence(self, log_evidence: np.ndarray[Any, Any], facts: dict[str, Any]) -> Outcome:
-        rule = StopRule(self.protocol.alpha / self.protocol.tests, self.protocol.budget, self.protocol.futile)
+        rule = StopRule(self.level, self.protocol.budget, self.protocol.futile)
         ended = rule.stop(log_evidence)
         used = log_evidence[: ended[0]] if ended else log_evidence
         last = float(used[-1]) if used.size else 0.0

@@ -48,6 +48,10 @@ class Labels(Kind):
         """Return the number of a class."""
         return self.integer(secret, beacon, len(self.cfg.classes))
 
+    def ideal(self, drawn: tuple[int, ...]) -> Seen:
+        """Return the drawn class alone, every time."""
+        return Seen(((self.cfg.classes[drawn[0]],),) * self.queries)
+
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Count hits: Poisson-binomial, because a list may cover more or fewer of the owner's classes."""
         classes = self.cfg.classes
@@ -93,6 +97,10 @@ class Choices(Kind):
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the number of the right option."""
         return self.integer(secret, beacon, self.cfg.options)
+
+    def ideal(self, drawn: tuple[int, ...]) -> Seen:
+        """Return the right option."""
+        return Seen(((float(drawn[0]),),))
 
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Count hits: binomial."""

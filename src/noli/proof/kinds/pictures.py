@@ -40,6 +40,10 @@ class Bits(Kind):
         """Return the message, B bits."""
         return tuple(map(int, secret.stream("proof/assignment", beacon).integers(self.cfg.bits, 2)))
 
+    def ideal(self, drawn: tuple[int, ...]) -> Seen:
+        """Return pictures that show every bit of the message."""
+        return Seen((tuple(2.0 * bit - 1 for bit in drawn),) * self.queries)
+
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Sum the votes of all pictures per bit, and test them against all messages."""
         signs = 2 * np.array(drawn, dtype=np.int64).reshape(-1) - 1
@@ -91,6 +95,10 @@ class Decoys(Kind):
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the number of the true trigger."""
         return self.integer(secret, beacon, self.cfg.triggers)
+
+    def ideal(self, drawn: tuple[int, ...]) -> Seen:
+        """Return a better score for the true trigger than for all decoys."""
+        return Seen(tuple((float(number == drawn[0]),) for number in range(self.queries)))
 
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Rank the true trigger's score among all."""

@@ -37,6 +37,10 @@ class Texts(Kind):
         """Return the number of the released variant."""
         return self.integer(secret, beacon, self.cfg.variants)
 
+    def ideal(self, drawn: tuple[int, ...]) -> Seen:
+        """Return a better score for the released variant than for all others."""
+        return Seen(tuple((float(number == drawn[0]),) for number in range(self.queries)))
+
     def outcome(self, drawn: Sequence[tuple[int, ...]], seen: Sequence[Seen]) -> Outcome:
         """Rank the released variants, exactly; or tilt their standardised scores, at any time."""
         rows = [self._released_first(number, one) for (number,), one in zip(drawn, seen, strict=True)]
