@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noli import zoo
+from noli import api, zoo
 from noli.api import _beacon, _commit_first
 from noli.cli.detect import _head
 from noli.core.key import Key
@@ -159,6 +159,25 @@ def test_a_beacon_needs_what_checks_it(
     assert done.code == 3
     assert "noli[timestamps]" in done.err
     assert not (place / "never.noli").exists()
+
+
+def test_a_key_to_which_another_was_added_still_proves(noli: Run, place: Path, tmp_path: Path) -> None:
+    key, out = tmp_path / "owner.key", tmp_path / "out"
+    old = Key.new(key).id
+    photos = ("mark", "gratings", place / "photos", "-o", out, "--key", key, "--workers", "1")
+    assert noli(*photos, "--set", "share=1").code == 0
+    Key.rotate(key)
+    ask = ("detect", out, "--key", key, "--model", place / "model.safetensors")
+    assert noli(*ask).code == 1
+    found = api.detect(out, key=key, model=place / "model.safetensors")
+    assert found.claim.verdict.tests == 1
+    other = tmp_path / "other.key"
+    Key.new(other)
+    done = noli(*ask[:3], other, *ask[4:])
+    assert (done.code, "does not hold the key" in done.err) == (4, True)
+    Key.revoke(key, old)
+    done = noli(*ask)
+    assert (done.code, "was revoked" in done.err) == (4, True)
 
 
 def test_evidence_that_other_tests_use_up_is_told_from_none() -> None:

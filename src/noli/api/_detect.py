@@ -121,7 +121,7 @@ def detect(
         refuse_existing(bundle)
     read = [_stamp(Path(one)) for one in stamps]
     run, spec = marking(marked)
-    owner, which = owner_key(key), test_of(spec, test)
+    owner, which = owner_key(key, run), test_of(spec, test)
     vault = vault_of(run, spec, owner, which)
     commitment = commitment_of(run, vault, which)
     beacon = beacon_of(run, commitment)
@@ -178,7 +178,7 @@ def rehearse(
     if endpoint is None:
         raise UsageError("A rehearsal needs the description of a served model.", fix="give --endpoint")
     run, spec = marking(marked)
-    owner = owner_key(key)
+    owner = owner_key(key, run)
     protocol = vault_of(run, spec, owner, test_of(spec, test)).protocol
     queries = protocol.budget * kind(protocol).queries
     return queries_of(run, spec, owner, protocol).rehearsed(load_endpoint(Path(endpoint)), queries)

@@ -130,13 +130,15 @@ def key_for(spec: Spec, key: KeyLike) -> Key:
     return owner
 
 
-def owner_key(key: KeyLike) -> Key:
-    """Return the key that marked the data.
+def owner_key(key: KeyLike, run: Run) -> Key:
+    """Return the key that marked the data, also from a file to which another was added since.
 
     Raises:
         UsageError: There is none.
+        WrongKey: The key file does not hold it.
     """
-    owner = open_key(key)
+    made_with = run.manifest.key
+    owner = open_key(key, made_with.id if made_with else None)
     if owner is None:
         raise UsageError("The key that marked the data is needed.", fix="give --key")
     return owner
@@ -284,7 +286,7 @@ def stamp(
         )
     refuse_existing(output)
     run, spec = marking(marked, waiting=True)
-    owner, which = owner_key(key), test_of(spec, test)
+    owner, which = owner_key(key, run), test_of(spec, test)
     found = request_token(authority, commitment_of(run, vault_of(run, spec, owner, which), which))
     write_new(Path(output), found)
     return Path(output)

@@ -10,7 +10,7 @@ from rich.text import Text
 from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.shared import Json, KeyFile, Quiet, RarePassFile, Test, load_key
+from noli.cli.shared import Json, KeyFile, Quiet, RarePassFile, Test, load_marking_key
 
 if TYPE_CHECKING:
     from noli.api import Detection
@@ -50,7 +50,7 @@ def detect(
     from noli import api
 
     out = console.Output(json=json, quiet=quiet)
-    owner = load_key(key, passphrase_file)
+    owner = load_marking_key(marked, key, passphrase_file)
     if dry_run:
         shown = api.rehearse(marked, key=owner, endpoint=endpoint, test=test)
         out.result(shown, console.grid([(name, str(value)) for name, value in shown.items()]))

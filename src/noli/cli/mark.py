@@ -39,6 +39,7 @@ from noli.cli.shared import (
     Test,
     Workers,
     load_key,
+    load_marking_key,
 )
 from noli.cli.texts import mark_texts, words
 from noli.core.method import Spec
@@ -125,7 +126,7 @@ def stamp(
     from noli import api
 
     out = console.Output(json=json)
-    owner = load_key(key, passphrase_file)
+    owner = load_marking_key(marked, key, passphrase_file)
     made = api.stamp(marked, output, authority=authority, key=owner, allow_network=allow_network, test=test)
     out.result({"stamp": str(made)}, f"Time stamp: {made}")
     out.hint(f"Later: noli detect ... --stamp {made}; a checker names the authority's root with --roots.")

@@ -76,12 +76,27 @@ def load_key(path: Path, passphrase_file: Path | None = None, key_id: str | None
 
     if key_id and any(e["id"] == key_id and e["state"] == "revoked" for e in Key.keyring(path)):
         raise KeyFileError(  # the key file itself could only advise to use another
-            "The key that protected this data was revoked.",
+            "The key that this data was made with was revoked.",
             where=f"{path}, key {key_id}",
-            why="noli uses a revoked key for nothing, and no other key can undo this data",
-            fix="take a copy of the key file from before `noli key revoke`, or go back to your originals",
+            why="noli uses a revoked key for nothing, and no other key fits this data",
+            fix="take a copy of the key file from before `noli key revoke` (to undo, your originals will do)",
         )
     return Key.load(path, passphrase=phrase_for(path, passphrase_file), key_id=key_id)
+
+
+def load_marking_key(marked: str, path: Path, passphrase_file: Path | None = None) -> Key:
+    """Open the key that marked data, also from a file to which another key was added since.
+
+    Raises:
+        UsageError: Nothing was marked there.
+        KeyFileError: The file cannot be read, or needs a passphrase that was not given.
+        WrongKey: The file does not hold the key.
+    """
+    from noli.api._mark import marking
+
+    run, _ = marking(marked, waiting=True)
+    made_with = run.manifest.key
+    return load_key(path, passphrase_file, made_with.id if made_with else None)
 
 
 def phrase_for(path: Path, file: Path | None = None) -> str | None:
