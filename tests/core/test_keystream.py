@@ -182,6 +182,23 @@ def test_sort_redraws_everything_on_a_tie(monkeypatch: pytest.MonkeyPatch) -> No
     draws = iter([[5, 9, 5], [7, 2, 4]])
     monkeypatch.setattr(Stream, "u64", lambda self, n: np.array(next(draws), np.uint64))
     assert fast(bytes(32)).permutation(3).tolist() == [1, 2, 0]
+    draws = iter([[1, 2, 3, 3], [2, 1, 1, 2]])
+    assert fast(bytes(32)).permutations(2, 2).tolist() == [[1, 0], [0, 1]]
+
+
+@given(SEEDS, st.integers(0, 5), st.integers(1, 30))
+def test_rows_of_permutations_are_drawn_one_after_the_other(seed: bytes, rows: int, n: int) -> None:
+    stream, slow = fast(seed), SlowStream(seed)
+    assert stream.permutations(rows, n).tolist() == [slow.sort(n) for _ in range(rows)]
+    assert stream.bytes(4) == slow.bytes(4)
+
+
+@given(SEEDS, st.lists(st.integers(0, 40), max_size=4))
+def test_bits_are_those_of_the_bytes_the_lowest_first(seed: bytes, sizes: list[int]) -> None:
+    stream, slow = fast(seed), SlowStream(seed)
+    for n in sizes:
+        drawn = slow.bytes((n + 7) // 8)
+        assert stream.bits(n).tolist() == [bool(drawn[i // 8] >> i % 8 & 1) for i in range(n)]
 
 
 @given(SEEDS, st.integers(0, 20), st.integers(0, 20))
@@ -277,6 +294,8 @@ def test_types_shapes_and_writable() -> None:
         (s.integers(3, 5), np.int64),
         (s.normal(3), np.float64),
         (s.permutation(3), np.int64),
+        (s.permutations(1, 3)[0], np.int64),
+        (s.bits(3), np.bool_),
         (s.permutation_fy(3), np.int64),
     ]:
         assert array.dtype == dtype
@@ -286,7 +305,7 @@ def test_types_shapes_and_writable() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["bytes", "u32", "u64", "uniform", "normal", "permutation", "permutation_fy"]
+    "method", ["bytes", "bits", "u32", "u64", "uniform", "normal", "permutation", "permutation_fy"]
 )
 def test_zero_is_empty(method: str) -> None:
     assert len(getattr(fast(bytes(32)), method)(0)) == 0

@@ -25,8 +25,8 @@ class Stream:
     """The ChaCha20 keystream of one 32-byte seed, read from its start and never rewound.
 
     Every draw advances the position, byte-exact and little-endian; drawing n values and then m values
-    gives the same as drawing n + m (for :meth:`normal` when n is even). Make one with
-    :meth:`noli.core.key.Key.stream`. Not picklable, not thread-safe.
+    gives the same as drawing n + m (for :meth:`normal` when n is even, for :meth:`bits` when 8 divides n).
+    Make one with :meth:`noli.core.key.Key.stream`. Not picklable, not thread-safe.
     """
 
     __slots__ = ("_cipher",)
@@ -55,6 +55,11 @@ class Stream:
         unit = (self.u64(n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         values: Floats = unit * (high - low) + low
         return values
+
+    def bits(self, n: int) -> npt.NDArray[np.bool_]:
+        """Return `n` uniform bits from ``ceil(n / 8)`` bytes, the lowest bit of each first."""
+        drawn = np.frombuffer(self.bytes(-(-n // 8)), np.uint8)
+        return np.unpackbits(drawn, count=n, bitorder="little").astype(bool)
 
     def integers(self, n: int, bound: int) -> npt.NDArray[np.int64]:
         """Return `n` unbiased integers in [0, bound), 1 <= bound <= 2^63, by rejection.
@@ -90,13 +95,21 @@ class Stream:
     def permutation(self, n: int) -> npt.NDArray[np.int64]:
         """Return a uniform permutation of ``range(n)`` by algorithm SORT.
 
-        n 64-bit words are drawn, all of them again on a tie; the result is their stable argsort.
+        n 64-bit words are drawn, all of them again on a tie; the result is their argsort.
+        """
+        order: npt.NDArray[np.int64] = self.permutations(1, n)[0]
+        return order
+
+    def permutations(self, rows: int, n: int) -> npt.NDArray[np.int64]:
+        """Return independent uniform permutations of ``range(n)``, ``[rows, n]``, by algorithm SORT.
+
+        All ``rows * n`` words are drawn row by row, all of them again if any row has a tie.
         """
         while True:
-            words = self.u64(n)
-            order = np.argsort(words, kind="stable")
-            if np.diff(words[order]).all():
-                return order.astype(np.int64)
+            words = self.u64(rows * n).reshape(rows, n)
+            # A sort beside the argsort costs less than gathering the words in its order.
+            if np.diff(np.sort(words, axis=1), axis=1).all():
+                return np.argsort(words, axis=1).astype(np.int64, copy=False)
 
     def permutation_fy(self, n: int) -> npt.NDArray[np.int64]:
         """Return a uniform permutation of ``range(n)`` by algorithm FY (Fisher-Yates).

@@ -1,0 +1,191 @@
+"""Schemes of perceptual encryption, each as one scrambling of an image's units under a key.
+
+========== ============================================================ ======================================
+scheme     what is scrambled                                            source
+========== ============================================================ ======================================
+``etc``    blocks: places, eight turns, negation, order of colours      Kurihara, Shiota, Kiya, PCS 2015
+``le``     halves of bytes within a block, one key for all blocks       Tanaka, ICCE-TW 2018
+``ele``    as ``le`` with a key per block, then places of blocks        Madono et al. 2020, arXiv 2001.07761
+``pixel``  values: negation; pixels: order of colours                   Sirichotedumrong et al. 2019
+``shf``    values within a block, one permutation for all blocks        AprilPyone, Kiya, arXiv 2010.00801
+``np``     values within a block: half of them negated                  the same
+``ffx``    values within a block: half of them replaced by a table      the same
+========== ============================================================ ======================================
+
+Values of a block are numbered row by row, column by column, channels last. A stream is asked for by purpose,
+so that every part of a scheme has draws of its own. Beside three colours, the fourth channel (alpha) and a
+single one (grey) keep their places in the order of colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from noli.core.keystream import Stream
+from noli.ops.scramble import Flags, Order, Scramble
+
+Draw = Callable[[str], Stream]
+Shape = tuple[int, int, int]
+T = TypeVar("T", bound=np.generic)
+SchemeName = Literal["etc", "le", "ele", "pixel", "shf", "np", "ffx"]
+# In which order a block's colours come out; of two, six are possible.
+_COLOURS = np.array(list(permutations(range(3))))
+
+
+def numbered(shape: Shape, block: int) -> Order:
+    """Return which value of the image each value of each block is, ``[blocks, block * block * C]``."""
+    height, width, channels = shape
+    values = np.arange(height * width * channels).reshape(
+        height // block, block, width // block, block, channels
+    )
+    return values.transpose(0, 2, 1, 3, 4).reshape(-1, block * block * channels)
+
+
+def imaged(blocks: npt.NDArray[T], shape: Shape, block: int) -> npt.NDArray[T]:
+    """Return the values of blocks, ``[blocks, block * block * C]``, in the order of the image, flat."""
+    height, width, channels = shape
+    grid = blocks.reshape(height // block, width // block, block, block, channels)
+    return grid.transpose(0, 2, 1, 3, 4).reshape(-1)
+
+
+def turns(block: int) -> Order:
+    """Return the eight symmetries of a square, ``[8, block * block]``: pixel i of the output is pixel that.
+
+    The first four are quarter turns to the left, the last four the same after a flip from left to right.
+    """
+    pixels = np.arange(block * block).reshape(block, block)
+    both = (pixels, pixels[:, ::-1])
+    return np.stack([np.rot90(one, quarter).reshape(-1) for one in both for quarter in range(4)])
+
+
+def etc(shape: Shape, block: int, draw: Draw, *, places: bool = True, colours: bool = True) -> Scramble:
+    """Encryption then compression: blocks change places, are turned, negated, and get other colours.
+
+    Args:
+        shape: Whole blocks.
+        block: Side of a block in pixels; the paper takes 16.
+        draw: Gives the stream of a purpose.
+        places: Whether blocks change places.
+        colours: Whether colours do.
+    """
+    ids, channels = numbered(shape, block), shape[2]
+    count = len(ids)
+    source = draw("places").permutation(count) if places else np.arange(count)
+    turned = turns(block)[draw("turns").integers(count, 8)]
+    negated = draw("negation").bits(count)
+    order = np.tile(np.arange(channels), (count, 1))
+    if colours and channels >= 3:
+        order[:, :3] = _COLOURS[draw("colours").integers(count, 6)]
+    within = turned[:, :, None] * channels + order[:, None, :]
+    taken = ids[source[:, None], within.reshape(count, -1)]
+    flags = np.repeat(negated[:, None], ids.shape[1], axis=1)
+    return Scramble(shape, imaged(taken, shape, block), imaged(flags, shape, block))
+
+
+def le(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "published"] = "drawn") -> Scramble:
+    """Learnable encryption: halves of bytes are negated, permuted and negated again, alike in all blocks.
+
+    Args:
+        shape: Whole blocks.
+        block: Side of a block in pixels; the paper takes 4.
+        draw: Gives the stream of a purpose.
+        mask: ``drawn``: which halves are negated is drawn; ``published``: as the authors' code derives it
+            from the permutation, which leaves it without any entropy of its own.
+    """
+    ids = numbered(shape, block)
+    units = 2 * ids.shape[1]
+    order, negated = _halves(draw("halves").permutations(1, units), draw("negation"), mask)
+    alike = np.repeat(order, len(ids), 0), np.repeat(negated, len(ids), 0)
+    return _of_halves(shape, block, ids, *alike, np.arange(len(ids)))
+
+
+def ele(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "published"] = "drawn") -> Scramble:
+    """Extended learnable encryption: :func:`le` with a key of its own per block, then blocks change places.
+
+    Args:
+        shape: Whole blocks.
+        block: Side of a block in pixels; the paper takes 4.
+        draw: Gives the stream of a purpose.
+        mask: See :func:`le`.
+    """
+    ids = numbered(shape, block)
+    order, negated = _halves(draw("halves").permutations(len(ids), 2 * ids.shape[1]), draw("negation"), mask)
+    source = draw("places").permutation(len(ids))
+    return _of_halves(shape, block, ids, order[source], negated[source], source)
+
+
+def pixel(shape: Shape, draw: Draw, *, colours: bool = True) -> Scramble:
+    """Pixel-based encryption: every value is negated or not, the colours of every pixel are reordered.
+
+    Args:
+        shape: Of the images.
+        draw: Gives the stream of a purpose.
+        colours: Whether colours change places.
+    """
+    height, width, channels = shape
+    pixels, order = height * width, np.arange(height * width * channels).reshape(-1, channels)
+    negated = draw("negation").bits(pixels * channels)
+    if colours and channels >= 3:
+        first = _COLOURS[draw("colours").integers(pixels, 6)]
+        order[:, :3] = np.take_along_axis(order[:, :3].copy(), first, axis=1)
+    return Scramble(shape, order.reshape(-1), negated)
+
+
+def shf(shape: Shape, block: int, draw: Draw) -> Scramble:
+    """Pixel shuffling: the values of every block are permuted, alike in all blocks."""
+    ids = numbered(shape, block)
+    taken = ids[:, draw("values").permutation(ids.shape[1])]
+    return Scramble(shape, imaged(taken, shape, block), np.zeros(taken.size, bool))
+
+
+def negation(shape: Shape, block: int, draw: Draw) -> Scramble:
+    """Negation of half of a block's values (``np``), alike in all blocks.
+
+    Exactly half; the authors' script negates one or two values less.
+    """
+    ids, chosen = numbered(shape, block), _half(shape, block, draw)
+    return Scramble(shape, np.arange(ids.size), imaged(chosen, shape, block))
+
+
+def ffx(shape: Shape, block: int, draw: Draw) -> Scramble:
+    """Replacement of half of a block's values by a keyed permutation of all 256, alike in all blocks.
+
+    The published scheme encrypts a value as three decimal digits, which gives numbers up to 999 and has to be
+    scaled down; a permutation of 256 keeps 8 bits.
+    """
+    ids, chosen = numbered(shape, block), _half(shape, block, draw)
+    table = draw("table").permutation(256).astype(np.uint8)
+    unmoved = np.arange(ids.size), np.zeros(ids.size, bool)
+    return Scramble(shape, *unmoved, table=table, replaced=imaged(chosen, shape, block))
+
+
+def _half(shape: Shape, block: int, draw: Draw) -> Flags:
+    values, count = block * block * shape[2], shape[0] * shape[1] // block**2
+    chosen: Flags = draw("values").permutation(values) < values // 2
+    return np.repeat(chosen[None], count, axis=0)
+
+
+def _halves(order: Order, stream: Stream, mask: str) -> tuple[Order, Flags]:
+    """Return the permutations of halves ``[B, n]``, and which halves of the output are negated in sum."""
+    rows, units = order.shape
+    flags = order.reshape(-1) > units // 2 if mask == "published" else stream.bits(rows * units)
+    there = order + units * np.arange(rows)[:, None]
+    return order, flags[there] ^ flags.reshape(rows, units)
+
+
+def _of_halves(shape: Shape, block: int, ids: Order, order: Order, negated: Flags, source: Order) -> Scramble:
+    """Put blocks of halves together, high ones first; place i takes the values of block ``source[i]``."""
+    values = ids.shape[1]
+    # A block's values lie as those of the first one do.
+    within = ids[0] - ids[0, 0]
+    offsets = np.concatenate([within, within + ids.size])
+    taken = offsets[order] + ids[source, 0][:, None]
+    parts = [slice(0, values), slice(values, None)]
+    moved = [imaged(taken[:, part], shape, block) for part in parts]
+    flags = [imaged(negated[:, part], shape, block) for part in parts]
+    return Scramble(shape, np.concatenate(moved), np.concatenate(flags), halves=True)
