@@ -31,6 +31,7 @@ INVENTORY = {
     "diff": "function",
     "doctor": "function",
     "explain": "function",
+    "lock": "function",
     "mark": "function",
     "mark_model": "function",
     "mark_texts": "function",

@@ -22,7 +22,7 @@ def test_list_shows_every_method_with_its_summary(noli: Run) -> None:
     found = noli("list", "protect", "--json").json["methods"]
     assert [method["name"] for method in found] == list(registry.names("protect"))
     assert noli("list", "protec").code == 2
-    assert "choose from: attack, mark, protect, verify" in noli("list", "lock").err
+    assert "choose from: attack, lock, mark, protect, verify" in noli("list", "heal").err
 
 
 def test_list_names_refused_plugins_and_goes_on(noli: Run, monkeypatch: pytest.MonkeyPatch) -> None:

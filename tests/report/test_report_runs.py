@@ -260,10 +260,10 @@ def test_the_card_of_unverified_data_says_so(protect_run: Callable[..., Run]) ->
 
 
 def test_runs_of_unknown_verbs_and_methods_have_a_report(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "r", verb="lock", method="somebody/else")
+    run = Run.create(tmp_path / "r", verb="heal", method="somebody/else")
     run.finish({"detected": 3})
     page = Page(build(run))
-    assert "Report: lock" in page.text
+    assert "Report: heal" in page.text
     assert "Finished" in page.text
     assert "somebody/else" in page.text
     assert "detected: 3" in page.text

@@ -103,13 +103,18 @@ def protect(
         data, output, method, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
         labels=labels, run=run, progress=progress, config=config, **options,
     )  # fmt: skip
+    return finished(request)
+
+
+def finished(request: RunRequest) -> ProtectRun:
+    """Run a request to its end, and write its report."""
     before = _manifest(request)
     done = run_data(request)
-    finished = ProtectRun(done.path, done.manifest)
-    finished.worked = before is None or before.resources != done.manifest.resources
-    finished.added = _entered(done.manifest) - _entered(before)
-    finished.report()
-    return finished
+    made = ProtectRun(done.path, done.manifest)
+    made.worked = before is None or before.resources != done.manifest.resources
+    made.added = _entered(done.manifest) - _entered(before)
+    made.report()
+    return made
 
 
 def plan(data: str | Path, output: str | Path, method: str = "cuda", **arguments: Any) -> Plan:

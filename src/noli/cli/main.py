@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import noli
-from noli.cli import attack, catalog, check, data, demo, detect, keys, mark, protect, t2ue, verify
+from noli.cli import attack, catalog, check, data, demo, detect, keys, lock, mark, protect, t2ue, verify
 from noli.cli.console import show_error
 from noli.cli.shared import Brief
 from noli.core.errors import Interrupted, NoliError, UsageError
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "mark": mark.GROUP,
     "detect": detect.detect,
     "check": check.check,
+    "lock": lock.GROUP,
     "undo": data.undo,
     "diff": data.diff,
     "report": data.report,

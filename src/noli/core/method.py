@@ -66,6 +66,9 @@ class Spec:
         options: Config fields shown as CLI options of their own (the rest through ``--set``).
         module: The module that holds the pure functions.
         trial: Options under which the contract suite tries a method that is expensive by default.
+        reshapes: Whether `apply` may change the size of a picture (to whole blocks) or make it grey; then
+            `extras` says what it was, `invert` gives that back, and alpha goes through both as a picture of
+            its own. The state then says ``bits`` (8 or 16), and ``{"plane": "alpha"}`` for alpha.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Spec:
     options: tuple[str, ...] = ()
     module: str = ""
     trial: Mapping[str, object] = field(default_factory=dict)
+    reshapes: bool = False
 
     @property
     def studies(self) -> bool:

@@ -72,6 +72,20 @@ class Picture:
             )
         return replace(self, pixels=pixels)
 
+    def reshaped(self, pixels: Pixels, alpha: Pixels | None) -> Picture:
+        """Return the same picture with pixels and alpha of another size.
+
+        Raises:
+            DataError: The two have different sizes.
+        """
+        if alpha is not None and alpha.shape != pixels.shape[:2]:
+            raise DataError(
+                "Pixels and alpha must have the same size.",
+                why=f"{pixels.shape[:2]} and {alpha.shape}",
+                fix="flatten the picture first",
+            )
+        return replace(self, pixels=pixels, alpha=alpha)
+
     def stacked(self) -> Pixels:
         """Return contiguous ``[H, W, C]`` with alpha as the last channel when there is one."""
         if self.alpha is None:

@@ -70,6 +70,12 @@ def save_preview(run: Run, source: Source, writer: Writer, count: int) -> None:
     atomic_write(run.artifact("preview.npz"), buffer.getvalue())
 
 
+def common(before: Stored, after: Stored) -> tuple[Stored, Stored]:
+    """Return what two pictures of different size or colour have in common: the corner, the first channels."""
+    height, width, channels = (min(pair) for pair in zip(before.shape, after.shape, strict=True))
+    return before[:height, :width, :channels], after[:height, :width, :channels]
+
+
 def measure(before: Stored, after: Stored) -> dict[str, float | None]:
     """Compare one image before and after, both ``uint8`` or ``uint16 [H, W, C]`` as read from disk.
 

@@ -202,7 +202,7 @@ def _new_rows(
                 yield _unnameable(request, row, line["out"])
                 continue
             if request.undo_of is not None and (record := catalog.made(row.ref.path, item.sha256)):
-                kept = ("path", "id", "label", "split", "index", "sha256_in", "sha256_out", "extra")
+                kept = ("path", "id", "label", "split", "index", "shape", "sha256_in", "sha256_out", "extra")
                 line["made"] = {name: record[name] for name in kept if name in record}
             yield line
         elif (found.sha256, found.label) != (item.sha256, item.label):

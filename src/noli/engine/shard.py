@@ -17,7 +17,7 @@ from noli.data import exif
 from noli.data.codec import encode, lost, output_format, picture, stripped, upright
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
-from noli.engine.pictures import measure
+from noli.engine.pictures import common, measure
 from noli.engine.request import RunRequest, load_method
 from noli.engine.scanstage import row_item, row_ref
 
@@ -120,28 +120,47 @@ class ShardWork:
         Returns:
             Stored pixels ``[N, H, W, C]`` of the input's bit depth and each item's extra numbers.
         """
-        stacked = np.stack([one.picture.pixels for one in group])
+        return self._planes(group, np.stack([one.picture.pixels for one in group]), self.state)
+
+    def _planes(
+        self, group: list[Loaded], stacked: Stored, state: dict[str, Any]
+    ) -> tuple[Stored, list[dict[str, float]]]:
+        if self.request.spec.reshapes:
+            state = {**state, "bits": group[0].picture.bits}
         items, batch = [one.item for one in group], to_float(stacked)
         extras: list[dict[str, float]] = [{} for _ in group]
         name, cfg = self.request.spec.name, self.request.cfg
         if self.request.undo_of is not None:
             kept = [one.row["made"].get("extra", {}) for one in group]
-            after = self.method.invert(self.state, batch, items, self.key, cfg, kept)
+            after = self.method.invert(state, batch, items, self.key, cfg, kept)
         else:
             if hasattr(self.method, "extras"):
-                extras = self.method.extras(self.state, batch, items, self.key, cfg)
-            after = self.method.apply(self.state, batch, items, self.key, cfg)
+                extras = self.method.extras(state, batch, items, self.key, cfg)
+            after = self.method.apply(state, batch, items, self.key, cfg)
         check_images(after, where=f"output of {name} for {items[0].path}")
-        if after.shape != batch.shape:
+        if after.shape != batch.shape and not (self.request.spec.reshapes and len(after) == len(batch)):
             why = f"{batch.shape} became {after.shape}"
             raise DataError("The method changed the shape of its images.", where=name, why=why)
         return (to_uint16 if stacked.dtype == np.uint16 else to_uint8)(after), extras
 
+    def _reshaped(self, one: Loaded, pixels: Stored, kind: str) -> Picture:
+        """Return the picture with other pixels, and with its alpha scrambled or restored as they were."""
+        before, alpha = one.picture, None
+        if before.alpha is not None:
+            stacked = before.alpha[None, :, :, None]
+            alpha = self._planes([one], stacked, {**self.state, "plane": "alpha"})[0][0, :, :, 0]
+        if kind == "RAW" and pixels.shape != before.pixels.shape:
+            why = f"{before.pixels.shape} became {pixels.shape}, and all pictures of a table are of one shape"
+            fix = "choose a size of blocks that divides both sides, or store pictures as files"
+            raise DataError("Arrays keep their shape.", why=why, fix=fix)
+        return before.reshaped(pixels, alpha)
+
     def finish(self, one: Loaded, pixels: Stored, extra: dict[str, float]) -> tuple[Content, Record]:
         """Encode one transformed item and measure it as it will be read back."""
         row, before, request = one.row, one.picture, self.request
-        after = before.with_pixels(pixels)
         kind, _ = output_format(before.format, request.format, channels=before.channels)
+        reshapes = request.spec.reshapes
+        after = self._reshaped(one, pixels, kind) if reshapes else before.with_pixels(pixels)
         raw, inexact = kind == "RAW", kind in ("JPEG", "DICOM")
         content: Content = after.stacked() if raw else encode(after, format=kind, metadata=request.metadata)
         saved = picture(content, row["out"]).pixels if inexact else pixels
@@ -154,7 +173,7 @@ class ShardWork:
             "mtime_ns": row["mtime_ns"],
             "shape": list(before.pixels.shape),
             "bits": before.bits,
-            **measure(before.pixels, saved),
+            **measure(*common(before.pixels, saved)),
             "notes": self._notes(one, kind),
         }
         if extra:
@@ -252,8 +271,13 @@ def blame(row: Record, exc: Exception) -> NoliError:
 
 def _fits(group: list[Loaded], one: Loaded) -> bool:
     first, pixels = group[0].picture.pixels, one.picture.pixels
-    same = first.shape == pixels.shape and first.dtype == pixels.dtype
+    same = first.shape == pixels.shape and first.dtype == pixels.dtype and _was(group[0]) == _was(one)
     return same and (len(group) + 1) * pixels.shape[0] * pixels.shape[1] <= GROUP_PIXELS
+
+
+def _was(one: Loaded) -> object:
+    """Return the shape that an item which is being undone had before."""
+    return one.row.get("made", {}).get("shape")
 
 
 def _failed(row: Record, why: str) -> Record:

@@ -12,9 +12,10 @@ scheme     what is scrambled                                            source
 ``ffx``    values within a block: half of them replaced by a table      the same
 ========== ============================================================ ======================================
 
-Values of a block are numbered row by row, column by column, channels last. A stream is asked for by purpose,
-so that every part of a scheme has draws of its own. Beside three colours, the fourth channel (alpha) and a
-single one (grey) keep their places in the order of colours.
+Values of a block are numbered row by row, column by column, channels last. A stream is asked for by purpose
+and by what the draws depend on, so that every part of a scheme has draws of its own, and what is alike in all
+blocks is alike in pictures of all sizes. Beside three colours, the fourth channel (alpha) and a single one
+(grey) keep their places in the order of colours.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from noli.core.keystream import Stream
 from noli.ops.scramble import Flags, Order, Scramble
 
-Draw = Callable[[str], Stream]
+Draw = Callable[[str, str], Stream]
 Shape = tuple[int, int, int]
 T = TypeVar("T", bound=np.generic)
 SchemeName = Literal["etc", "le", "ele", "pixel", "shf", "np", "ffx"]
@@ -73,14 +74,14 @@ def etc(shape: Shape, block: int, draw: Draw, *, places: bool = True, colours: b
         places: Whether blocks change places.
         colours: Whether colours do.
     """
-    ids, channels = numbered(shape, block), shape[2]
+    ids, channels, grid = numbered(shape, block), shape[2], _grid(shape, block)
     count = len(ids)
-    source = draw("places").permutation(count) if places else np.arange(count)
-    turned = turns(block)[draw("turns").integers(count, 8)]
-    negated = draw("negation").bits(count)
+    source = draw("places", grid).permutation(count) if places else np.arange(count)
+    turned = turns(block)[draw("turns", grid).integers(count, 8)]
+    negated = draw("negation", grid).bits(count)
     order = np.tile(np.arange(channels), (count, 1))
     if colours and channels >= 3:
-        order[:, :3] = _COLOURS[draw("colours").integers(count, 6)]
+        order[:, :3] = _COLOURS[draw("colours", grid).integers(count, 6)]
     within = turned[:, :, None] * channels + order[:, None, :]
     taken = ids[source[:, None], within.reshape(count, -1)]
     flags = np.repeat(negated[:, None], ids.shape[1], axis=1)
@@ -98,8 +99,8 @@ def le(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "publishe
             from the permutation, which leaves it without any entropy of its own.
     """
     ids = numbered(shape, block)
-    units = 2 * ids.shape[1]
-    order, negated = _halves(draw("halves").permutations(1, units), draw("negation"), mask)
+    units, every = 2 * ids.shape[1], _every(shape, block)
+    order, negated = _halves(draw("halves", every).permutations(1, units), draw("negation", every), mask)
     alike = np.repeat(order, len(ids), 0), np.repeat(negated, len(ids), 0)
     return _of_halves(shape, block, ids, *alike, np.arange(len(ids)))
 
@@ -113,9 +114,10 @@ def ele(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "publish
         draw: Gives the stream of a purpose.
         mask: See :func:`le`.
     """
-    ids = numbered(shape, block)
-    order, negated = _halves(draw("halves").permutations(len(ids), 2 * ids.shape[1]), draw("negation"), mask)
-    source = draw("places").permutation(len(ids))
+    ids, grid = numbered(shape, block), _grid(shape, block)
+    drawn = draw("halves", grid).permutations(len(ids), 2 * ids.shape[1])
+    order, negated = _halves(drawn, draw("negation", grid), mask)
+    source = draw("places", grid).permutation(len(ids))
     return _of_halves(shape, block, ids, order[source], negated[source], source)
 
 
@@ -129,9 +131,10 @@ def pixel(shape: Shape, draw: Draw, *, colours: bool = True) -> Scramble:
     """
     height, width, channels = shape
     pixels, order = height * width, np.arange(height * width * channels).reshape(-1, channels)
-    negated = draw("negation").bits(pixels * channels)
+    size = f"{height}x{width}x{channels}"
+    negated = draw("negation", size).bits(pixels * channels)
     if colours and channels >= 3:
-        first = _COLOURS[draw("colours").integers(pixels, 6)]
+        first = _COLOURS[draw("colours", size).integers(pixels, 6)]
         order[:, :3] = np.take_along_axis(order[:, :3].copy(), first, axis=1)
     return Scramble(shape, order.reshape(-1), negated)
 
@@ -139,7 +142,7 @@ def pixel(shape: Shape, draw: Draw, *, colours: bool = True) -> Scramble:
 def shf(shape: Shape, block: int, draw: Draw) -> Scramble:
     """Pixel shuffling: the values of every block are permuted, alike in all blocks."""
     ids = numbered(shape, block)
-    taken = ids[:, draw("values").permutation(ids.shape[1])]
+    taken = ids[:, draw("values", _every(shape, block)).permutation(ids.shape[1])]
     return Scramble(shape, imaged(taken, shape, block), np.zeros(taken.size, bool))
 
 
@@ -159,14 +162,22 @@ def ffx(shape: Shape, block: int, draw: Draw) -> Scramble:
     scaled down; a permutation of 256 keeps 8 bits.
     """
     ids, chosen = numbered(shape, block), _half(shape, block, draw)
-    table = draw("table").permutation(256).astype(np.uint8)
+    table = draw("table", "").permutation(256).astype(np.uint8)
     unmoved = np.arange(ids.size), np.zeros(ids.size, bool)
     return Scramble(shape, *unmoved, table=table, replaced=imaged(chosen, shape, block))
 
 
+def _grid(shape: Shape, block: int) -> str:
+    return f"{shape[0] // block}x{shape[1] // block}/{_every(shape, block)}"
+
+
+def _every(shape: Shape, block: int) -> str:
+    return f"b={block}/c={shape[2]}"
+
+
 def _half(shape: Shape, block: int, draw: Draw) -> Flags:
     values, count = block * block * shape[2], shape[0] * shape[1] // block**2
-    chosen: Flags = draw("values").permutation(values) < values // 2
+    chosen: Flags = draw("values", _every(shape, block)).permutation(values) < values // 2
     return np.repeat(chosen[None], count, axis=0)
 
 

@@ -37,9 +37,9 @@ class Scramble:
     Attributes:
         shape: Height, width and channels of the images, whole blocks.
         order: ``[n]``: unit i of the output is unit ``order[i]`` of the input.
-        negated: ``[n]``: which units of the output are negated (v becomes 255 - v, or 15 - v).
-        halves: Units are halves of a byte: all high ones of an image, then all low ones.
-        table: ``uint8 [256]``, a permutation of values that is applied last, where `replaced` says so.
+        negated: ``[n]``: which units of the output are negated (v becomes the highest value minus v).
+        halves: Units are halves of a value (4 of 8 bits): all high ones of an image, then all low ones.
+        table: ``uint8 [256]``, a permutation of bytes that is applied last, where `replaced` says so.
         replaced: ``[n]``: which units of the output go through the table.
     """
 
@@ -60,7 +60,7 @@ def scramble(images: Images, how: Scramble) -> Images:
     """Return scrambled images of the same shape and dtype.
 
     Raises:
-        DataError: Images of another shape, or of 16 bits for a scheme that is defined for 8.
+        DataError: Images of another shape or type.
     """
     _check(images, how)
     out = _moved(images, how)
@@ -140,9 +140,6 @@ def _check(images: Images, how: Scramble) -> None:
             why=f"{images.dtype} {images.shape[1:]} instead of {how.shape}",
             fix="pad them to whole blocks, and make a scrambling for every shape",
         )
-    if images.dtype == np.uint16 and (how.halves or how.table is not None):
-        what = "This scheme is defined for 8 bits."
-        raise DataError(what, why="the images have 16", fix="take another scheme, or store 8 bits")
 
 
 def _check_tables(*hows: Scramble) -> None:
@@ -154,14 +151,7 @@ def _moved(images: Images, how: Scramble) -> Images:
     out = np.empty(images.shape, images.dtype)
     given = np.ascontiguousarray(images).reshape(len(images), math.prod(how.shape))
     made = out.reshape(given.shape)
-    negated = how.negated.reshape(2, -1) if how.halves else how.negated
-    top = np.iinfo(images.dtype).max
-    mask = (
-        np.where(negated[0], 240, 0) | np.where(negated[1], 15, 0)
-        if how.halves
-        else np.where(negated, top, 0)
-    )
-    mask = mask.astype(images.dtype)
+    mask = _mask(how, images.dtype)
     step = max(1, _RUN // max(1, how.units))
     for start in range(0, len(given), step):
         run = slice(start, start + step)
@@ -170,29 +160,39 @@ def _moved(images: Images, how: Scramble) -> Images:
     return out
 
 
+def _mask(how: Scramble, dtype: Any) -> Images:
+    """Return what the values of every scrambled image are combined with by exclusive or."""
+    top = int(np.iinfo(dtype).max)
+    if not how.halves:
+        return np.where(how.negated, top, 0).astype(dtype)
+    high, low = how.negated.reshape(2, -1)
+    last = (1 << 4 * np.dtype(dtype).itemsize) - 1
+    return (np.where(high, top - last, 0) | np.where(low, last, 0)).astype(dtype)
+
+
 def _gather(given: Images, how: Scramble, made: Images) -> None:
     """Put the units of `given` in order into `made`, both ``[N, values]``."""
     # "clip" skips the check of every index: an order is a permutation.
     if not how.halves:
         np.take(given, how.order, axis=1, out=made, mode="clip")
         return
-    values = given.shape[1]
-    halves, moved = np.empty((2, len(given), 2 * values), np.uint8)
-    np.right_shift(given, 4, out=halves[:, :values])
-    np.bitwise_and(given, 15, out=halves[:, values:])
+    values, bits = given.shape[1], 4 * given.itemsize
+    halves, moved = np.empty((2, len(given), 2 * values), given.dtype)
+    np.right_shift(given, bits, out=halves[:, :values])
+    np.bitwise_and(given, (1 << bits) - 1, out=halves[:, values:])
     np.take(halves, how.order, axis=1, out=moved, mode="clip")
-    np.left_shift(moved[:, :values], 4, out=made)
+    np.left_shift(moved[:, :values], bits, out=made)
     made |= moved[:, values:]
 
 
 def _replace(images: Images, table: Table, replaced: Flags) -> None:
-    """Send some values of every image through a table, in place."""
-    flat = images.reshape(len(images), replaced.size)
-    step = max(1, _RUN // max(1, flat.shape[1]))
-    chosen = np.where(replaced, 255, 0).astype(np.uint8)
-    for start in range(0, len(flat), step):
-        run = flat[start : start + step]
-        change: Images = cv2.LUT(run, table).reshape(run.shape)
+    """Send the bytes of some values of every image through a table, in place."""
+    values = images.reshape(len(images), replaced.size)
+    chosen = np.where(replaced, np.iinfo(images.dtype).max, 0).astype(images.dtype)
+    step = max(1, _RUN // max(1, replaced.size))
+    for start in range(0, len(values), step):
+        run = values[start : start + step]
+        change: Images = cv2.LUT(run.view(np.uint8), table).view(images.dtype).reshape(run.shape)
         change ^= run
         change &= chosen
         run ^= change

@@ -20,6 +20,7 @@ TITLES = {
     "attack": "Attack report",
     "undo": "Restoration report",
     "mark": "Marking report",
+    "lock": "Lock report",
 }
 ATTACKERS: Mapping[Level | str, str] = {
     "naive": "Somebody who trains on the pictures as they are.",
@@ -39,6 +40,10 @@ _UNVERIFIED = (
 _UNPROVEN = (
     "Publish the commitment in proof/commitment.json before the pictures, or have it time-stamped: without "
     "proof that it came first, no later claim is worth anything. This command asks a model that you suspect:"
+)
+_SCRAMBLED = (
+    "Perceptual encryption hides pictures from a casual look. It is obfuscation, not confidentiality: see "
+    "below what it does not stop. The key and noli undo bring the pictures back."
 )
 # A no-break space keeps number and unit on one line; a dash joins the ends of an interval.
 _DASH = "\u2013"
@@ -153,18 +158,24 @@ def banner(
         marked = manifest["output"]["uri"] if manifest["output"] and names else "OUT"
         command = shlex.join(["noli", "detect", marked, "--key", "KEY", "--endpoint", "SUSPECT.yaml"])
         return Banner("none", "Marked; nothing is proven yet", (_UNPROVEN,), command=command)
+    if verb == "lock":
+        return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,))
     if verb == "undo":
-        sentence = f"{count(quality.items, 'picture')} restored with the key."
-        psnr = next((measure for measure in quality.measures if measure.name == "psnr"), None)
-        if psnr is None:
-            sentence += " The originals were not at hand, so nobody compared the result with them."
-            return Banner("none", "Restored", (sentence,), mark=MARKS["good"])
-        figures = (
-            ("PSNR against the originals", metrics.in_words(psnr.mean)),
-            ("Worst picture", metrics.in_words(psnr.worst)),
-        )
-        return Banner("none", "Restored", (sentence,), figures, mark=MARKS["good"])
+        return _restored(quality)
     return Banner("none", "Finished", ("The run is complete.",))
+
+
+def _restored(quality: Quality) -> Banner:
+    sentence = f"{count(quality.items, 'picture')} restored with the key."
+    psnr = next((measure for measure in quality.measures if measure.name == "psnr"), None)
+    if psnr is None:
+        sentence += " The originals were not at hand, so nobody compared the result with them."
+        return Banner("none", "Restored", (sentence,), mark=MARKS["good"])
+    figures = (
+        ("PSNR against the originals", metrics.in_words(psnr.mean)),
+        ("Worst picture", metrics.in_words(psnr.worst)),
+    )
+    return Banner("none", "Restored", (sentence,), figures, mark=MARKS["good"])
 
 
 def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:

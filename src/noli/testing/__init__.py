@@ -95,7 +95,8 @@ def shape_type_and_range_hold(name: str, folder: Path) -> None:
         before = batch.copy()
         out = kit.apply(batch, items)
         check_images(out, where=f"output of {name} for {shape}")
-        _expect(out.shape == batch.shape, "the shape is kept", shape)
+        _expect(kit.spec.reshapes or out.shape == batch.shape, "the shape is kept", shape)
+        _expect(len(out) == len(batch), "every image comes out", shape)
         _expect(np.array_equal(batch, before), "the input is not modified", shape)
         eps = getattr(kit.cfg, "eps", None)
         if eps is not None:
@@ -159,9 +160,11 @@ def files_of_every_kind_survive(name: str, folder: Path) -> None:
         made = folder / "out" / source.relative_to(folder / "in")
         _expect(made.is_file(), "every file has its counterpart", source.name)
         with Image.open(source) as one, Image.open(made) as two:
-            _expect(one.size == two.size, "the size is kept", source.name)
             deep = one.mode.startswith("I")
             _expect(two.mode.startswith("I") == deep, "16 bits stay 16 bits", source.name)
+            if registry.get(name).reshapes:  # what the undo brings back is checked instead
+                continue
+            _expect(one.size == two.size, "the size is kept", source.name)
             alpha = [i.convert("RGBA").getchannel("A").tobytes() for i in (one, two) if not deep]
             _expect(len(set(alpha)) <= 1, "alpha is kept", source.name)
     (folder / "nothing").mkdir()
@@ -188,6 +191,7 @@ def workers_and_interruptions_do_not_matter(name: str, folder: Path) -> None:
 
 def undo_comes_closer_to_the_original(name: str, folder: Path) -> None:
     """What the key gives back, after rounding to 8 bits, is on average closer to the originals."""
+    from noli.engine.pictures import common
     from noli.ops.metrics import psnr
 
     kit = Kit(name)
@@ -201,9 +205,10 @@ def undo_comes_closer_to_the_original(name: str, folder: Path) -> None:
         back = kit.module.invert(kit.located, to_float(stored), items, kit.key, kit.cfg, extras)
         check_images(back, where="undone images")
         rows = list(zip(to_uint8(batch), stored, to_uint8(back), strict=True))
-        before = float(np.mean([psnr(protected, original) for original, protected, _ in rows]))
+        before = float(np.mean([psnr(*common(made, original)) for original, made, _ in rows]))
         after = float(np.mean([psnr(restored, original) for original, _, restored in rows]))
         _expect(after > before, "undo comes closer to the originals", (shape, before, after))
+        _expect(back.shape == batch.shape, "undo gives the size back", shape)
 
 
 # What a module docstring must speak of, and words that show that it does.

@@ -1,0 +1,95 @@
+"""Lock pictures: a scrambled copy that only the key brings back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from noli import registry
+from noli.api._protect import ProtectRun, finished, request_for
+from noli.core.errors import UsageError
+from noli.core.run import Run
+from noli.data.picture import FormatPolicy, Metadata
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, KeyLike
+from noli.ops.keyspace import capped_bits
+
+BANNER = (
+    "Perceptual encryption is obfuscation, not confidentiality: it hides pictures from a casual look, not "
+    "from somebody who attacks them. For storage and transport encrypt the files instead."
+)
+
+
+def lock(
+    data: str | Path,
+    output: str | Path,
+    method: str = "etc",
+    *,
+    key: KeyLike,
+    workers: int | None = None,
+    format: FormatPolicy = "png",  # noqa: A002
+    metadata: Metadata = "strip",
+    on_error: ErrorPolicy = "fail",
+    labels: str | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> ProtectRun:
+    """Write a scrambled copy of a data set; :func:`noli.undo` brings the pictures back with the key.
+
+    Perceptual encryption is obfuscation, not confidentiality. The same call again resumes, or adds what is
+    new in the source. Sides are extended to whole blocks; undo gives the size back.
+
+    Args:
+        data: Folder, CSV, Parquet, ``.npz`` or URL with pictures, with or without classes.
+        output: New place of the same kind.
+        method: Registry name (``lock/etc``) or the short one (``etc``).
+        key: The owner's key, or the path of a key file without a passphrase.
+        workers: Processes; all cores when None.
+        format: ``png``, ``webp`` (lossless) or ``same``: JPEG stays JPEG, with full chroma, where the method
+            survives that (EtC with blocks of a multiple of 8 pixels).
+        metadata: ``strip`` (default: thumbnails and positions tell what is in a picture) or ``keep``.
+        on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
+        labels: Column or array with the class, where the layout does not say.
+        run: Run folder; ``OUT.noli`` beside the output when None.
+        progress: Where progress goes; nowhere when None.
+        options: Options of the method.
+
+    Raises:
+        UsageError: Unknown method or option, a bad value, an output that is in the way, JPEG for a method
+            that does not survive it.
+        DataError: Items that cannot be used, arrays whose sides are no whole blocks.
+        RunError: Disk full, place not writable, worker killed; the same call resumes.
+        Interrupted: Ctrl-C; the same call resumes.
+    """
+    name = method if "/" in method else f"lock/{method}"
+    spec = registry.get(name)
+    if spec.family != "lock" or spec.arrow != "data->data":
+        raise UsageError("This method locks no pictures.", where=name, fix="see noli list lock")
+    request = request_for(
+        data, output, name, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
+        labels=labels, run=run, progress=progress, **options,
+    )  # fmt: skip
+    survives = getattr(registry.module(name), "survives_jpeg", None)
+    if format == "same" and not (survives and survives(request.cfg)):
+        raise UsageError(
+            "JPEG would garble these pictures for good.",
+            where=name,
+            why="what is scrambled within a block of eight pixels cannot be brought back from a JPEG",
+            fix="leave --format out (PNG), or take noli lock etc with blocks of 8 pixels or more",
+        )
+    return finished(request)
+
+
+def key_size(run: Run) -> tuple[float, float] | None:
+    """Return log2 of the number of keys, by the scheme's formula and as 256 bits allow, for one picture.
+
+    The first picture of a run stands for all; None where the method says no formula.
+    """
+    module = registry.module(str(run.manifest.method))
+    first = next((record for record in run.iter_records() if "error" not in record), None)
+    if first is None or not hasattr(module, "nominal"):
+        return None
+    cfg = registry.get(str(run.manifest.method)).config.model_validate(run.manifest.args_resolved["config"])
+    nominal = float(module.nominal(tuple(first["shape"]), cfg))
+    return nominal, capped_bits(nominal)

@@ -1,0 +1,91 @@
+"""``noli lock METHOD DATA -o OUT``: pictures that only the key brings back."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from noli.cli import console
+from noli.cli.dynamic import method_group
+from noli.cli.protect import show_run
+from noli.cli.shared import (
+    Config,
+    Format,
+    Json,
+    KeyFile,
+    Labels,
+    Metadata,
+    OnError,
+    OutDir,
+    Quiet,
+    RarePassFile,
+    RunDir,
+    Settings,
+    Workers,
+    load_key,
+)
+from noli.core.method import Spec
+from noli.core.run import Run
+
+
+def lock(
+    spec: Spec,
+    data: Annotated[str, Argument(help="Folder, CSV, .npz, Parquet or URL with pictures.")],
+    output: OutDir,
+    key: KeyFile,
+    json: Json = False,
+    settings: Settings = None,
+    config: Config = None,
+    format: Format = "png",  # noqa: A002
+    metadata: Metadata = "strip",
+    on_error: OnError = "fail",
+    labels: Labels = None,
+    workers: Workers = None,
+    run: RunDir = None,
+    passphrase_file: RarePassFile = None,
+    quiet: Quiet = False,
+    *,
+    method_options: dict[str, object],
+) -> None:
+    """Scramble pictures with one scheme of perceptual encryption."""
+    from noli import api, options
+    from noli.api._lock import BANNER
+
+    out = console.Output(json=json, quiet=quiet)
+    out.hint(BANNER)
+    chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
+    done = api.lock(
+        data, output, spec.name, key=load_key(key, passphrase_file), workers=workers, format=format,
+        metadata=metadata, on_error=on_error, labels=labels, run=run, progress=out.progress(), **chosen,
+    )  # fmt: skip
+    bits = key_bits(done)
+    rows: console.Rows = [("key", bits[1])] if bits else []
+    show_run(out, done, data, {"key_bits": bits[0]} if bits else None, word="scrambled", rows=rows)
+    back = shlex.join(["noli", "undo", done.output, "-o", f"{Path(output).name}-back", "--key", str(key)])
+    out.hint(f"To bring them back: {back}")
+
+
+def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
+    """Return the size of the key by the scheme's formula, for the most frequent shape, and in words."""
+    from noli.api._lock import key_size
+
+    found = key_size(run)
+    if found is None:
+        return None
+    nominal, capped = found
+    words = (
+        f"{nominal:,.0f} bits by the formula, {capped:,.0f} at most, as it follows from 256; what an attack "
+        "takes is not measured here"
+    )
+    return {"nominal": nominal, "capped": capped}, words
+
+
+GROUP = typer.Typer(
+    cls=method_group("lock", lock),
+    no_args_is_help=True,
+    help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",
+)

@@ -1,0 +1,137 @@
+"""Scramble pictures of every kind, bring them back bit for bit, and refuse what could not come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import noli
+from noli.core.errors import DataError, UsageError, WrongKey
+from noli.testing import KEYS
+
+METHODS = [
+    ("etc", {"block": 8}), ("etc", {"planes": "rgb", "block": 4}), ("etc", {"fresh": True}), ("le", {}),
+    ("ele", {}), ("pixel", {}), ("pixel", {"fresh": False}), ("shuffle", {}), ("shuffle", {"kind": "np", "block": 4}),
+    ("shuffle", {"kind": "ffx", "block": 8}),
+]  # fmt: skip
+KINDS: dict[str, tuple[str, tuple[int, int], Any]] = {
+    "grey": ("L", (9, 20), np.uint8), "colour": ("RGB", (33, 17), np.uint8),
+    "point": ("RGB", (1, 1), np.uint8), "clear": ("RGBA", (21, 30), np.uint8), "deep": ("I;16", (12, 7), np.uint16),
+}  # fmt: skip
+
+
+def picture(name: str) -> Image.Image:
+    mode, (width, height), dtype = KINDS[name]
+    channels = {"L": (), "I;16": (), "RGB": (3,), "RGBA": (4,)}[mode]
+    draw = np.random.default_rng(sum(map(ord, name)))
+    values = draw.integers(0, np.iinfo(dtype).max + 1, (height, width, *channels), dtype=dtype)
+    return Image.fromarray(values)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    for name in KINDS:
+        picture(name).save(tmp_path / "photos" / "a" / f"{name}.png")
+    return tmp_path / "photos"
+
+
+def pixels(file: Path) -> np.ndarray:
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize(("method", "options"), METHODS, ids=lambda v: v if isinstance(v, str) else "")
+def test_pictures_of_every_kind_come_back_bit_for_bit(
+    photos: Path, tmp_path: Path, method: str, options: dict[str, Any]
+) -> None:
+    if options.get("planes") == "rgb":
+        (photos / "a" / "clear.png").unlink()
+    done = noli.lock(photos, tmp_path / "out", method, key=KEYS[0], workers=1, **options)
+    assert done.manifest.verb == "lock"
+    for file in sorted((photos / "a").iterdir()):
+        before, after = pixels(file), pixels(tmp_path / "out" / "a" / file.name)
+        assert after.dtype == before.dtype
+        assert not (after.shape == before.shape and np.array_equal(after, before))
+    back = noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
+    assert back.items == back.identical == len(list((photos / "a").iterdir()))
+    for file in (photos / "a").iterdir():
+        assert np.array_equal(pixels(tmp_path / "back" / "a" / file.name), pixels(file)), file.name
+    with pytest.raises(WrongKey):
+        noli.undo(tmp_path / "out", tmp_path / "wrong", key=KEYS[1], workers=1)
+
+
+def test_alpha_is_scrambled_too(photos: Path, tmp_path: Path) -> None:
+    noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1, block=4)
+    before, after = (pixels(place / "a" / "clear.png") for place in (photos, tmp_path / "out"))
+    assert after.shape == (32, 24, 4)
+    assert not np.array_equal(after[:30, :21, 3], before[..., 3])
+
+
+def test_the_same_picture_is_scrambled_alike_unless_it_has_a_key_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    flat = np.zeros((32, 32, 3), np.uint8)
+    for level in (10, 11):
+        flat[:16] = level
+        Image.fromarray(flat).save(tmp_path / "in" / f"{level}.png")
+    made = {}
+    for fresh in (False, True):
+        out = tmp_path / f"out-{fresh}"
+        noli.lock(tmp_path / "in", out, key=KEYS[0], workers=1, block=4, fresh=fresh)
+        made[fresh] = [pixels(out / f"{level}.png") for level in (10, 11)]
+    bright = {fresh: [np.isin(one, (0, 255)) for one in found] for fresh, found in made.items()}
+    assert np.array_equal(*bright[False])
+    assert not np.array_equal(*bright[True])
+
+
+@pytest.mark.parametrize("planes", ["colour", "rgb", "ycbcr", "half"])
+def test_jpeg_stays_jpeg_and_comes_back_nearly(tmp_path: Path, planes: str) -> None:
+    from skimage.data import astronaut
+
+    from noli.ops.metrics import psnr
+
+    photo = astronaut()[:300, 100:404]
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo).save(tmp_path / "in" / "x.jpg", quality=95, subsampling=0)
+    first = pixels(tmp_path / "in" / "x.jpg")
+    noli.lock(
+        tmp_path / "in", tmp_path / "out", key=KEYS[0], workers=1, format="same", planes=planes,
+        block=16 if planes == "colour" else 8,
+    )  # fmt: skip
+    made = Image.open(tmp_path / "out" / "x.jpg")
+    assert made.format == "JPEG"
+    assert made.mode == ("RGB" if planes == "colour" else "L")
+    noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
+    (found,) = list((tmp_path / "back").iterdir())
+    back = pixels(found)
+    assert back.shape == first.shape
+    # Chroma at half size is not what a JPEG of full chroma keeps.
+    assert psnr(first, back) > (32 if planes == "half" else 36)
+
+
+def test_what_could_not_come_back_is_refused(photos: Path, tmp_path: Path) -> None:
+    for method, options in (("le", {}), ("pixel", {}), ("shuffle", {}), ("etc", {"block": 4})):
+        with pytest.raises(UsageError, match="garble"):
+            noli.lock(photos, tmp_path / "out", method, key=KEYS[0], format="same", **options)
+    with pytest.raises(UsageError, match="locks no pictures"):
+        noli.lock(photos, tmp_path / "out", "protect/cuda", key=KEYS[0])
+    with pytest.raises(DataError, match="same size"):
+        noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1, planes="rgb")
+    np.savez(tmp_path / "odd.npz", x=np.zeros((2, 30, 30, 3), np.uint8), y=np.array([0, 1]))
+    with pytest.raises(DataError, match="Arrays keep their shape"):
+        noli.lock(tmp_path / "odd.npz", tmp_path / "odd-out.npz", key=KEYS[0], workers=1, block=16)
+
+
+def test_arrays_of_whole_blocks(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "in.npz", x=x, y=np.arange(6))
+    noli.lock(tmp_path / "in.npz", tmp_path / "out.npz", "le", key=KEYS[0], workers=1)
+    with np.load(tmp_path / "out.npz") as found:
+        assert found["x"].shape == x.shape
+        assert not np.array_equal(found["x"], x)
+    noli.undo(tmp_path / "out.npz", tmp_path / "back.npz", key=KEYS[0], workers=1)
+    with np.load(tmp_path / "back.npz") as found:
+        assert np.array_equal(found["x"], x)
