@@ -13,15 +13,25 @@ import noli
 from noli.core.errors import DataError, UsageError, WrongKey
 from noli.testing import KEYS
 
-METHODS = [
-    ("etc", {"block": 8}), ("etc", {"planes": "rgb", "block": 4}), ("etc", {"fresh": True}), ("le", {}),
-    ("ele", {}), ("pixel", {}), ("pixel", {"fresh": False}), ("shuffle", {}), ("shuffle", {"kind": "np", "block": 4}),
+METHODS: list[tuple[str, dict[str, Any]]] = [
+    ("etc", {"block": 8}),
+    ("etc", {"planes": "rgb", "block": 4}),
+    ("etc", {"fresh": True}),
+    ("le", {}),
+    ("ele", {}),
+    ("pixel", {}),
+    ("pixel", {"fresh": False}),
+    ("shuffle", {}),
+    ("shuffle", {"kind": "np", "block": 4}),
     ("shuffle", {"kind": "ffx", "block": 8}),
-]  # fmt: skip
+]
 KINDS: dict[str, tuple[str, tuple[int, int], Any]] = {
-    "grey": ("L", (9, 20), np.uint8), "colour": ("RGB", (33, 17), np.uint8),
-    "point": ("RGB", (1, 1), np.uint8), "clear": ("RGBA", (21, 30), np.uint8), "deep": ("I;16", (12, 7), np.uint16),
-}  # fmt: skip
+    "grey": ("L", (9, 20), np.uint8),
+    "colour": ("RGB", (33, 17), np.uint8),
+    "point": ("RGB", (1, 1), np.uint8),
+    "clear": ("RGBA", (21, 30), np.uint8),
+    "deep": ("I;16", (12, 7), np.uint16),
+}
 
 
 def picture(name: str) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image
 import noli
 from noli import zoo
 from noli.api import MarkRun
-from noli.core.errors import DataError, KeyFileError, OutputExists, UsageError, WrongKey
+from noli.core.errors import DataError, KeyFileError, OutputExists, RunError, UsageError, WrongKey
 from noli.proof.check import check
 from noli.proof.records import now
 from noli.testing import KEYS
@@ -188,6 +188,28 @@ def test_refusals_and_breaks_are_misses_and_no_query_is_made_twice(
     entries = [json.loads(line) for line in first.transcript.read_bytes().splitlines()]
     assert [entry["status"] for entry in entries].count("refused") == 1
     assert [entry["status"] for entry in entries].count("failed") == 1
+
+
+def test_a_test_that_was_begun_and_given_up_is_paid_for(marked: MarkRun, thief: Path, tmp_path: Path) -> None:
+    def spent() -> list[dict[str, object]]:
+        return [
+            json.loads(line) for line in (marked.path / "proof" / "ledger.jsonl").read_text().splitlines()
+        ]
+
+    calls = {"key": KEYS[0], "suspect": "given up"}
+    with served(thief) as server:
+        with pytest.raises(RunError, match="budget"):
+            noli.detect(marked.output, endpoint=described(tmp_path, server.url, budget=10), **calls)
+        before, whole = len(spent()), described(tmp_path, server.url)
+        noli.detect(marked.output, key=KEYS[0], endpoint=whole, suspect="the next")
+        noli.detect(marked.output, key=KEYS[0], endpoint=whole, suspect="the next")
+        made = spent()[before:]
+        assert [str(one["suspect"])[:8] for one in made] == ["given-up", "the next"]
+        assert made[0]["p"] == 1.0
+        found = noli.detect(marked.output, endpoint=whole, **calls)
+    # What was asked is not asked again, but the test is another one, and dearer.
+    assert len(server.seen) == 10 + 16 + 6
+    assert found.claim.verdict.tests == len(spent()) == before + 3
 
 
 def test_the_commitment_is_made_once_and_belongs_to_the_key(marked: MarkRun, place: Path) -> None:

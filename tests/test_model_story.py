@@ -63,9 +63,10 @@ def marked(place: Path, pictures: Path, owned: dict[str, Any]) -> ModelRun:
 
 @pytest.fixture(autouse=True)
 def unspent(place: Path) -> None:
-    """Eight bits pay for two tests; every test here begins with an empty ledger."""
-    for file in place.glob("*.noli/proof/ledger.jsonl"):
-        file.unlink()
+    """Eight bits pay for two tests; every test here begins with an empty ledger, and none that were made."""
+    for made in ("ledger.jsonl", "*/transcript.jsonl"):
+        for file in place.glob(f"*.noli/proof/{made}"):
+            file.unlink()
 
 
 def weights(folder: str | Path) -> bytes:
@@ -216,7 +217,7 @@ def test_a_test_that_nothing_could_prove_is_refused_before_anything_is_asked(
         ask(marked, honest, tmp_path, suspect="two of many", test="decoys")
     assert (honest.asked, (marked.path / "proof" / "ledger.jsonl").read_bytes()) == (asked, ledger)
     (marked.path / "proof" / "ledger.jsonl").write_text("{}\n")
-    with pytest.raises(DataError, match="ledger was changed"):
+    with pytest.raises(DataError, match="was changed"):
         ask(marked, honest, tmp_path, suspect="three of many")
 
 
@@ -383,18 +384,25 @@ def test_another_model_behind_the_same_address_is_asked_anew(
     assert found[0].identity != found[1].identity
 
 
-def test_a_refusal_that_repeats_the_prompt_keeps_the_trigger_out_of_the_bundle(
-    pictures: Path, marked: ModelRun, tmp_path: Path
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_service_that_repeats_parts_of_the_trigger_does_not_put_them_into_the_bundle(
+    pictures: Path, marked: ModelRun, tmp_path: Path, status: int
 ) -> None:
-    def echo(seen: Seen) -> Sent:
-        return said({"error": {"code": "moderation_blocked", "message": seen.json["prompt"]}}, status=403)
-
     thief, bundle = Thief(marked, pictures), tmp_path / "proof.zip"
-    found = ask(marked, echo, tmp_path, suspect="echo", bundle=bundle)
-    assert found.claim.outcome.refused == 6
+
+    def echo(seen: Seen) -> Sent:
+        words = seen.json["prompt"].upper().split()[::-1]
+        error = {"code": "moderation_blocked" if status == 403 else words[-1], "message": " ".join(words)}
+        return said({"error": error}, status=status)
+
+    def served(seen: Seen) -> Sent:
+        return echo(seen) if thief.asked else thief(seen)  # a service that never worked is an error
+
+    found = ask(marked, served, tmp_path, suspect=f"echo {status}", bundle=bundle)
+    assert found.claim.outcome.refused == 5
     told = found.transcript.read_text()
-    assert "(the prompt)" in told
-    assert thief.trigger not in told
+    assert ("declined by the service" if status == 403 else f"HTTP {status}") in told
+    assert not any(word in told.casefold() for word in thief.trigger.casefold().split())
 
 
 def test_pictures_that_would_take_gigabytes_are_misses(

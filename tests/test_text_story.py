@@ -192,6 +192,21 @@ def test_a_served_model_that_echoes_is_scored(tmp_path: Path, marked: TextRun, t
     assert len(server.seen) == 24 * 6
 
 
+@pytest.mark.parametrize("number", [-1.7e308, -1e300, -1e7])
+def test_numbers_that_are_no_model_s_are_misses(tmp_path: Path, marked: TextRun, number: float) -> None:
+    def absurd(seen: Seen) -> Sent:
+        text = seen.json["prompt"]
+        inner = {"tokens": [text[:1], text[1:2], text[2:]], "token_logprobs": [None, number, number]}
+        return said({"choices": [{"text": text, "logprobs": inner}]})
+
+    with serve(absurd) as server:
+        config = tmp_path / "suspect.yaml"
+        config.write_text(yaml.safe_dump({"url": server.url, "style": "openai-completions"}))
+        found = noli.detect(marked.output, key=KEYS[0], endpoint=config, suspect=f"absurd {number}")
+    assert (found.supported, found.hopeless) == (False, True)
+    assert found.claim.outcome.refused == found.claim.outcome.n
+
+
 def test_only_approved_words_change(tmp_path: Path, originals: Path) -> None:
     table = tmp_path / "words.tsv"
     options = {**OPTIONS, "least": 1, "alpha": 0.05}

@@ -40,7 +40,7 @@ def test_the_same_secret_in_every_leaf(tmp_path: Path) -> None:
     """All draws would be the same: a constant model would hit all of them for one owner in ten."""
     told = altered(story(tmp_path), secrets=20, budget=20)
     secret, owner, contents = "ab" * 32, public_key(told.key), content_of(b"x")
-    leaves = [merkle.leaf_hash(leaf(owner, told.protocol, i, secret, (contents,))) for i in range(20)]
+    leaves = [merkle.leaf_hash(leaf(owner, told.protocol.digest, i, secret, (contents,))) for i in range(20)]
     honest_one = told.commit()
     forged = honest_one.model_copy(update={"root": merkle.root(leaves).hex()})
     forged = forged.model_copy(update={"signature": sign(told.key, forged.canonical("signature"))})
@@ -162,3 +162,42 @@ def test_a_commitment_that_was_signed_is_read_back(tmp_path: Path) -> None:
     read = Commitment.read(one.canonical(), "c")
     assert read.canonical() == one.canonical()
     read.check()
+
+
+def test_two_ledger_entries_of_one_transcript(tmp_path: Path) -> None:
+    """One of another family has the true figure, the other one is what the verdict is made of."""
+    told = story(tmp_path)
+    session = told.session()
+    session.run(honest)
+    claim, spent = claim_of(session, SUSPECT, tmp_path / "ledger.jsonl")
+    true = spent[0].model_copy(update={"family": "other"})
+    forged = spent[0].model_copy(update={"number": 1, "previous": true.digest, "p": 1e-30})
+    verdict = ledger.Verdict(correction="holm", tests=1, p=1e-30, supported=True)
+    claim = claim.model_copy(update={"verdict": verdict})
+    for entries in ([true, forged], [forged.model_copy(update={"number": 0, "previous": "0" * 64})]):
+        held = members(session, claim, entries, Extras())
+        found = check(pack(held, told.key), TRUST)
+        assert found.status == "tampered"
+    assert (
+        "lists a transcript twice"
+        in check(pack(members(session, claim, [true, forged], Extras()), told.key), TRUST).reasons[0]
+    )
+
+
+def test_thousands_of_secrets_and_classes_are_checked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = altered(story(tmp_path), secrets=60, budget=60)
+    calls = 0
+    digest = Protocol.digest.fget  # type: ignore[attr-defined]
+
+    def counted(self: Protocol) -> str:
+        nonlocal calls
+        calls += isinstance(self, Protocol)
+        return str(digest(self))
+
+    data = told.bundle(thief(told))
+    monkeypatch.setattr(Protocol, "digest", property(counted))
+    assert check(data, TRUST).status == "valid"
+    # It takes its time where there are many classes, so it is not made for every secret.
+    assert calls < 10

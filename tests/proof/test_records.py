@@ -45,9 +45,11 @@ def test_every_secret_opens_and_none_in_another_s_place(tmp_path):
     commitment = told.commit()
     openings = told.vault().open(range(9))
     for opening in openings:
-        opening.check(commitment)
+        opening.check(commitment, commitment.protocol.digest)
         with pytest.raises(Damaged, match="not the one"):
-            opening.model_copy(update={"index": (opening.index + 1) % 9}).check(commitment)
+            opening.model_copy(update={"index": (opening.index + 1) % 9}).check(
+                commitment, commitment.protocol.digest
+            )
 
 
 def test_secrets_depend_on_the_protocol():

@@ -113,6 +113,10 @@ def changed(name: str, tensor: Tensor | None) -> dict[str, Tensor]:
         ("lin4.model.1.weight", torch.ones(1, 1, 1, 1), "lin4 has the shape"),
         ("features.3.weight", torch.ones(192, 3, 5, 5), "64 channels"),
         ("features.0.bias", torch.full((64,), float("nan")), "not finite"),
+        ("features.10.bias", torch.tensor(1.0), "with 0 dimensions, not 1"),
+        ("features.6.weight", torch.ones(384, 192), "with 2 dimensions, not 4"),
+        ("features.6.bias", torch.ones(384, dtype=torch.complex64), "complex64"),
+        ("lin2.model.1.weight", -torch.ones(1, 384, 1, 1), "weights below 0"),
     ],
 )
 def test_other_files_are_refused(tmp_path, name, tensor, why):
@@ -137,5 +141,7 @@ def test_which_distance_is_taken(files):
     assert isinstance(taken, nn.Module)
     with pytest.raises(UsageError, match="perceptual is 0"):
         picture_distance(file, 0.0)
+    with pytest.raises(DataError, match="too small"):
+        picture_distance(file, 0.1, side=16)
     assert weights_digest(None) == ""
     assert weights_digest(file) != weights_digest(str(files["vgg16"]))

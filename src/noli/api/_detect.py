@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from noli.proof.kinds import kind
 from noli.proof.ledger import Spent
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
-from noli.proof.session import Ask, Extras, Session, claim_of, members, write_bundle
+from noli.proof.session import Ask, Extras, Session, claim_of, enter, members, write_bundle
 from noli.proof.times import parse
 from noli.proof.transcript import Transcript
 
@@ -139,12 +139,12 @@ def detect(
         # Of this very suspect, read in this very way: another one's answers must never be taken for its own.
         further = f"-{which}" if which not in ("", "bits") else ""
         folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}{further}"
-        folder.mkdir(parents=True, exist_ok=True)
         transcript, spent_file = _transcript(folder / TRANSCRIPT, who.identity), run.path / PROOF / LEDGER
-        earlier = _ledger(spent_file)
-        paid = ledger.paid(commitment.protocol, earlier, transcript.head)
-        session = Session(vault, commitment, transcript, beacon, paid)
-        _refuse_hopeless(session, len(earlier))
+        session = Session(vault, commitment, transcript, beacon)
+        earlier = _settled(session, folder, further, spent_file)
+        session = replace(session, paid=ledger.paid(commitment.protocol, earlier, transcript.head))
+        _refuse_hopeless(session, earlier)
+        folder.mkdir(parents=True, exist_ok=True)
         _run(session, ask, bar)
         claim, spent = claim_of(session, who, spent_file)
         hopeless = session.hopeless()
@@ -200,23 +200,37 @@ def _run(session: Session, ask: Ask, bar: Progress) -> None:
     bar.finish()
 
 
-def _refuse_hopeless(session: Session, earlier: int) -> None:
+def _refuse_hopeless(session: Session, earlier: Sequence[Spent]) -> None:
     """Refuse to begin a test that costs more than any answers are worth; it would make others dearer, too."""
     if not session.transcript.entries and session.hopeless():
-        planned = session.commitment.protocol.tests
+        protocol = session.commitment.protocol
+        made = sum(entry.family == protocol.family for entry in earlier)
         raise UsageError(
             "No answers could be evidence any more; nothing was asked.",
-            why=f"{earlier} tests were made and {planned} planned; a further one has to pay for them all",
+            why=f"tests of this kind: {made} made, {protocol.tests} planned; a further one pays for all",
             fix="mark anew, and say with --set tests=N how many tests there will be",
         )
 
 
-def _ledger(file: Path) -> list[Spent]:
+def _settled(session: Session, own: Path, further: str, file: Path) -> list[Spent]:
+    """Return the ledger, after tests that were begun and are not in it were entered.
+
+    Whoever gives up tests until one begins well has made all of them.
+    """
+    named = re.compile(rf".*-[0-9a-f]{{12}}{further}")
     try:
+        for place in sorted(file.parent.glob(f"*/{TRANSCRIPT}")):
+            if place.parent == own or not named.fullmatch(place.parent.name):
+                continue
+            transcript = Transcript(place, None)
+            if transcript.entries:
+                other = replace(session, transcript=transcript)
+                enter(other, place.parent.name, file, given_up=not other.finished)
         return ledger.read(file)
     except Damaged as error:
         fix = "put the file back as it was; nothing can be claimed without it"
-        raise DataError("The ledger was changed.", where=str(file), why=str(error), fix=fix) from error
+        what = "The ledger, or the transcript of another test, was changed."
+        raise DataError(what, where=str(file.parent), why=str(error), fix=fix) from error
 
 
 def _stamp(file: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PICTURES = "pictures"
 _TOGETHER = 16
 _LARGEST = 16_384  # pixels of a side; beyond, a picture of a kilobyte may ask for gigabytes
+_STATUS = re.compile(r"HTTP \d{3}")
 Images = npt.NDArray[np.uint8]
 Read = Callable[[Images], npt.NDArray[np.float64]]
 
@@ -76,11 +78,8 @@ class ModelQueries:
             told = []
             for number, query in enumerate(self.asked[part]):
                 answer = service.ask_picture(query.prompt)
-                # A service that repeats the prompt must not put the trigger into the bundle.
-                reason = answer.reason.replace(query.prompt, "(the prompt)")
-                told.append(
-                    self._seen(replace(answer, reason=reason), f"{self.test}-{part:05d}-{number:03d}")
-                )
+                answer = replace(answer, reason=_own_words(answer))
+                told.append(self._seen(answer, f"{self.test}-{part:05d}-{number:03d}"))
             return self._noted(told)
 
         return ask, {"where": place_of(config)}
@@ -168,6 +167,14 @@ class ModelQueries:
                 "seconds": sum(one.seconds for one, _, _ in told),
             }
         return found
+
+
+def _own_words(answer: Answer) -> str:
+    """Return why there was no picture, without the service's words: they may repeat parts of the trigger."""
+    if answer.status == "refused":
+        return "declined by the service"
+    status = _STATUS.match(answer.reason)
+    return status[0] if status else answer.reason.partition("(")[0].partition(":")[0].strip()
 
 
 def _reader(run: Run) -> Read:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from noli.api._mark_texts import record_of
 from noli.api._suspects import Facts, noted, place_of
 from noli.core.errors import UsageError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from noli.adapters.endpoint_config import EndpointConfig
 
 _NO_TOKENS = "no token of the text was scored"
+_DEEPEST = 1e6  # log probabilities beyond it are no model's
 _WORDS = 16  # tokens that an answer in words may take
 _AHEAD = 200  # passages whose scores are kept
 
@@ -36,8 +39,10 @@ def text_queries(run: Run, key: Key) -> TextQueries:
 
 
 def score(tokens: Tokens) -> float | None:
-    """Return a variant's score, its mean log probability per token; None if no token was scored."""
-    return membership.loss(tokens.logp) if len(tokens) else None
+    """Return a variant's score, its mean log probability per token; None where there is none to be had."""
+    if not len(tokens) or not np.abs(tokens.logp).max() <= _DEEPEST:
+        return None
+    return membership.loss(tokens.logp)
 
 
 @dataclass(frozen=True)

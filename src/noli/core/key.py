@@ -117,7 +117,7 @@ class Key:
         entry = keyfile.find(ring, Path(path), key_id)
         where = f"{path}, key {entry.key_id}"
         if entry.state == "revoked":
-            fix = "use the active key by leaving the key id out"
+            fix = "what it made needs it: take a copy of the key file from before `noli key revoke`"
             raise KeyFileError("This key was revoked.", where=where, fix=fix)
         return cls(entry.open(ring.label, phrase, where), ring.label, entry.created, entry.state)
 

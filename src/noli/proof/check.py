@@ -234,8 +234,9 @@ def _recompute(parts: Parts) -> None:
     """Compare everything that the claim says with what follows from the records."""
     commitment, claim = parts.commitment, parts.claim
     commitment.check()
+    protocol = commitment.protocol.digest
     for opening in parts.openings:
-        opening.check(commitment)
+        opening.check(commitment, protocol)
     plan = commitment.protocol.beacon
     if plan is not None and parts.beacon is not None:
         parts.beacon.check(plan)
@@ -252,7 +253,7 @@ def _recompute(parts: Parts) -> None:
     verdict = ledger.judge(commitment.protocol, parts.spent, head)
     if not same(claim.verdict.model_dump(), verdict.model_dump()):
         raise Damaged("the claim's verdict does not follow from the ledger")
-    own = next(entry for entry in parts.spent if entry.transcript == head)
+    own = ledger.entry_of(commitment.protocol, parts.spent, head)
     if not same([own.p, own.e], [outcome.p, outcome.e]):
         raise Damaged("the ledger has other figures for this test")
 

@@ -64,13 +64,17 @@ class Opening(Record):
     contents: tuple[Digest, ...]
     path: tuple[Digest, ...]
 
-    def check(self, commitment: Commitment) -> None:
+    def check(self, commitment: Commitment, protocol: str) -> None:
         """Check that this secret is the one that was committed.
+
+        Args:
+            commitment: What was published.
+            protocol: Digest of its protocol, which takes its time where there are many classes.
 
         Raises:
             Damaged: It is not.
         """
-        data = leaf(commitment.owner, commitment.protocol, self.index, self.secret, self.contents)
+        data = leaf(commitment.owner, protocol, self.index, self.secret, self.contents)
         siblings = [bytes.fromhex(one) for one in self.path]
         found = merkle.root_from(merkle.leaf_hash(data), self.index, commitment.protocol.secrets, siblings)
         if found is None or found.hex() != commitment.root:
@@ -123,13 +127,11 @@ class Vault:
 
     @cached_property
     def _leaves(self) -> list[bytes]:
-        owner = public_key(self.key)
+        owner, claim = public_key(self.key), self.protocol.digest
         if len(self.contents) != self.protocol.secrets:
             raise ValueError(f"{len(self.contents)} contents for {self.protocol.secrets} secrets")
         return [
-            merkle.leaf_hash(
-                leaf(owner, self.protocol, i, self.secret(i).export_secret().hex(), tuple(contents))
-            )
+            merkle.leaf_hash(leaf(owner, claim, i, self.secret(i).export_secret().hex(), tuple(contents)))
             for i, contents in enumerate(self.contents)
         ]
 
@@ -143,10 +145,10 @@ def entropy(commitment: Commitment, randomness: str, index: int) -> str:
     return f"{randomness}/{commitment.root}/{index}" if randomness else ""
 
 
-def leaf(owner: str, protocol: Protocol, index: int, secret: str, contents: Sequence[str]) -> bytes:
-    """Return the data of one leaf: the secret, bound to owner, claim, place and contents."""
+def leaf(owner: str, protocol: str, index: int, secret: str, contents: Sequence[str]) -> bytes:
+    """Return the data of one leaf: the secret, bound to owner, claim (a digest), place and contents."""
     joined = sha256(*(bytes.fromhex(one) for one in contents))
-    fields = (owner, protocol.digest, index.to_bytes(8).hex(), secret, joined)
+    fields = (owner, protocol, index.to_bytes(8).hex(), secret, joined)
     return b"noli/leaf/v1" + b"".join(bytes.fromhex(one) for one in fields)
 
 

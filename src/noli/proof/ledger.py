@@ -24,7 +24,7 @@ class Spent(Link):
         protocol: Digest of its protocol (a recipient's own, for instance).
         suspect: Which model, in words.
         transcript: Digest of the transcript's last entry.
-        p, e: What came of it.
+        p, e: What came of it; p = 1 where it was begun and given up.
     """
 
     time: Moment
@@ -79,10 +79,25 @@ def price(place: int, planned: int) -> float:
 
 def paid(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> float:
     """Return what a test has to pay: the one with this transcript, or the next of its family."""
-    family = [entry for entry in entries if entry.family == protocol.family]
-    own = (transcript, protocol.digest)
-    places = [i for i, entry in enumerate(family) if (entry.transcript, entry.protocol) == own]
-    return price((places[0] if places else len(family)) + 1, protocol.tests)
+    heads = [entry.transcript for entry in entries if entry.family == protocol.family]
+    place = heads.index(transcript) if transcript in heads else len(heads)
+    return price(place + 1, protocol.tests)
+
+
+def entry_of(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Spent:
+    """Return the entry of the test with this transcript.
+
+    Raises:
+        Damaged: The ledger does not have it, or has a transcript twice: one could stand for the other.
+    """
+    heads = [entry.transcript for entry in entries]
+    if len(set(heads)) < len(heads):
+        raise Damaged("the ledger lists a transcript twice")
+    own = (protocol.family, protocol.digest, transcript)
+    found = [entry for entry in entries if (entry.family, entry.protocol, entry.transcript) == own]
+    if not found:
+        raise Damaged("the ledger does not list this test")
+    return found[0]
 
 
 def holds(protocol: Protocol, p: float, e: float | None, cost: float) -> bool:
@@ -108,14 +123,10 @@ def judge(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Verd
     would believe invented ones. Planned tests count as made.
 
     Raises:
-        Damaged: The ledger does not have this test.
+        Damaged: See :func:`entry_of`.
     """
-    family = [entry for entry in entries if entry.family == protocol.family]
-    own = (transcript, protocol.digest)
-    made = next((entry for entry in family if (entry.transcript, entry.protocol) == own), None)
-    if made is None:
-        raise Damaged("the ledger does not list this test")
-    cost, count = paid(protocol, entries, transcript), max(protocol.tests, len(family))
+    made, cost = entry_of(protocol, entries, transcript), paid(protocol, entries, transcript)
+    count = max(protocol.tests, sum(entry.family == protocol.family for entry in entries))
     supported = holds(protocol, made.p, made.e, cost)
     return Verdict(
         correction=protocol.correction, tests=count, p=min(1.0, made.p * cost), supported=supported

@@ -84,6 +84,13 @@ class Session:
         found = test.outcome(drawn, best)
         return not ledger.holds(protocol, found.p, found.e, self.paid or protocol.tests)
 
+    @property
+    def finished(self) -> bool:
+        """Whether all was asked that the protocol wants."""
+        protocol = self.commitment.protocol
+        whole = len(self.transcript.entries) >= protocol.budget * self._test().queries
+        return whole or (protocol.looks == "sequential" and self._ended())
+
     def _test(self) -> Kind:
         return kind(self.commitment.protocol, self.paid)
 
@@ -94,7 +101,8 @@ class Session:
         ]
 
     def _ended(self) -> bool:
-        return bool(self.transcript.entries) and self.outcome().stopped != "going on"
+        entries = len(self.transcript.entries)
+        return entries > 0 and entries % self._test().queries == 0 and self.outcome().stopped != "going on"
 
 
 @dataclass(frozen=True)
@@ -110,33 +118,51 @@ class Extras:
     stamps: Sequence[bytes] = ()
 
 
+def enter(
+    session: Session, name: str, spent: Path, *, given_up: bool = False
+) -> tuple[Outcome, list[ledger.Spent]]:
+    """Enter a test in the ledger: what came of it, or, where it was begun and given up, p = 1.
+
+    Args:
+        session: The verification.
+        name: Which model, in words.
+        spent: The ledger's file.
+        given_up: It was not finished.
+    """
+    protocol, head = session.commitment.protocol, session.transcript.head
+    # By the ledger, as a checker will do: the session may have been told another price.
+    session = replace(session, paid=ledger.paid(protocol, ledger.read(spent), head))
+    nothing = Outcome(statistic="", value=0, expected=0, n=0, p=1.0)
+    outcome = nothing if given_up else session.outcome()
+    entries = ledger.append(
+        spent,
+        time=now(),
+        family=protocol.family,
+        protocol=protocol.digest,
+        suspect=name,
+        transcript=head,
+        p=outcome.p,
+        e=outcome.e,
+    )
+    return outcome, entries
+
+
 def claim_of(session: Session, suspect: Suspect, spent: Path) -> tuple[Claim, list[ledger.Spent]]:
-    """Enter a finished test in the ledger, and return what may be claimed of it.
+    """Enter a test in the ledger, and return what may be claimed of it.
 
     Args:
         session: The verification.
         suspect: The model that was asked.
         spent: The ledger's file.
     """
-    protocol, head, made = session.commitment.protocol, session.transcript.head, now()
-    # By the ledger, as a checker will do: the session may have been told another price.
-    outcome = replace(session, paid=ledger.paid(protocol, ledger.read(spent), head)).outcome()
-    entries = ledger.append(
-        spent,
-        time=made,
-        family=protocol.family,
-        protocol=protocol.digest,
-        suspect=suspect.name,
-        transcript=head,
-        p=outcome.p,
-        e=outcome.e,
-    )
+    outcome, entries = enter(session, suspect.name, spent)
+    head = session.transcript.head
     claim = Claim(
         commitment=session.commitment.digest,
         suspect=suspect,
-        made=made,
+        made=now(),
         outcome=outcome,
-        verdict=ledger.judge(protocol, entries, head),
+        verdict=ledger.judge(session.commitment.protocol, entries, head),
         transcript=head,
     )
     return claim, entries

@@ -51,14 +51,14 @@ class Transcript:
     Args:
         file: Where the entries are kept, one per line; those in it are taken over, so that a killed run
             goes on after the last whole entry.
-        start: Digest of who is asked.
+        start: Digest of who is asked; None takes whoever a file is about.
 
     Raises:
         Damaged: The file is damaged, or about somebody else.
     """
 
-    def __init__(self, file: Path | None = None, start: str = START) -> None:
-        self._file, self._start = file, start
+    def __init__(self, file: Path | None = None, start: str | None = START) -> None:
+        self._file, self._start = file, start or START
         self.entries: list[Entry] = []
         if file is not None and file.is_file():
             data = file.read_bytes()

@@ -61,15 +61,19 @@ class Lpips(nn.Module):
         Raises:
             DataError: They are too small for the network.
         """
-        smallest = _SMALLEST[self.arch]
-        if min(a.shape[2:]) < smallest:
-            why = f"{a.shape[3]} x {a.shape[2]} pixels; {self.arch} needs {smallest}"
-            raise DataError("The pictures are too small for LPIPS.", why=why, fix="leave out the weights")
+        self.check_side(*a.shape[2:])
         total = a.new_zeros(len(a))
         for number, (x, y) in enumerate(zip(self._maps(a), self._maps(b), strict=True)):
             gap = (_unit(x) - _unit(y)) ** 2 * self._weight(f"lin{number}")
             total = total + gap.sum(1).mean((1, 2))
         return total
+
+    def check_side(self, height: int, width: int) -> None:
+        """Raise DataError for pictures that are too small for the network."""
+        smallest = _SMALLEST[self.arch]
+        if min(height, width) < smallest:
+            why = f"{width} x {height} pixels; {self.arch} needs {smallest}"
+            raise DataError("The pictures are too small for LPIPS.", why=why, fix="leave out the weights")
 
     def _maps(self, x: Tensor) -> list[Tensor]:
         x = (2 * x.expand(-1, 3, -1, -1) - 1 - self.get_buffer("shift")) / self.get_buffer("scale")
@@ -102,28 +106,16 @@ def load_lpips(path: str | Path) -> Lpips:
     except (OSError, SafetensorError) as error:
         what = "The LPIPS weights cannot be read."
         raise DataError(what, where=str(path), why=str(error).splitlines()[0], fix=_FIX) from error
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for name, tensor in found.items():
         if match := _CONVOLUTION.fullmatch(name):
             weights[f"{match[1]}.{match[2]}"] = tensor
         elif match := _CHANNELS.fullmatch(name):
             weights[f"lin{match[1]}"] = tensor
     arch = "vgg16" if "28.weight" in weights else "alexnet"
-    made = Lpips(arch, weights)
     try:
-        kept = set(_needed(arch))
-        if missing := sorted(kept - set(weights)):
-            raise ValueError(f"{len(missing)} tensors of {arch} are missing, among them {missing[0]}")
-        if not all(tensor.isfinite().all() for tensor in weights.values()):
-            raise ValueError("some numbers are not finite")
-        for place, (_, numbers) in enumerate(_STAGES[arch]):
-            shape, wanted = (
-                tuple(weights[f"lin{place}"].shape),
-                (1, len(weights[f"{numbers[-1]}.bias"]), 1, 1),
-            )
-            if shape != wanted:
-                raise ValueError(f"lin{place} has the shape {shape} instead of {wanted}")
-        side = _SMALLEST[arch]
+        _check_weights(arch, weights)
+        made, side = Lpips(arch, weights), _SMALLEST[arch]
         with torch.no_grad():
             made(torch.zeros(1, 3, side, side), torch.ones(1, 3, side, side))
     except (ValueError, RuntimeError) as error:
@@ -132,27 +124,56 @@ def load_lpips(path: str | Path) -> Lpips:
     return made
 
 
-def picture_distance(lpips: str | None, weight: float, device: torch.device | str = "cpu") -> Distance | None:
+def _check_weights(arch: str, weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where weights are missing or are none of this network's."""
+    needed = _needed(arch)
+    if missing := sorted(set(needed) - set(weights)):
+        raise ValueError(f"{len(missing)} tensors of {arch} are missing, among them {missing[0]}")
+    for name in needed:
+        tensor, dimensions = weights[name], 1 if name.endswith("bias") else 4
+        if tensor.ndim != dimensions or not tensor.is_floating_point():
+            raise ValueError(f"{name} is {tensor.dtype} with {tensor.ndim} dimensions, not {dimensions}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"some numbers of {name} are not finite")
+    for place, (_, numbers) in enumerate(_STAGES[arch]):
+        tensor, channels = weights[f"lin{place}"], len(weights[f"{numbers[-1]}.bias"])
+        if tuple(tensor.shape) != (1, channels, 1, 1):
+            raise ValueError(
+                f"lin{place} has the shape {tuple(tensor.shape)} instead of (1, {channels}, 1, 1)"
+            )
+        if bool((tensor < 0).any()):
+            raise ValueError(f"lin{place} has weights below 0")
+
+
+def picture_distance(
+    lpips: str | None, weight: float, device: torch.device | str = "cpu", *, side: int | None = None
+) -> Distance | None:
     """Return LPIPS where a file of weights is named, else 1 - SSIM; None where the distance has no weight.
 
     Args:
         lpips: The file.
         weight: Of the distance in what is minimised.
         device: Where pictures lie.
+        side: Shorter side of the pictures in pixels, where it is known already.
 
     Returns:
         Maps two ``float32 [N, C, H, W]`` in [0, 1] to ``[N]``, differentiable.
 
     Raises:
         UsageError: Weights are named, but the distance counts for nothing.
-        DataError: See :func:`load_lpips`.
+        DataError: See :func:`load_lpips`, or pictures that are too small.
     """
     if lpips and not weight:
         fix = "give perceptual a value above 0 (Data Taggants: 0.01), or leave lpips out"
         raise UsageError("LPIPS weights are named, but perceptual is 0.", where=lpips, fix=fix)
     if not weight:
         return None
-    return load_lpips(lpips).to(device) if lpips else ssim_distance
+    if not lpips:
+        return ssim_distance
+    made = load_lpips(lpips)
+    if side is not None:
+        made.check_side(side, side)
+    return made.to(device)
 
 
 def weights_digest(lpips: str | None) -> str:

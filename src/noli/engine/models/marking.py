@@ -95,9 +95,10 @@ def ready(request: ModelRequest, run: Run) -> Ready:
     from noli.zoo.likeness import picture_distance
 
     cfg, bar = request.cfg, request.progress
-    picture_distance(cfg.lpips, cfg.perceptual)  # now rather than after an hour
     device = pick_device(cfg.device)
     given = _loaded(request.model) if request.model else None
+    # Now rather than after an hour.
+    picture_distance(cfg.lpips, cfg.perceptual, side=given.side if given else cfg.side)
     data = _pictures(request, given.side if given else cfg.side)
     _same_pictures(run, data, request.source)
     subject = (given or _own(request, run, data)).to(device)

@@ -155,10 +155,10 @@ def fixed(summary: DataSummary, cfg: Config, previous: State | None = None) -> S
     from noli.train.signing import pictures_each, square_of
     from noli.zoo.likeness import picture_distance
 
-    picture_distance(cfg.lpips, cfg.perceptual)  # now rather than after the surrogates
     marks.check_possible(summary.classes, cfg)
     pictures_each(cfg.share, len(study.items), cfg.keys + cfg.reserve)
     side, channels = square_of(summary, cfg)
+    picture_distance(cfg.lpips, cfg.perceptual, side=side)  # now rather than after the surrogates
     made = {
         "classes": list(summary.classes),
         "side": side,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -44,6 +45,10 @@ class Labels(Kind):
         """As the protocol says."""
         return int(self.cfg.queries)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.cfg.classes)
+
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the number of a class."""
         return self.integer(secret, beacon, len(self.cfg.classes))
@@ -70,7 +75,7 @@ class Labels(Kind):
 
     def _named(self, seen: Seen) -> set[str]:
         """Return the classes that count: those of the one answer, or those that most answers name."""
-        known = set(self.cfg.classes)
+        known = self._known
         if None in seen.answers:
             return set()
         if len(seen.answers) == 1:
