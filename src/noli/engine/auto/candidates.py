@@ -56,7 +56,7 @@ TABLE: tuple[Candidate, ...] = (
 
 
 def wanted(only: Sequence[str] = ()) -> tuple[Candidate, ...]:
-    """Return the candidates of these names in this order; the whole table without names.
+    """Return the candidates of these names in the order of the table; all of it without names.
 
     Args:
         only: Names in the table, or registered protect methods (a plug-in's ``package/name``), which enter no
@@ -65,7 +65,9 @@ def wanted(only: Sequence[str] = ()) -> tuple[Candidate, ...]:
     Raises:
         UsageError: Unknown name, or a method that does not protect.
     """
-    return tuple(_find(name) for name in dict.fromkeys(only)) or TABLE
+    found = [_find(name) for name in dict.fromkeys(only)]
+    # As in the table, whatever the order: cheap ones first, so that time is left for most.
+    return tuple(sorted(found, key=lambda one: TABLE.index(one) if one in TABLE else len(TABLE))) or TABLE
 
 
 def _find(name: str) -> Candidate:

@@ -87,6 +87,7 @@ SPEC = Spec(
             "Training on grey versions of the images, according to the paper's successors: a smaller loss.",
         ),
         does_not_stop=(
+            "Averaging: the noise is the same kind for a whole class, so its statistics show it.",
             "JPEG compression, blurring, resizing and strong augmentation: the noise is fine and faint, and "
             "most of the accuracy comes back.",
             "Crop and flip, with a small network: in noli's leaderboard most of the accuracy came back.",

@@ -89,7 +89,7 @@ SPEC = Spec(
             "Combinations: COIN after greyscale, after orthogonal projection or after a leaked pair.",
             "A thief with ten originals per class, and more so with hundreds and a network that learns to "
             "restore: the variation averages out.",
-            "Fine-tuning from pre-trained weights, in part.",
+            "Fine-tuning from pre-trained weights, in part, and self-supervised learning, by a little.",
             "Training with other labels than yours, or on any unprotected copies of the same images.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",
         ),
