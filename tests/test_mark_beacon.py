@@ -21,6 +21,7 @@ from noli import registry, zoo
 from noli.api import MarkRun, _beacon, _commit_first
 from noli.core.errors import DataError, MissingPrerequisite, OutputExists, RunError, UsageError
 from noli.core.files import atomic_write
+from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.core.run import Run
 from noli.methods.mark import gratings, taggants
@@ -350,6 +351,22 @@ def test_detection_needs_the_round(pictures: Path, served: Path, clock: Clock, t
     again = commit(pictures, tmp_path / "out", beacon_file=served)
     assert (again.worked, file.read_bytes(), pixels(done.output)) == (False, kept, marked)
     assert not noli.detect(done.output, **calls).supported
+
+
+def test_a_key_that_was_retired_while_the_round_was_waited_for_ends_what_it_began(
+    pictures: Path, served: Path, clock: Clock, tmp_path: Path
+) -> None:
+    key, out = tmp_path / "owner.key", tmp_path / "out"
+    old = Key.new(key).id
+    options: dict[str, Any] = {"key": key, "beacon": True, **GRATINGS}
+    assert noli.mark(pictures, out, "gratings", **options).waiting
+    Key.rotate(key)
+    done = noli.mark(pictures, out, "gratings", beacon_file=served, **options)
+    assert (done.waiting, done.manifest.key.id) == (False, old)  # type: ignore[union-attr]
+    # It adds nothing to what is finished.
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(pictures / "a" / "late.png")
+    with pytest.raises(UsageError, match="ends what it began"):
+        noli.mark(pictures, out, "gratings", **options)
 
 
 def test_pictures_that_are_added_get_the_same_secrets(

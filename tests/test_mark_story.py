@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from noli.train.fit import fit
 from noli.train.recipe import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent / "adapters"))
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+from authority import Authority
 from servers import Sent, said, serve
 
 CLASSES = ("ash", "birch", "cedar", "elm", "fir", "gum")
@@ -161,6 +164,20 @@ def test_label_maps_must_lead_to_classes_of_the_data(marked: MarkRun, thief: Pat
     assert found.claim.suspect.label_map == {"x": ("ash",), "y": ("elm", "fir")}
     with pytest.raises(UsageError, match="time stamp cannot be read"):
         noli.detect(marked.output, key=KEYS[0], model=thief, stamps=[tmp_path / "none.tsr"])
+
+
+def test_a_time_stamp_must_be_one_of_this_commitment(marked: MarkRun, thief: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rfc3161_client")
+    authority, file, moment = Authority(), tmp_path / "c.tsr", datetime.now(UTC)
+    for content, why in (
+        (b"garbage", "no time stamp"),
+        (authority.stamp(b"other", moment), "of something else"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=why):
+            noli.detect(marked.output, key=KEYS[0], model=thief, stamps=[file])
+    file.write_bytes(authority.stamp(marked.commitment.canonical(), moment))
+    assert noli.detect(marked.output, key=KEYS[0], model=thief, stamps=[file]).supported
 
 
 def test_refusals_and_breaks_are_misses_and_no_query_is_made_twice(

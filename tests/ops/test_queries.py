@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from noli.core.key import Key
+from noli.data.demo import PHOTOS
 from noli.ops.queries import grating, query, striped
 from noli.testing import KEYS
 
@@ -71,7 +72,7 @@ def test_striped_queries_lie_around_grey():
     assert striped(secret(0), 8, 1, RING, 0.5).shape == (8, 8, 1)
 
 
-@pytest.mark.parametrize("family", ["noise", "collage"])
+@pytest.mark.parametrize("family", ["noise", "collage", "natural"])
 @pytest.mark.parametrize(("side", "channels"), [(32, 3), (33, 1), (8, 3), (1, 3)])
 def test_queries_follow_from_their_secret(family, side, channels):
     one = query(secret(0), family, side, channels)
@@ -89,14 +90,37 @@ def test_noise_queries_are_blocks_of_uniform_levels():
     assert abs(made.std() - 73.9) < 2
 
 
+def test_natural_queries_are_parts_of_photographs(monkeypatch):
+    """Against averages pixel by pixel of a photograph whose values say where they are."""
+    photo = np.add.outer(np.arange(40), 5 * np.arange(50))[:, :, None] % 256 + np.zeros(3, int)
+    monkeypatch.setattr("noli.ops.queries._photo", lambda name: photo.astype(np.uint8))
+    for number in range(30):
+        stream = secret(number).stream("proof/query", "natural")
+        stream.choice(sum(name.endswith(".png") for name in PHOTOS))
+        factor = 1 + stream.choice(40 // 12)
+        top, left = stream.choice(40 - 12 * factor + 1), stream.choice(50 - 12 * factor + 1)
+        stream.permutation(3)
+        mirrored, negated = stream.bits(2)
+        expected = np.zeros((12, 12), int)
+        for row in range(12):
+            for column in range(12):
+                y, x = top + row * factor, left + column * factor
+                expected[row, column] = np.floor(photo[y : y + factor, x : x + factor, 0].mean() + 0.5)
+        expected = expected[:, ::-1] if mirrored else expected
+        found = query(secret(number), "natural", 12, 1)[..., 0]
+        assert np.array_equal(found, 255 - expected if negated else expected)
+    assert query(secret(0), "natural", 64, 3).shape == (64, 64, 3)  # the photograph is smaller
+
+
 def test_known_bytes():
     """Made with this code; a change of these bytes would orphan every published commitment."""
     made = [
         query(secret(0), "noise", 32, 3),
         query(secret(0), "collage", 32, 3),
+        query(secret(0), "natural", 32, 3),
         striped(secret(0), 32, 3, RING, 0.19),
     ]
     assert [hashlib.sha256(one.tobytes()).hexdigest()[:16] for one in made] == KNOWN
 
 
-KNOWN = ["e8f8a27bf06d30a9", "2245a903a80af4b4", "91ea9bd793bf7b0e"]
+KNOWN = ["e8f8a27bf06d30a9", "2245a903a80af4b4", "ffd730ee6fff45fd", "91ea9bd793bf7b0e"]

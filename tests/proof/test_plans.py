@@ -153,7 +153,7 @@ def test_more_tests_share_alpha():
         ("bits", {"bits": 19, "accuracy": 1.0}, "Even 19 bits, all of them right"),
         ("bits", {"bits": 48, "accuracy": 0.5}, "A bit accuracy of 0.5 is not above chance, which is 0.5."),
         ("bits", {"bits": 32, "accuracy": 0.6, "budget": 2}, "With 2 pictures the power is"),
-        ("decoys", {"hit_rate": 1.0}, "it takes 1,000,000 triggers."),
+        ("decoys", {"hit_rate": 1.0, "alpha": 1e-6}, "it takes 1,000,000 triggers."),
         ("decoys", {"hit_rate": 1.0, "alpha": 0.01, "budget": 99}, "it takes 100 triggers."),
         ("decoys", {"hit_rate": 0.8, "alpha": 0.01}, "highest with probability 0.8, and 0.9 is wanted."),
         ("decoys", {"effect": 1.0, "alpha": 0.01}, "With 100,000 triggers the power is 0."),

@@ -21,12 +21,13 @@ from noli.engine.progress import Progress
 from noli.engine.request import KeyLike
 from noli.proof import ledger
 from noli.proof.claim import Claim, Suspect
+from noli.proof.commitment import Commitment
 from noli.proof.kinds import kind
 from noli.proof.ledger import Spent
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
 from noli.proof.session import Ask, Extras, Session, claim_of, enter, members, write_bundle
-from noli.proof.times import parse
+from noli.proof.times import check_imprint, parse
 from noli.proof.transcript import Transcript
 
 LEDGER, TRANSCRIPT = "ledger.jsonl", "transcript.jsonl"
@@ -124,6 +125,7 @@ def detect(
     owner, which = owner_key(key, run), test_of(spec, test)
     vault = vault_of(run, spec, owner, which)
     commitment = commitment_of(run, vault, which)
+    _check_stamps(stamps, read, commitment)
     beacon = beacon_of(run, commitment)
     bar = progress if progress is not None else Progress()
     # Two of them at once would write into one transcript, or one ledger.
@@ -240,6 +242,16 @@ def _stamp(file: Path) -> bytes:
         why = error.strerror or str(error)
         fix = "name the file that noli mark stamp wrote"
         raise UsageError("The time stamp cannot be read.", where=str(file), why=why, fix=fix) from error
+
+
+def _check_stamps(files: Sequence[str | Path], read: Sequence[bytes], commitment: Commitment) -> None:
+    for file, stamp in zip(files, read, strict=True):
+        try:
+            check_imprint(stamp, commitment.canonical())
+        except Damaged as error:
+            fix = "name the file that noli mark stamp wrote for this commitment"
+            what = "The time stamp is not of this commitment."
+            raise DataError(what, where=str(file), why=str(error), fix=fix) from error
 
 
 def _transcript(file: Path, start: str) -> Transcript:

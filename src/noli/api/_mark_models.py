@@ -20,7 +20,7 @@ from noli.engine.models.looks import SHEET
 from noli.engine.models.marking import Ready, begun, confirmed, injected, ready
 from noli.engine.models.request import EXTRACTOR, MARKED, ModelRequest
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike
+from noli.engine.request import KeyLike, folder_of
 from noli.methods.mark import sleepermark as method
 from noli.ops.exact import sign_flip_tail
 from noli.options import configure
@@ -143,10 +143,18 @@ def mark_model(
     file = Path(beacon_file) if beacon_file is not None else None
     wanted = Wanted(beacon_delay, file, allow_network)
     request = ModelRequest(
-        source=str(pictures), output=str(output), spec=spec, cfg=cfg, key=key_for(spec, key),
-        model=str(model or ""), extractor=str(extractor or ""), labels=labels, beacon=beacon,
-        run_dir=None if run is None else Path(run), progress=progress or Progress(),
-    )  # fmt: skip
+        source=str(pictures),
+        output=str(output),
+        spec=spec,
+        cfg=cfg,
+        key=key_for(spec, key, folder_of(run, output)),
+        model=str(model or ""),
+        extractor=str(extractor or ""),
+        labels=labels,
+        beacon=beacon,
+        run_dir=None if run is None else Path(run),
+        progress=progress or Progress(),
+    )
     if beacon:
         require()
         _refuse_late(request)

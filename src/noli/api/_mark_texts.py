@@ -17,7 +17,7 @@ from noli.core.files import atomic_write, write_new
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike
+from noli.engine.request import KeyLike, folder_of
 from noli.engine.texts.claims import claim_over, vault_of
 from noli.engine.texts.drafts import TextRequest, drafts
 from noli.engine.texts.marking import config_of, run_texts
@@ -80,7 +80,7 @@ def request_for(
 ) -> TextRequest:
     """Check the arguments of :func:`mark_texts`."""
     spec = registry.get(method if "/" in method else f"mark/{method}")
-    owner = key_for(spec, key)
+    owner = key_for(spec, key, folder_of(run, output))
     cfg = configure(Config, spec.name, {**(config or {}), **options})
     more: dict[str, Any] = {}
     if approved is not None:

@@ -157,8 +157,10 @@ class Decoys(Shared):
         hit_rate: How often the true trigger of a marked model scores highest of all.
         pilot: The same in a pilot, 28/30; the lower end of its interval is planned with.
         effect: Instead, by how many standard deviations of the decoys' scores it is above them, on average.
+        alpha: As the test has it: it is a control beside the one of the bits.
     """
 
+    alpha: Annotated[float, Field(gt=1e-100, le=0.05)] = 0.05
     hit_rate: Share | None = None
     pilot: Pilot = None
     effect: Annotated[float, Field(ge=-10, le=10)] | None = None

@@ -17,7 +17,7 @@ from noli.data.picture import FormatPolicy, Metadata
 from noli.engine.plan import Plan, dry_run
 from noli.engine.plan import preview as contact_sheet
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key
+from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, begun_id, folder_of, open_key
 from noli.engine.runner import run_data
 
 _POLICIES = ("format", "metadata", "on_error", "labels")
@@ -172,7 +172,7 @@ def request_for(
         output=str(output),
         spec=spec,
         cfg=option_parser.resolve(spec, options),
-        key=open_key(key),
+        key=open_key(key, begun_id(key, folder_of(run, output))),
         workers=workers if workers is not None else available_cores(),
         run_dir=None if run is None else Path(run),
         args_passed={**passed, "options": plain},
@@ -185,8 +185,8 @@ def request_for(
         raise UsageError(
             "This output was begun with another key.",
             where=str(request.run_folder),
-            why=f"it was made with key {known.id}, this is key {request.key.id}; "
-            "after `noli key rotate` the earlier key can only undo and protects nothing new",
+            why=f"it was made with key {known.id}, this is key {request.key.id}; after `noli key rotate` the "
+            "earlier key ends what it began, but adds nothing new",
             fix="protect into a new output with this key, or pass the file in which the other key is active",
         )
     return request

@@ -72,7 +72,7 @@ def told(run: Marked, made: Commitment, drawn: str, secrets: str) -> tuple[dict[
         ("its SHA-256", made.digest),
         ("public key", made.owner),
         ("secrets", secrets),
-        ("claim", f"accuses wrongly with probability {protocol.alpha:g} at most"),
+        ("claim", f"accuses wrongly with probability {protocol.alpha:g} at most, over all planned tests"),
     ]
     if protocol.beacon is not None and run.round_time is not None:
         number, when = protocol.beacon.round, run.round_time

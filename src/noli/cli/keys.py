@@ -56,13 +56,16 @@ def show(
     from noli.core.key import Key
 
     ring = Key.keyring(path)
-    rows = [
-        (entry["id"], entry["state"], entry["created"], entry["label"] or "-", entry["commitment"])
-        for entry in ring
-    ]
-    columns = ["id", "state", "created", "label", "commitment"]
+    rows: console.Rows = []
+    for entry in ring:
+        rows += [
+            ("id", f"{entry['id']}, {entry['state']}"),
+            ("commitment", str(entry["commitment"])),
+            ("created", str(entry["created"])),
+            ("label", str(entry["label"] or "-")),
+        ]
     console.Output(json=json).result(
-        {"file": str(path), "keys": [dict(entry) for entry in ring]}, console.table("", columns, rows)
+        {"file": str(path), "keys": [dict(entry) for entry in ring]}, console.grid(rows)
     )
 
 
@@ -85,7 +88,9 @@ def revoke(
     from noli.core.key import Key
 
     Key.revoke(path, key_id)
-    console.Output(json=json).result({"revoked": key_id}, f"Revoked {key_id} in {path}.")
+    out = console.Output(json=json)
+    out.result({"revoked": key_id}, f"Revoked {key_id} in {path}.")
+    out.hint("This file can no longer undo or prove anything with it; a copy from before can.")
 
 
 def _public(out: console.Output, key: Key, path: Path) -> None:

@@ -26,7 +26,7 @@ from noli.cli.shared import (
     RunDir,
     Settings,
     Workers,
-    load_key,
+    load_begun_key,
 )
 from noli.core.method import Spec
 from noli.core.run import Run
@@ -59,9 +59,19 @@ def lock(
     out.hint(BANNER)
     chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
     done = api.lock(
-        data, output, spec.name, key=load_key(key, passphrase_file), workers=workers, format=format,
-        metadata=metadata, on_error=on_error, labels=labels, run=run, progress=out.progress(), **chosen,
-    )  # fmt: skip
+        data,
+        output,
+        spec.name,
+        key=load_begun_key(key, output, run, passphrase_file),
+        workers=workers,
+        format=format,
+        metadata=metadata,
+        on_error=on_error,
+        labels=labels,
+        run=run,
+        progress=out.progress(),
+        **chosen,
+    )
     bits = key_bits(done)
     rows: console.Rows = [("key", bits[1])] if bits else []
     show_run(out, done, data, {"key_bits": bits[0]} if bits else None, word="scrambled", rows=rows)

@@ -38,7 +38,7 @@ from noli.cli.shared import (
     Settings,
     Test,
     Workers,
-    load_key,
+    load_begun_key,
     load_marking_key,
 )
 from noli.cli.texts import mark_texts, words
@@ -83,7 +83,7 @@ def mark(
         data,
         output,
         spec.name,
-        key=load_key(key, passphrase_file),
+        key=load_begun_key(key, output, run, passphrase_file),
         name=name,
         beacon=beacon,
         beacon_delay=beacon_delay,

@@ -28,7 +28,7 @@ from noli.cli.shared import (
     RarePassFile,
     RunDir,
     Settings,
-    load_key,
+    load_begun_key,
 )
 from noli.core.method import Spec
 
@@ -80,7 +80,7 @@ def mark_model(
         pictures,
         output,
         spec.name,
-        key=load_key(key, passphrase_file),
+        key=load_begun_key(key, output, run, passphrase_file),
         model=model,
         extractor=extractor,
         name=name,
@@ -105,7 +105,7 @@ def _show(out: console.Output, done: ModelRun, key: Path) -> None:
     rows += [
         ("second one", str(done.trigger_file)),
         ("its SHA-256", decoys.digest),
-        ("its claim", f"accuses wrongly with probability {decoys.protocol.alpha:g} at most"),
+        ("its claim", f"accuses wrongly with probability {decoys.protocol.alpha:g} at most, likewise"),
     ]
     if done.waiting:
         tell_waiting(out, done, document, rows)

@@ -21,7 +21,7 @@ PLAN = typer.Typer(
 )
 
 _PILOT_HELP = "Result of a pilot, such as 12/30, to plan with cautiously."
-_ALPHA_HELP = "Probability of accusing somebody wrongly; default: 1e-6."
+_ALPHA_HELP = "Probability of accusing somebody wrongly; default: 1e-6 (decoys: 0.05)."
 _EFFECT_HELP = "Preference of a marked model, in standard deviations."
 _RANKS_HELP = "Instead: how often it came first, second, ... in a pilot."
 _BUDGET_HELP = "Most of them that there can be."

@@ -29,7 +29,7 @@ from noli.cli.shared import (
     RunDir,
     Settings,
     Workers,
-    load_key,
+    load_begun_key,
 )
 from noli.core.errors import clean_url
 from noli.core.method import Spec
@@ -76,7 +76,7 @@ def protect(
     call: dict[str, Any] = {
         "config": {**options.read_settings(settings or (), config), **method_options},
         "method": spec.name,
-        "key": load_key(key, passphrase_file) if key else None,
+        "key": load_begun_key(key, output, run, passphrase_file) if key else None,
         "workers": workers,
         "format": format,
         "metadata": metadata,

@@ -84,6 +84,19 @@ def load_key(path: Path, passphrase_file: Path | None = None, key_id: str | None
     return Key.load(path, passphrase=phrase_for(path, passphrase_file), key_id=key_id)
 
 
+def load_begun_key(
+    path: Path, output: str | Path, run: Path | None = None, passphrase_file: Path | None = None
+) -> Key:
+    """Open the key that goes on with an unfinished run of this output, else the active one.
+
+    Raises:
+        KeyFileError: The file cannot be read, or needs a passphrase that was not given.
+    """
+    from noli.engine.request import begun_id, folder_of
+
+    return load_key(path, passphrase_file, begun_id(path, folder_of(run, output)))
+
+
 def load_marking_key(marked: str, path: Path, passphrase_file: Path | None = None) -> Key:
     """Open the key that marked data, also from a file to which another key was added since.
 

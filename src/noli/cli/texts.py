@@ -18,7 +18,17 @@ from noli.cli.committing import (
     tell_waiting,
     told,
 )
-from noli.cli.shared import Config, Json, KeyFile, OutDir, Quiet, RarePassFile, RunDir, Settings, load_key
+from noli.cli.shared import (
+    Config,
+    Json,
+    KeyFile,
+    OutDir,
+    Quiet,
+    RarePassFile,
+    RunDir,
+    Settings,
+    load_begun_key,
+)
 from noli.core.method import Spec
 
 if TYPE_CHECKING:
@@ -61,7 +71,7 @@ def mark_texts(
         data,
         output,
         spec.name,
-        key=load_key(key, passphrase_file),
+        key=load_begun_key(key, output, run, passphrase_file),
         name=name,
         beacon=beacon,
         beacon_delay=beacon_delay,

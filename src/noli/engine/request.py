@@ -12,6 +12,7 @@ from noli.core.errors import UsageError, clean_url
 from noli.core.key import Key
 from noli.core.method import DataMethod, MethodConfig, Spec
 from noli.core.plugins import loading
+from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
 from noli.data.place import is_url, local_path
 from noli.engine.progress import Progress
@@ -71,7 +72,8 @@ class RunRequest:
         if "key" in self.spec.needs and self.key is None:
             fix = "make one with `noli key new owner.key` and pass --key owner.key"
             raise UsageError("This method needs a key.", where=self.spec.name, fix=fix)
-        if self.undo_of is None and self.key is not None and self.key.state != "active":
+        fresh = self.undo_of is None and self.key is not None and begun_with(self.run_folder) != self.key.id
+        if fresh and self.key is not None and self.key.state != "active":
             raise UsageError(
                 "This key is retired: it can undo, but must not protect anything new.",
                 where=self.key.id,
@@ -123,6 +125,24 @@ def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
     if not isinstance(key, str | Path):
         raise UsageError("This is no key.", where=type(key).__name__, fix="give a Key or a key file's path")
     return Key.load(key, key_id=key_id)
+
+
+def begun_with(folder: Path) -> str | None:
+    """Return the id of the key with which an unfinished run was begun; None where there is no such run."""
+    manifest = Run.open(folder).manifest if Run.exists(folder) else None
+    begun = manifest is not None and manifest.status != "done" and manifest.key is not None
+    return manifest.key.id if begun and manifest and manifest.key else None
+
+
+def begun_id(key: KeyLike, folder: Path) -> str | None:
+    """Return which key of a file goes on with an unfinished run: the one it was begun with; None for any."""
+    begun = begun_with(folder) if isinstance(key, str | Path) else None
+    return begun if begun and any(one["id"] == begun for one in Key.keyring(str(key))) else None
+
+
+def folder_of(run: str | Path | None, output: str | Path) -> Path:
+    """Return where a run folder lies: where it was put, or beside the output."""
+    return Path(run) if run is not None else run_folder(output)
 
 
 def absolute(place: str | Path) -> str:

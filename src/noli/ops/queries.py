@@ -5,6 +5,7 @@ All of them follow from a secret alone, byte for byte on every machine. Stored p
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -13,8 +14,9 @@ import numpy.typing as npt
 
 from noli.core.key import Key
 from noli.core.keystream import Stream
+from noli.data.demo import PHOTOS, photo_folder
 
-QueryFamily = Literal["noise", "collage"]
+QueryFamily = Literal["noise", "collage", "natural"]
 Picture = npt.NDArray[np.uint8]
 
 
@@ -24,16 +26,23 @@ def query(secret: Key, family: QueryFamily, side: int, channels: int, blocks: in
     Args:
         secret: Secret of one place of a commitment.
         family: ``noise``: blocks of uniform noise (Data Taggants, arXiv 2410.09101, section 3.1).
-            ``collage``: patches of stripes, waves and shades, for services that refuse noise.
+            ``collage``: patches of stripes, waves and shades, for services that refuse noise. ``natural``: a
+            part of a photograph of scikit-image in colours of its own, for services that refuse these, too;
+            of use where your pictures show other things.
         side: Side in pixels.
         channels: 1 or 3.
         blocks: Blocks or patches per side, at most `side`.
+
+    Raises:
+        MissingPrerequisite: For ``natural``: the photographs are not installed.
     """
     stream = secret.stream("proof/query", family)
     blocks = min(blocks, side)
     if family == "noise":
         values = np.frombuffer(stream.bytes(blocks * blocks * channels), np.uint8)
         return _enlarged(values.reshape(blocks, blocks, channels), side)
+    if family == "natural":
+        return _natural(stream, side, channels)
     return _collage(stream, side, channels, max(2, blocks // 2))
 
 
@@ -58,6 +67,37 @@ def _collage(stream: Stream, side: int, channels: int, patches: int) -> Picture:
             levels = ends[0] * (1 - mix) + ends[1] * mix
             picture[top:bottom, left:right] = np.floor(levels + 0.5).astype(np.uint8)
     return picture
+
+
+def _natural(stream: Stream, side: int, channels: int) -> Picture:
+    """A square of a photograph, mirrored, negated and recoloured by the draws, averaged down to `side`."""
+    photos = sorted(name for name in PHOTOS if name.endswith(".png"))
+    photo = _photo(photos[stream.choice(len(photos))])
+    # Whole pixels per pixel: averages of whole numbers are the same on every machine.
+    largest = max(1, min(photo.shape[:2]) // side)
+    factor = 1 + stream.choice(largest)
+    size = min(factor * side, *photo.shape[:2])
+    top, left = (stream.choice(length - size + 1) for length in photo.shape[:2])
+    part = photo[top : top + size, left : left + size].astype(np.uint32)
+    rows = (np.arange(side + 1) * size) // side
+    if size < side:
+        cut = part[rows[:-1]][:, rows[:-1]]
+    else:
+        sums = np.add.reduceat(np.add.reduceat(part, rows[:-1], axis=0), rows[:-1], axis=1)
+        count = np.diff(rows)[:, None, None] * np.diff(rows)[None, :, None]
+        cut = (2 * sums + count) // (2 * count)
+    order = stream.permutation(3)
+    mirrored, negated = stream.bits(2)
+    made: Picture = cut.astype(np.uint8)[:, :: -1 if mirrored else 1, order[:channels]]
+    return np.ascontiguousarray(255 - made if negated else made)
+
+
+@lru_cache(maxsize=2)
+def _photo(name: str) -> Picture:
+    from noli.data.codec import picture
+
+    found = picture((photo_folder() / name).read_bytes(), name).pixels
+    return np.repeat(found, 3, axis=2) if found.shape[2] == 1 else found
 
 
 def grating(

@@ -37,8 +37,9 @@ class Protocol(Record):
         futile: Sequential: give up when the evidence falls below this value.
         family, tests: Name of a family of tests and how many are planned in it (suspects times recipients,
             each recipient with secrets of its own); alpha is shared among them.
-        correction: ``holm``: the probability of any wrong accusation in the family stays below alpha; what
-            the other tests gave is the owner's word, so that every test gets the first step of Holm's.
+        correction: ``holm``: the probability of any wrong accusation by the planned tests stays below alpha,
+            by these and all further ones below twice that (:func:`noli.proof.ledger.price`); what the other
+            tests gave is the owner's word, so that every test gets the first step of Holm's.
             ``e-bh``: the same by e-values (sequential tests only).
         beacon: Public randomness that enters the assignments; None: they follow from the secrets alone, and
             nothing shows that the owner drew these at random and did not try many.

@@ -58,6 +58,26 @@ def token_time(token: bytes, message: bytes, roots: Sequence[x509.Certificate]) 
     return TimeProof(info.gen_time, f"RFC 3161 time stamp of {name}")
 
 
+def check_imprint(token: bytes, message: bytes) -> None:
+    """Check that a token is one of these bytes; nothing is said about who vouches for it.
+
+    Where rfc3161-client is not installed, nothing is checked.
+
+    Raises:
+        Damaged: It is no token, or of something else.
+    """
+    if importlib.util.find_spec(_NEEDS) is None:
+        return
+    from rfc3161_client import decode_timestamp_response
+
+    try:
+        imprint = decode_timestamp_response(token).tst_info.message_imprint.message
+    except ValueError as error:
+        raise Damaged(f"it is no time stamp: {error}") from error
+    if imprint != hashlib.sha256(message).digest():
+        raise Damaged("it is the time stamp of something else")
+
+
 def request_token(url: str, commitment: Commitment) -> bytes:
     """Ask a time-stamping authority to stamp a commitment (network); returns the DER response.
 

@@ -51,7 +51,7 @@ class Config(MarkConfig):
 
     share: float = Field(0.2, gt=0, le=1, description="share of all pictures that is signed (paper: 0.001)")
     eps: Bound = 16 / 255
-    queries: QueryFamily = Field("noise", description="what queries look like: blocks of noise, or a collage")
+    queries: QueryFamily = Field("noise", description="blocks of noise, a collage, or natural photographs")
     blocks: int = Field(8, ge=2, le=64, description="blocks per side of a query")
     labels: Literal["iid", "permuted"] = Field(
         "iid", description="classes drawn independently, or without replacement as in the authors' script"

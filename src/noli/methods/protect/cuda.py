@@ -114,8 +114,8 @@ SPEC = Spec(
         does_not_stop=(
             "A trainer who knows filters are used: sharpening with frequency filtering (RSK+FF) and random "
             "displacement (COIN) undo them.",
-            "A thief who obtains clean originals beside their protected versions, or averages over a class: what "
-            "all its pictures have in common gives its filter away.",
+            "A thief who obtains clean originals beside their protected versions, or averages over a class: "
+            "what all its pictures have in common gives its filter away.",
             "Training with other labels than yours, or on any unprotected copies of the same images.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",
         ),

@@ -53,8 +53,8 @@ SPEC = Spec(
         does_not_stop=(
             "Training on greyscale or JPEG copies, and purification by a generative model.",
             "A thief who learns the noise from clean originals beside protected ones.",
-            "Adversarial training with a larger radius than the surrogate's; at its radius a small network still "
-            "learned half of what it learns from clean images (benchmarks/leaderboard.py, three keys).",
+            "Adversarial training with a larger radius than the surrogate's; at its radius a small network "
+            "still learned half of what clean images teach it so (benchmarks/leaderboard.py, three keys).",
             "Training with other labels, on unprotected copies, or from pre-trained weights.",
         ),
         bibtex="@inproceedings{liu2024stable, title={Stable Unlearnable Example: Enhancing the Robustness of "
