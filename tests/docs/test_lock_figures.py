@@ -1,0 +1,37 @@
+"""The figures of docs/perceptual-encryption.md are those of the benchmark's file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pages import DOCS, ROOT
+
+FOUND = json.loads((ROOT / "benchmarks" / "results" / "scramble_speed.json").read_bytes())
+TEXT = (DOCS / "perceptual-encryption.md").read_text()
+JPEG = {
+    "blocks of 16": "etc 16",
+    "blocks of 8": "etc 8",
+    "blocks of 4": "etc 4",
+    "blocks of 16, chroma halved (4:2:0)": "etc 16, half chroma",
+    "grey, full chroma, blocks of 8": "grey, full chroma 8",
+    "grey, half chroma, blocks of 8": "grey, half chroma 8",
+}
+SPEED = {"`etc`": "etc", "`shuffle`, shf": "shf", "`pixel`": "pixel", "`shuffle`, ffx": "ffx", "`le`": "le",
+         "`ele`": "ele"}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", JPEG)
+def test_jpeg(row: str) -> None:
+    made = FOUND["jpeg"][f"{JPEG[row]}, quality 90"]
+    plain, back, size = (made[name] for name in ("jpeg_db", "scrambled_db", "size_ratio"))
+    assert f"| {row} | {plain:.1f} dB | {back:.1f} dB | {size:.2f} times |" in TEXT
+
+
+@pytest.mark.parametrize("row", SPEED)
+def test_speed(row: str) -> None:
+    small, large = (FOUND["speed"][f"{SPEED[row]} {side}"] for side in (32, 224))
+    times = f"{large['times_block_by_block']:.1f} times " if "times_block_by_block" in large else ""
+    numbers = [small["per_second"], large["per_second"], large["fresh_key_per_second"]]
+    cells = " | ".join(f"{number:,.0f}" for number in numbers)
+    assert f"| {row} | {cells} | {times}|" in TEXT
