@@ -31,9 +31,9 @@ highest of a row without the context columns, which is what counts; `rows` says 
 measured: where others have more, the worst may be higher. Green: little was learned. Red: as much as clean
 data teaches under the same countermeasure. ±: half the 95 % interval, over keys and trainings where there are
 several (few make it wide), else over test images; point at a cell for its ends and the number of seeds.
-`benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty cells
-were not measured. CPU seconds were measured on different machines: orders of magnitude, not ratios; T2UE's leave
-out the training of its generator. The table scrolls in both directions.
+`benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty
+cells were not measured. CPU seconds were measured on different machines: orders of magnitude, not ratios;
+T2UE's leave out the training of its generator. The table scrolls in both directions.
 
 """
 MEASURED = """
