@@ -434,7 +434,7 @@ def test_the_command_line(
     key = tmp_path / "owner.key"
     Key.new(key)
     # With a key of its own every time, one run in a hundred would find the innocent model below.
-    for command_line in ("models.load_key", "detect.load_marking_key"):
+    for command_line in ("models.load_begun_key", "detect.load_marking_key"):
         monkeypatch.setattr(f"noli.cli.{command_line}", lambda *_: KEYS[0])
     settings = [f"--set={name}={','.join(v) if isinstance(v, tuple) else v}" for name, v in OPTIONS.items()]
     places = ["--model", str(owned["model"]), "--extractor", str(owned["extractor"]), "--key", str(key)]
