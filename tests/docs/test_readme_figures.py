@@ -220,6 +220,18 @@ def test_sem_on_the_leaderboard(readme: str) -> None:
     assert words.format(*(100 * sem["rows"][row]["value"] for row in bad)) in readme
 
 
+def test_what_a_part_protects(readme: str) -> None:
+    settings = result("leaderboard")["settings"]
+    left = [
+        f"{100 * settings[name]['rows']['partial-80']['value']:.1f}"
+        for name in ("cuda keyed", "weave", "em", "lsp")
+    ]
+    clean = f"{100 * settings['clean']['rows']['crop+flip']['value']:.1f}"
+    words = "keyed CUDA leaves {} %, the weave {}, EM {}, LSP {} (one key each; all clean: {} %)"
+    assert words.format(*left, clean) in readme
+    assert all(len(settings[name]["rows"]["partial-80"]["values"]) == 1 for name in ("weave", "em", "lsp"))
+
+
 def test_how_often_verify_was_wrong() -> None:
     page = " ".join((ROOT / "docs/threat-model.md").read_text().split())
     none = result("null_runs")["kinds"]["none"]
