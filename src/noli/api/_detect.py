@@ -142,10 +142,7 @@ def detect(
         further = f"-{which}" if which not in ("", "bits") else ""
         folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}{further}"
         transcript, spent_file = _transcript(folder / TRANSCRIPT, who.identity), run.path / PROOF / LEDGER
-        session = Session(vault, commitment, transcript, beacon)
-        earlier = _settled(session, folder, further, spent_file)
-        session = replace(session, paid=ledger.paid(commitment.protocol, earlier, transcript.head))
-        _refuse_hopeless(session, earlier)
+        session = _priced(Session(vault, commitment, transcript, beacon), folder, further, spent_file)
         folder.mkdir(parents=True, exist_ok=True)
         _run(session, ask, bar)
         claim, spent = claim_of(session, who, spent_file)
@@ -200,6 +197,20 @@ def _run(session: Session, ask: Ask, bar: Progress) -> None:
 
     session.run(told)
     bar.finish()
+
+
+def _priced(session: Session, own: Path, further: str, file: Path) -> Session:
+    """Return the session with what its test has to pay, after all others were entered that were begun.
+
+    Raises:
+        UsageError: No answers could be evidence any more.
+        DataError: The ledger, or another transcript, was changed.
+    """
+    earlier = _settled(session, own, further, file)
+    paid = ledger.paid(session.commitment.protocol, earlier, session.transcript.head)
+    session = replace(session, paid=paid)
+    _refuse_hopeless(session, earlier)
+    return session
 
 
 def _refuse_hopeless(session: Session, earlier: Sequence[Spent]) -> None:

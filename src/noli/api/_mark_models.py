@@ -134,32 +134,26 @@ def mark_model(
     """
     spec = registry.get(method if "/" in method else f"mark/{method}")
     if spec.arrow != "model->model":
-        raise UsageError(
-            "This method does not mark models.", where=spec.name, fix="use noli mark sleepermark"
-        )
+        fix = "use noli mark sleepermark"
+        raise UsageError("This method does not mark models.", where=spec.name, fix=fix)
     _check_places(name, str(pictures), labels, model, extractor)
     cfg = cast(Any, configure(spec.config, spec.name, {**(config or {}), **options}))
     _check_possible(cfg)
-    file = Path(beacon_file) if beacon_file is not None else None
-    wanted = Wanted(beacon_delay, file, allow_network)
+    wanted = Wanted(beacon_delay, Path(beacon_file) if beacon_file is not None else None, allow_network)
     request = ModelRequest(
         source=str(pictures),
         output=str(output),
         spec=spec,
         cfg=cfg,
         key=key_for(spec, key, folder_of(run, output)),
-        model=str(model or ""),
-        extractor=str(extractor or ""),
-        labels=labels,
-        beacon=beacon,
-        run_dir=None if run is None else Path(run),
-        progress=progress or Progress(),
-    )
+        model=str(model or ""), extractor=str(extractor or ""), labels=labels, beacon=beacon,
+        run_dir=None if run is None else Path(run), progress=progress or Progress(),
+    )  # fmt: skip
     if beacon:
         require()
         _refuse_late(request)
     else:
-        refuse_beacon(request.folder, given=allow_network or file is not None)
+        refuse_beacon(request.folder, given=allow_network or beacon_file is not None)
     with held(request.folder):
         return _worked(request, name, wanted)
 

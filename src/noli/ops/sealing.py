@@ -9,17 +9,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from noli.core.dataset import Item
 from noli.core.images import Stored, Working, to_float, to_uint8, to_uint16
 from noli.core.key import Key
 from noli.core.keystream import Stream
-from noli.core.method import Apply, DataSummary, Extra, Invert, State
+from noli.core.method import (
+    Apply,
+    Card,
+    DataSummary,
+    Extra,
+    Invert,
+    MethodConfig,
+    Spec,
+    State,
+)
 from noli.ops.schemes import Draw, Shape
 from noli.ops.scramble import Scramble, padded, scramble, unscramble
+
+
+class ScrambleConfig(MethodConfig):
+    """What every method has that scrambles pictures."""
+
+    fresh: bool = Field(False, description="a key of its own for every picture, which hampers learning")
+
+
+class HalvesConfig(ScrambleConfig):
+    """What LE and ELE have."""
+
+    block: Literal[2, 4, 8, 16, 32] = Field(4, description="side of a block in pixels (paper: 4)")
+    mask: Literal["drawn", "published"] = Field(
+        "drawn",
+        description="which halves are negated: drawn, or (published) derived from the permutation as in the "
+        "authors' code, which adds nothing to the key",
+    )
+
+
+def spec(name: str, config: type[ScrambleConfig], options: tuple[str, ...], card: Card) -> Spec:
+    """Return the registry entry of a method that scrambles pictures."""
+    return Spec(
+        name=name,
+        family="lock",
+        arrow="data->data",
+        config=config,
+        card=card,
+        needs=frozenset({"key"}),
+        reversible=True,
+        reshapes=True,
+        options=options,
+        module=f"noli.methods.{name.replace('/', '.')}",
+    )
+
 
 Fold = Callable[[Shape, Draw, Any], Scramble]
 Extras = Callable[[State, Working, Sequence[Item], Key, Any], list[Extra]]
@@ -46,7 +90,7 @@ def hooks(name: str, fold: Fold) -> tuple[Apply, Invert, Extras]:
             return to_float(work(stored, shared(key, cfg, shape, plane)))
         out = np.empty_like(stored)
         for place, item in enumerate(items):
-            own = fold(shape, _draw(name, key, f"{plane}/{nonce(name, key, item, state)}"), cfg)
+            own = fold(shape, _draw(name, key, f"{plane}/{nonce(name, key, item)}"), cfg)
             out[place : place + 1] = work(stored[place : place + 1], own)
         return to_float(out)
 
@@ -74,10 +118,9 @@ def sizes(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: An
     return [{"height": float(batch.shape[2]), "width": float(batch.shape[3])} for _ in items]
 
 
-def nonce(name: str, key: Key, item: Item, state: State) -> str:
-    """Return what makes the key of one picture, public: from the state where a file told it, or the item."""
-    told = state.get("nonces", {}).get(item.id)
-    return str(told) if told else key.stream(f"{name}/nonce", item.id).bytes(16).hex()
+def nonce(name: str, key: Key, item: Item) -> str:
+    """Return what makes the key of one picture."""
+    return key.stream(f"{name}/nonce", item.id).bytes(16).hex()
 
 
 def as_stored(batch: Working, state: State) -> Stored:

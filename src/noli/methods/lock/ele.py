@@ -14,11 +14,7 @@ draws the two steps in the other order, which gives the same up to the names of 
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
-
-from noli.core.method import Card, MethodConfig, Spec
+from noli.core.method import Card
 from noli.ops import schemes, sealing
 from noli.ops.keyspace import nominal_bits, whole
 from noli.ops.schemes import Draw, Shape
@@ -27,29 +23,15 @@ from noli.ops.scramble import Scramble
 NAME = "lock/ele"
 
 
-class Config(MethodConfig):
+class Config(sealing.HalvesConfig):
     """Options of ELE; the paper takes blocks of 4 pixels."""
 
-    block: Literal[2, 4, 8, 16, 32] = Field(4, description="side of a block in pixels (paper: 4)")
-    mask: Literal["drawn", "published"] = Field(
-        "drawn",
-        description="which halves are negated: drawn, or (published) derived from the permutation as in the "
-        "authors' code, which adds nothing to the key",
-    )
-    fresh: bool = Field(False, description="a key of its own for every picture, which hampers learning")
 
-
-SPEC = Spec(
-    name=NAME,
-    family="lock",
-    arrow="data->data",
-    config=Config,
-    needs=frozenset({"key"}),
-    reversible=True,
-    reshapes=True,
-    options=("block", "mask", "fresh"),
-    module=__name__,
-    card=Card(
+SPEC = sealing.spec(
+    NAME,
+    Config,
+    ("block", "mask", "fresh"),
+    Card(
         title="ELE: extended learnable image encryption",
         paper="Madono, Tanaka, Onishi, Ogawa. Block-wise Scrambled Image Recognition Using Adaptation "
         "Network. AAAI-WS 2020. arXiv 2001.07761",

@@ -27,7 +27,7 @@ from pydantic import Field
 from noli.core.dataset import Item
 from noli.core.images import Working, to_float
 from noli.core.key import Key
-from noli.core.method import Card, Extra, MethodConfig, Spec, State
+from noli.core.method import Card, Extra, State
 from noli.ops import schemes, sealing
 from noli.ops.keyspace import nominal_bits, whole
 from noli.ops.planes import from_planes, to_planes
@@ -37,7 +37,7 @@ from noli.ops.scramble import Scramble
 NAME = "lock/etc"
 
 
-class Config(MethodConfig):
+class Config(sealing.ScrambleConfig):
     """Options of EtC; the papers take blocks of 16 pixels in colour, of 8 in the grey-based form."""
 
     block: Literal[2, 4, 8, 16, 32, 64] = Field(16, description="side of a block in pixels (JPEG: 8 or more)")
@@ -48,20 +48,13 @@ class Config(MethodConfig):
     )
     places: bool = Field(True, description="whether blocks change places")
     colours: bool = Field(True, description="whether the colours of a block change places")
-    fresh: bool = Field(False, description="a key of its own for every picture, which hampers learning")
 
 
-SPEC = Spec(
-    name=NAME,
-    family="lock",
-    arrow="data->data",
-    config=Config,
-    needs=frozenset({"key"}),
-    reversible=True,
-    reshapes=True,
-    options=("block", "planes", "fresh"),
-    module=__name__,
-    card=Card(
+SPEC = sealing.spec(
+    NAME,
+    Config,
+    ("block", "planes", "fresh"),
+    Card(
         title="EtC: scrambled blocks that still compress",
         paper="Kurihara, Shiota, Kiya. An Encryption-then-Compression System for JPEG Standard. PCS 2015. "
         "Chuman, Sirichotedumrong, Kiya. Encryption-then-Compression Systems using Grayscale-based Image "

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from noli.core.method import Card, MethodConfig, Spec
+from noli.core.method import Card
 from noli.ops import schemes, sealing
 from noli.ops.keyspace import nominal_bits
 from noli.ops.schemes import Draw, Shape
@@ -27,24 +27,18 @@ from noli.ops.scramble import Scramble
 NAME = "lock/pixel"
 
 
-class Config(MethodConfig):
+class Config(sealing.ScrambleConfig):
     """Options of pixel-based encryption; the paper takes a fresh key for every picture."""
 
     colours: bool = Field(True, description="whether the colours of a pixel change places")
     fresh: bool = Field(True, description="a key of its own for every picture (paper: yes)")
 
 
-SPEC = Spec(
-    name=NAME,
-    family="lock",
-    arrow="data->data",
-    config=Config,
-    needs=frozenset({"key"}),
-    reversible=True,
-    reshapes=True,
-    options=("colours", "fresh"),
-    module=__name__,
-    card=Card(
+SPEC = sealing.spec(
+    NAME,
+    Config,
+    ("colours", "fresh"),
+    Card(
         title="Pixel-based encryption",
         paper="Sirichotedumrong, Maekawa, Kinoshita, Kiya. Privacy-Preserving Deep Neural Networks with "
         "Pixel-based Image Encryption Considering Data Augmentation in the Encrypted Domain. ICIP 2019. "

@@ -22,7 +22,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from noli.core.method import Card, MethodConfig, Spec
+from noli.core.method import Card
 from noli.ops import schemes, sealing
 from noli.ops.keyspace import nominal_bits, whole
 from noli.ops.schemes import Draw, Shape
@@ -31,25 +31,18 @@ from noli.ops.scramble import Scramble
 NAME = "lock/shuffle"
 
 
-class Config(MethodConfig):
+class Config(sealing.ScrambleConfig):
     """Options of block-wise scrambling; the blocks are the patches of the network."""
 
     block: Literal[2, 4, 8, 16, 32] = Field(16, description="side of a block in pixels (paper: 2 to 16)")
     kind: Literal["shf", "np", "ffx"] = Field("shf", description="permuted, half negated, or half replaced")
-    fresh: bool = Field(False, description="a key of its own for every picture, which hampers learning")
 
 
-SPEC = Spec(
-    name=NAME,
-    family="lock",
-    arrow="data->data",
-    config=Config,
-    needs=frozenset({"key"}),
-    reversible=True,
-    reshapes=True,
-    options=("block", "kind", "fresh"),
-    module=__name__,
-    card=Card(
+SPEC = sealing.spec(
+    NAME,
+    Config,
+    ("block", "kind", "fresh"),
+    Card(
         title="Block-wise shuffling, negation and FFX",
         paper="AprilPyone, Kiya. Block-wise Image Transformation with Secret Key for Adversarially Robust "
         "Defense. TIFS 2021. arXiv 2010.00801",
