@@ -58,12 +58,14 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "taggants, 32/255": ("taggants", {"reserve": 0, "iterations": 60, "eps": 32 / 255}),
     "taggants, 64/255": ("taggants", {"reserve": 0, "iterations": 60, "eps": 64 / 255}),
     "patches with changed labels": ("patches", {"share": 0.1}),
+    "patches with changed labels, 20 %": ("patches", {"share": 0.2}),
     "radioactive": ("radioactive", {"share": 0.1}),
     # Longer steps make it as visible as gratings: about 24 dB.
     "radioactive, 30/255": ("radioactive", {"share": 0.1, "eps": 30 / 255, "step": 1.5 / 255}),
 }
 RADIOACTIVE = [name for name, (method, _) in SETTINGS.items() if method == "radioactive"]
-CONTROLLED = ["gratings", "gratings, 40 keys", *RADIOACTIVE]
+MATCHED = ["taggants", "taggants, 64/255"]
+CONTROLLED = ["gratings", "gratings, 40 keys", *MATCHED, *RADIOACTIVE]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,12 @@ JOBS += [
     (name, "small, cutout", seed) for seed in (1, 2) for name in SETTINGS if not name.startswith("taggants")
 ]
 JOBS += [(name, "tiny", seed) for seed in range(3) for name in RADIOACTIVE]
+JOBS += [
+    (name, victim, seed)
+    for seed in range(3)
+    for name in MATCHED
+    for victim in ("tiny", "small, cutout", "small, adam, mixup")
+]
 
 Said = dict[str, Any]
 

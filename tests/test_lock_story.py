@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import noli
 from noli.core.errors import DataError, UsageError, WrongKey
@@ -73,6 +74,19 @@ def test_pictures_of_every_kind_come_back_bit_for_bit(
     with pytest.raises(WrongKey):
         noli.undo(tmp_path / "out", tmp_path / "wrong", key=KEYS[1], workers=1)
 
+    # The files alone do as well, under other names and in another order.
+    (tmp_path / "sent").mkdir()
+    names = sorted((photos / "a").iterdir(), reverse=True)
+    for number, file in enumerate(names):
+        (tmp_path / "out" / "a" / file.name).rename(tmp_path / "sent" / f"{number}.png")
+    noli.undo(tmp_path / "sent", tmp_path / "sent-back", key=KEYS[0], workers=1)
+    for number, file in enumerate(names):
+        restored = tmp_path / "sent-back" / f"{number}.png"
+        assert np.array_equal(pixels(restored), pixels(file)), file.name
+        assert b"noli-lock" not in restored.read_bytes()
+    with pytest.raises(WrongKey, match="scrambled the picture"):
+        noli.undo(tmp_path / "sent", tmp_path / "wrong", key=KEYS[1], workers=1)
+
 
 def test_alpha_is_scrambled_too(photos: Path, tmp_path: Path) -> None:
     noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1, block=4)
@@ -118,8 +132,92 @@ def test_jpeg_stays_jpeg_and_comes_back_nearly(tmp_path: Path, planes: str) -> N
     (found,) = list((tmp_path / "back").iterdir())
     back = pixels(found)
     assert back.shape == first.shape
+    (tmp_path / "out.noli").rename(tmp_path / "gone")
+    noli.undo(tmp_path / "out", tmp_path / "again", key=KEYS[0], workers=1)
+    assert np.array_equal(pixels(tmp_path / "again" / "x.png"), back)
     # Chroma at half size is not what a JPEG of full chroma keeps.
     assert psnr(first, back) > (32 if planes == "half" else 36)
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+def test_halved_chroma_is_refused_unless_the_loss_is_accepted(tmp_path: Path, with_run: bool) -> None:
+    (tmp_path / "in").mkdir()
+    values = np.random.default_rng(1).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "in" / "x.jpg", quality=95, subsampling=0)
+    noli.lock(tmp_path / "in", tmp_path / "out", key=KEYS[0], workers=1, format="same")
+    file = tmp_path / "out" / "x.jpg"
+    with Image.open(file) as image:
+        image.load()
+        image.save(file, quality=95, subsampling=2, comment=image.info["comment"])
+    if not with_run:
+        (tmp_path / "out.noli").rename(tmp_path / "gone")
+    with pytest.raises(DataError, match="halved"):
+        noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
+    done = noli.undo(tmp_path / "out", tmp_path / "lossy", key=KEYS[0], workers=1, lossy=True)
+    assert done.items == 1
+    assert pixels(tmp_path / "lossy" / "x.png").shape == values.shape
+
+
+def test_headers_are_checked(photos: Path, tmp_path: Path) -> None:
+    noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1)
+    with pytest.raises(DataError, match="scrambled already"):
+        noli.lock(tmp_path / "out", tmp_path / "twice", "le", key=KEYS[0], workers=1)
+    (tmp_path / "out.noli").rename(tmp_path / "gone")
+    colour = tmp_path / "out" / "a" / "colour.png"
+    with Image.open(colour) as image:
+        image.load()
+        for number, (swap, why) in enumerate(
+            (
+                (('"v":1', '"v":2'), "v: Input should be 1"),
+                (('"block":16', '"block":17'), "option"),
+                (("lock/etc", "lock/abc"), "names the method"),
+                (("lock/etc", "protect/cuda"), "names the method"),
+                (('"width":33', '"width":0'), "width"),
+                (('"key_id":', '"more":1,"key_id":'), "more"),
+                (("{", ""), "JSON"),
+            )
+        ):
+            text = image.info["noli-lock"].replace(*swap)
+            info = PngInfo()
+            info.add_text("noli-lock", text)
+            image.save(colour, pnginfo=info)
+            with pytest.raises(DataError, match="cannot be used") as caught:
+                noli.undo(tmp_path / "out", tmp_path / f"back-{number}", key=KEYS[0], workers=1)
+            assert why in str(caught.value.why)
+            assert caught.value.where == "a/colour.png"
+        image.save(colour)
+    with pytest.raises(DataError, match="says nothing"):
+        noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
+    done = noli.undo(tmp_path / "out", tmp_path / "rest", key=KEYS[0], workers=1, on_error="skip")
+    assert done.items == len(KINDS) - 1
+
+
+def test_a_single_picture_with_a_damaged_header_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    info = PngInfo()
+    info.add_text("noli-lock", "{" * 5000)
+    picture("colour").save(tmp_path / "in" / "x.png", pnginfo=info)
+    with pytest.raises(DataError, match="header of a scrambled picture cannot be used"):
+        noli.undo(tmp_path / "in", tmp_path / "back", key=KEYS[0], workers=1)
+
+
+def test_data_without_any_header_still_needs_its_run(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No run belongs"):
+        noli.undo(photos, tmp_path / "back", key=KEYS[0], workers=1)
+    noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1)
+    (tmp_path / "out.noli").rename(tmp_path / "gone")
+    with pytest.raises(UsageError, match="needs the key"):
+        noli.undo(tmp_path / "out", tmp_path / "back", key=None, workers=1)
+
+
+def test_formats_without_a_place_for_the_header(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="WebP"):
+        noli.lock(photos, tmp_path / "out", key=KEYS[0], format="webp")
+    picture("colour").save(photos / "a" / "x.bmp")
+    done = noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1, format="same")
+    notes = {record["path"]: record["notes"] for record in done.iter_records()}
+    assert any("run folder" in note for note in notes["a/x.bmp"])
+    assert not notes["a/colour.png"]
 
 
 def test_what_could_not_come_back_is_refused(photos: Path, tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def lock(
         method: Registry name (``lock/etc``) or the short one (``etc``).
         key: The owner's key, or the path of a key file without a passphrase.
         workers: Processes; all cores when None.
-        format: ``png``, ``webp`` (lossless) or ``same``: JPEG stays JPEG, with full chroma, where the method
-            survives that (EtC with blocks of a multiple of 8 pixels).
+        format: ``png`` or ``same``: JPEG stays JPEG, with full chroma, where the method survives that (EtC
+            with blocks of a multiple of 8 pixels). PNG and JPEG carry a header by which they come back
+            without the run folder; other formats do not.
         metadata: ``strip`` (default: thumbnails and positions tell what is in a picture) or ``keep``.
         on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
         labels: Column or array with the class, where the layout does not say.
@@ -70,6 +71,11 @@ def lock(
         data, output, name, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
         labels=labels, run=run, progress=progress, **options,
     )  # fmt: skip
+    if format == "webp":
+        why = "it has no place for the header by which a picture is brought back"
+        raise UsageError(
+            "Scrambled pictures are not written as WebP.", why=why, fix="leave --format out (PNG)"
+        )
     survives = getattr(registry.module(name), "survives_jpeg", None)
     if format == "same" and not (survives and survives(request.cfg)):
         raise UsageError(

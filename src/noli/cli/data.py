@@ -33,6 +33,7 @@ Sheet = Annotated[
 ]
 Html = Annotated[Path | None, Option("--output", "-o", metavar="FILE.html", help="Also write the page here.")]
 _DISCREET_HELP = "Leave out pictures and item names: safe to pass on."
+_LOSSY_HELP = "Bring scrambled pictures back even from a JPEG that halved their chroma."
 _RUN_HELP = "Run folder of the protection, if not beside the data (moved, or a part)."
 
 
@@ -46,22 +47,23 @@ def undo(
     workers: Workers = None,
     run: RunDir = None,
     on_error: OnError = "fail",
+    lossy: Annotated[bool, Option("--lossy", help=_LOSSY_HELP)] = False,
     quiet: Quiet = False,
 ) -> None:
     """Bring the originals back with the key, as far as the method allows."""
     from noli import api
-    from noli.engine.undo import find_run
+    from noli.engine.undo import key_of
 
     out = console.Output(json=json, quiet=quiet)
-    made_with = find_run(protected_run or protected)[0].manifest.key
     found = api.undo(
         protected,
         output,
-        key=load_key(key, passphrase_file, key_id=made_with.id if made_with else None),
+        key=load_key(key, passphrase_file, key_id=key_of(protected_run or protected)),
         workers=workers,
         run=run,
         protected_run=protected_run,
         on_error=on_error,
+        lossy=lossy,
         progress=out.progress(),
     )
     results, folder = found.run.manifest.results, str(found.run.path)

@@ -24,7 +24,7 @@ from noli.data import dicom, exif, png, tiff
 from noli.data.embedded import without_pictures
 from noli.data.formats import HEAD_BYTES, SUFFIXES, magic, output_format
 from noli.data.modes import opencv, to_planes
-from noli.data.picture import MAX_PIXELS, Metadata, Picture, Pixels, from_array
+from noli.data.picture import HEADER, MAX_PIXELS, Metadata, Picture, Pixels, from_array
 from noli.data.reading import animated, check_size, damaged, quiet, reading, unsupported
 
 __all__ = ["Header", "Picture", "decode", "encode", "from_array", "inspect", "lost", "output_format"]
@@ -38,6 +38,8 @@ if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.12 and later
 _JPEG_END = b"\xff\xd9"
 _TAIL = 16  # bytes behind the end marker that nobody misses
 _COMMENT_BYTES = 65_533  # one JPEG segment
+_HEADER = HEADER + " "
+WITH_HEADER = ("PNG", "JPEG")  # formats with a place for the header of a lock
 
 
 class Header(NamedTuple):
@@ -163,7 +165,11 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Picture:
         # Pillow joins several EXIF segments; the first is the one other readers take, and what fits into one.
         found = (body[6:] for kind, body in segments if kind == "APP1" and body.startswith(b"Exif\0\0"))
         meta["exif"] = next(found, None)
-        meta["comment"] = "\n".join(_text(body) for kind, body in segments if kind == "COM")
+        comments = [_text(body) for kind, body in segments if kind == "COM"]
+        meta["comment"] = "\n".join(one for one in comments if not one.startswith(_HEADER))
+        found_headers = (one.removeprefix(_HEADER) for one in comments if one.startswith(_HEADER))
+        meta["header"] = next(found_headers, "")
+        meta["halved"] = len({factors[1:3] for factors in image.layer}) > 1
         scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
         if scale and all(info["jfif_density"]):
             meta["dpi"] = tuple(scale * value for value in info["jfif_density"])
@@ -287,4 +293,12 @@ def _pillow_body(picture: Picture, name: str) -> bytes:
         options["dpi"] = picture.dpi
     buffer = io.BytesIO()
     image.save(buffer, name, **options)
-    return buffer.getvalue()
+    body = buffer.getvalue()
+    return _with_header(body, picture.header) if name == "JPEG" and picture.header else body
+
+
+def _with_header(body: bytes, header: str) -> bytes:
+    """Insert a comment of its own behind the first segment, which JFIF wants to be the first."""
+    at = 4 + int.from_bytes(body[4:6])
+    text = (_HEADER + header).encode("latin-1")
+    return body[:at] + b"\xff\xfe" + (len(text) + 2).to_bytes(2) + text + body[at:]

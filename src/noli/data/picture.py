@@ -14,6 +14,8 @@ Pixels = npt.NDArray[Any]
 Metadata = Literal["keep", "strip"]
 FormatPolicy = Literal["png", "webp", "same"]
 MAX_PIXELS = 178_956_970
+# The word by which a lock's header is known in a file.
+HEADER = "noli-lock"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Picture:
         comment: Comment of a JPEG.
         dpi: Pixels per inch (x, y).
         chunks: PNG text and colour chunks to pass through (type, content).
+        header: What a lock wrote about a scrambled picture (`noli.ops.container`), else empty.
+        halved: A JPEG whose chroma is subsampled.
         has_gps: A position was found in EXIF or XMP.
         notes: What was changed on the way in, one sentence each.
         original: The whole file, where the output is a copy of it with other pixels (DICOM).
@@ -44,6 +48,8 @@ class Picture:
     comment: str = ""
     dpi: tuple[float, float] | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
+    header: str = ""
+    halved: bool = False
     has_gps: bool = False
     notes: tuple[str, ...] = ()
     original: bytes | None = None

@@ -12,13 +12,14 @@ from PIL.PngImagePlugin import PngImageFile
 
 from noli.data.embedded import holds_picture
 from noli.data.modes import Planes, opencv, to_planes
-from noli.data.picture import Picture, Pixels
+from noli.data.picture import HEADER, Picture, Pixels
 from noli.data.reading import animated, check_size, damaged
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp"
+_HEADER = HEADER.encode()
 # ImageMagick's text chunks. What is not read as EXIF or XMP goes: a Photoshop profile holds a thumbnail.
 _RAW = b"Raw profile type "
 _RAW_EXIF, _RAW_KEPT = (_RAW + b"exif", _RAW + b"APP1"), (_RAW + b"icc", _RAW + b"icm")
@@ -88,6 +89,8 @@ def _metadata(chunks: list[Chunk]) -> dict[str, Any]:
         key, _, rest = raw.partition(b"\0")
         if kind == b"eXIf":
             meta["exif"] = raw
+        elif kind == b"tEXt" and key == _HEADER:
+            meta["header"] = rest.decode("latin-1")
         elif kind == b"iCCP":
             meta["icc"] = _inflate(rest[1:])
         elif kind == b"pHYs" and len(raw) == 9 and raw[8] == 1:
@@ -152,6 +155,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     file, notes = parse(data, max_pixels), list[str]()
     texts = [bytes(body).partition(b"\0")[0] for kind, body in file.chunks if kind in _TEXT]
     used = sum(kind in _TEXT for kind, _ in file.meta["chunks"]) + ("xmp" in file.meta)
+    used += "header" in file.meta
     used += "exif" in file.meta and any(key in _RAW_EXIF for key in texts)
     if len(texts) > used:
         notes.append("text that can hold a picture was dropped")
@@ -199,6 +203,8 @@ def with_metadata(body: bytes, picture: Picture) -> bytes:
         extra.append((b"iTXt", _XMP + bytes(5) + picture.xmp))
     if picture.comment:
         extra.append(_comment(picture.comment))
+    if picture.header:
+        extra.append((b"tEXt", _HEADER + b"\0" + picture.header.encode("latin-1")))
     at = len(SIGNATURE) + 25
     return body[:at] + b"".join(chunk(*one) for one in extra) + body[at:] if extra else body
 

@@ -19,6 +19,8 @@ from noli.engine.progress import Progress
 
 ErrorPolicy = Literal["fail", "skip"]
 KeyLike = Key | str | Path | None
+# The registry has no such method: it is what brings scrambled pictures back by their headers.
+OPENING = "lock/open"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class RunRequest:
         shard_size: Most items of a shard.
         run_dir: Run folder; None puts it beside the output.
         undo_of: Run folder of protected data: invert the method instead of applying it.
+        lossy: Bring scrambled pictures back even from a JPEG that halved their chroma.
         labels: Which labels the source reader should use (passed to ``open_source``).
         args_passed: Arguments as the user gave them, for the manifest.
         progress: Where progress goes.
@@ -53,6 +56,7 @@ class RunRequest:
     shard_size: int = 256
     run_dir: Path | None = None
     undo_of: Path | None = None
+    lossy: bool = False
     labels: str | None = None
     args_passed: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
@@ -72,7 +76,7 @@ class RunRequest:
         if "key" in self.spec.needs and self.key is None:
             fix = "make one with `noli key new owner.key` and pass --key owner.key"
             raise UsageError("This method needs a key.", where=self.spec.name, fix=fix)
-        fresh = self.undo_of is None and self.key is not None and begun_with(self.run_folder) != self.key.id
+        fresh = not self.restores and self.key is not None and begun_with(self.run_folder) != self.key.id
         if fresh and self.key is not None and self.key.state != "active":
             raise UsageError(
                 "This key is retired: it can undo, but must not protect anything new.",
@@ -90,7 +94,12 @@ class RunRequest:
     @property
     def verb(self) -> str:
         """Word for the manifest: ``undo``, or the family of the method."""
-        return "undo" if self.undo_of is not None else self.spec.family
+        return "undo" if self.restores else self.spec.family
+
+    @property
+    def restores(self) -> bool:
+        """Whether originals come back: with the run that changed them, or by the headers in their files."""
+        return self.undo_of is not None or self.spec.name == OPENING
 
     @property
     def at_once(self) -> int:
@@ -109,7 +118,7 @@ class RunRequest:
             "source": absolute(self.source),
             "output": absolute(self.output),
             "method": self.spec.name,
-            "direction": "apply" if self.undo_of is None else "invert",
+            "direction": "invert" if self.restores else "apply",
             "config": self.cfg.model_dump(mode="json"),
             "key": self.key.id if self.key else None,
             "format": self.format,

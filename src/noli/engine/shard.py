@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from noli.core.files import storage_error
 from noli.core.images import Stored, check_images, to_float, to_uint8, to_uint16
 from noli.core.run import Record
 from noli.data import exif
-from noli.data.codec import encode, lost, output_format, picture, stripped, upright
+from noli.data.codec import WITH_HEADER, encode, lost, output_format, picture, stripped, upright
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
 from noli.engine.pictures import common, measure
 from noli.engine.request import RunRequest, load_method
 from noli.engine.scanstage import row_item, row_ref
+from noli.ops.container import Header
+from noli.ops.sealing import nonce
 
 # About 1.5 MB of float32: large enough to amortise Python on tiny images, small enough for the caches.
 GROUP_PIXELS = 1 << 17
@@ -109,10 +111,13 @@ class ShardWork:
             fix = "leave the input alone while a run works on it; the same command resumes"
             raise DataError("An item changed after the scan.", where=path, fix=fix, items=[path])
         found = picture(content, path)
-        if self.request.metadata == "strip" and self.request.undo_of is None:
+        if self.request.metadata == "strip" and not self.request.restores:
             # Before the method sees it: an undo will find the pixels upright and no orientation.
             found = stripped(found)
-        return Loaded(row, found, row_item(row))
+        item = row_item(row)
+        if self.request.spec.reshapes:
+            item = replace(item, text=check_container(self.request, found))
+        return Loaded(row, found, item)
 
     def transform(self, group: list[Loaded]) -> tuple[Stored, list[dict[str, float]]]:
         """Apply (or invert) the method on items of equal shape and depth.
@@ -161,6 +166,8 @@ class ShardWork:
         kind, _ = output_format(before.format, request.format, channels=before.channels)
         reshapes = request.spec.reshapes
         after = self._reshaped(one, pixels, kind) if reshapes else before.with_pixels(pixels)
+        if reshapes:
+            after = replace(after, header=self._header(one, kind))
         raw, inexact = kind == "RAW", kind in ("JPEG", "DICOM")
         content: Content = after.stacked() if raw else encode(after, format=kind, metadata=request.metadata)
         saved = picture(content, row["out"]).pixels if inexact else pixels
@@ -182,6 +189,17 @@ class ShardWork:
             seen = exif.upright(saved, exif.orientation(before.exif))
             record.update(self._against_original(row["made"], seen))
         return content, record
+
+    def _header(self, one: Loaded, kind: str) -> str:
+        """Return what a scrambled picture says about itself; nothing for one that is brought back."""
+        request = self.request
+        if request.restores or kind not in WITH_HEADER:
+            return ""
+        fresh = getattr(request.cfg, "fresh", False)
+        own = nonce(request.spec.name, self.key, one.item) if fresh else None
+        shape = one.picture.pixels.shape
+        config = request.cfg.model_dump(mode="json")
+        return Header.of(request.spec.name, config, shape, self.key, own).render()
 
     def _groups(self, rows: Iterable[Record], done: dict[str, Record]) -> Iterator[list[Loaded]]:
         return grouped(self._readable(rows, done))
@@ -223,6 +241,8 @@ class ShardWork:
         notes = [*one.picture.notes, *(lost(one.picture, kind) if kept else ())]
         if one.picture.has_gps:
             notes.append("GPS position kept in the output" if kept else "GPS position removed")
+        if self.request.spec.reshapes and not self.request.restores and kind not in WITH_HEADER:
+            notes.append("no header: an undo needs the run folder")
         if self.request.undo_of is not None and one.row["made"]["sha256_out"] != one.row["sha256"]:
             notes.append("the file changed after it was protected")
         pixels = one.picture.pixels
@@ -245,6 +265,26 @@ class ShardWork:
         if original.shape != restored.shape or original.dtype != restored.dtype:
             return {}
         return {"restored_psnr": measure(original, restored)["psnr"]}
+
+
+def check_container(request: RunRequest, found: Picture) -> str | None:
+    """Return the header of a picture that is to be brought back; refuse what cannot become or be one.
+
+    Raises:
+        DataError: A picture that is scrambled already, or, unless `lossy`, one whose chroma was halved since.
+    """
+    if not request.restores:
+        if not found.header:
+            return None
+        fix = "bring it back first (noli undo), or leave it out"
+        raise DataError("This picture is scrambled already.", why="it has the header of a lock", fix=fix)
+    if found.halved and not request.lossy:
+        raise DataError(
+            "The chroma of this scrambled picture was halved, which mixes the colours of its blocks.",
+            why="it is a JPEG with 4:2:0 or 4:2:2 chroma; noli writes 4:4:4, so another program made it",
+            fix="get the file as it was written, or accept the loss (3 to 8 dB) with --lossy",
+        )
+    return found.header or None
 
 
 def grouped(items: Iterable[Loaded]) -> Iterator[list[Loaded]]:
@@ -276,8 +316,8 @@ def _fits(group: list[Loaded], one: Loaded) -> bool:
 
 
 def _was(one: Loaded) -> object:
-    """Return the shape that an item which is being undone had before."""
-    return one.row.get("made", {}).get("shape")
+    """Return the shape that an item which is being undone had before, or the header which says that."""
+    return one.row.get("made", {}).get("shape"), one.picture.header
 
 
 def _failed(row: Record, why: str) -> Record:

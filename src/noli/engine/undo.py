@@ -13,6 +13,7 @@ from noli.core.manifest import KeyInfo
 from noli.core.method import Spec
 from noli.core.run import Run
 from noli.data.place import is_url, local_path
+from noli.engine.opening import first_header, open_pictures
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key, run_folder
 from noli.engine.runner import run_data
@@ -51,12 +52,14 @@ def undo(
     run: str | Path | None = None,
     protected_run: str | Path | None = None,
     spec: Spec | None = None,
+    lossy: bool = False,
     progress: Progress | None = None,
 ) -> UndoResult:
     """Restore the originals from protected data with the key, as far as the method allows.
 
     Restored files keep the names of the protected ones and a lossless format, because a JPEG cannot come
-    back as the same JPEG.
+    back as the same JPEG. Scrambled pictures (``noli lock``) come back without their run folder, too, by the
+    headers in their files.
 
     Args:
         protected: The protected data, or its run folder.
@@ -68,6 +71,7 @@ def undo(
         protected_run: Run folder of the protection, where it does not lie beside ``protected``: data that
             was moved, or a part of it.
         spec: The method, when it is not in the registry.
+        lossy: Bring scrambled pictures back even from a JPEG that halved their chroma.
         progress: Where progress goes; nowhere when None.
 
     Returns:
@@ -78,6 +82,12 @@ def undo(
         WrongKey: Another key protected this data.
         DataError, RunError, Interrupted: As for :func:`~noli.engine.runner.run_data`.
     """
+    if protected_run is None and not has_run(protected) and (header := first_header(protected)):
+        opened_run = open_pictures(
+            protected, back, key, header=header, workers=workers, on_error=on_error, run=run,
+            progress=progress, lossy=lossy,
+        )  # fmt: skip
+        return UndoResult(opened_run, opened_run.manifest.results["items"], 0, 0, None, None)
     before, place = find_run(protected_run or protected)
     manifest = before.manifest
     if manifest.status != "done" and not before.finished_once:
@@ -99,6 +109,7 @@ def undo(
             on_error=on_error,
             run_dir=None if run is None else Path(run),
             undo_of=before.path,
+            lossy=lossy,
             labels=manifest.args_resolved.get("labels"),
             args_passed={name: str(value) for name, value in given.items() if value is not None},
             progress=progress or Progress(),
@@ -127,6 +138,24 @@ def _undo_texts(
     count = done.manifest.results["items"]
     # Their digests were compared.
     return UndoResult(done, count, count, count, None, None)
+
+
+def has_run(run_or_output: str | Path) -> bool:
+    """Tell whether a place is a run folder, or one lies beside it."""
+    place = str(run_or_output)
+    return (not is_url(place) and Run.exists(place)) or Run.exists(run_folder(place))
+
+
+def key_of(protected: str | Path) -> str | None:
+    """Return the id of the key that made some data, by its run or by the headers in its files.
+
+    Raises:
+        UsageError: See :func:`find_run`.
+    """
+    if not has_run(protected) and (header := first_header(protected)):
+        return header.key_id
+    made_with = find_run(protected)[0].manifest.key
+    return made_with.id if made_with else None
 
 
 def output_of(run: Run) -> str:

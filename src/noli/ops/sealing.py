@@ -90,7 +90,8 @@ def hooks(name: str, fold: Fold) -> tuple[Apply, Invert, Extras]:
             return to_float(work(stored, shared(key, cfg, shape, plane)))
         out = np.empty_like(stored)
         for place, item in enumerate(items):
-            own = fold(shape, _draw(name, key, f"{plane}/{nonce(name, key, item)}"), cfg)
+            told = state.get("nonce") or nonce(name, key, item)
+            own = fold(shape, _draw(name, key, f"{plane}/{told}"), cfg)
             out[place : place + 1] = work(stored[place : place + 1], own)
         return to_float(out)
 
