@@ -30,6 +30,7 @@ INVENTORY = {
     "detect": "function",
     "diff": "function",
     "doctor": "function",
+    "encode": "function",
     "explain": "function",
     "lock": "function",
     "mark": "function",

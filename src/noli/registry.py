@@ -22,7 +22,9 @@ GROUP = "noli.methods"
 _SUMMARIES = {
     "lock/ele": "Halves of bytes scrambled with a key for every block, then blocks moved (ELE)",
     "lock/etc": "Blocks moved, turned, negated and recoloured; still compresses, grey-based too (EtC)",
+    "lock/instahide": "Pictures mixed and signs flipped; broken, to compare with (InstaHide)",
     "lock/le": "Halves of bytes scrambled alike in all blocks, for learning on them (LE)",
+    "lock/neuracrypt": "Codes of a secret random network; broken, to compare with (NeuraCrypt, colour too)",
     "lock/pixel": "Values negated and colours reordered pixel by pixel, a key for every picture",
     "lock/shuffle": "Values of blocks permuted, negated or replaced, for keyed networks (SHF, NP, FFX)",
     "mark/gratings": "Secret stripes that a network comes to read as classes, found by secret queries (ours)",

@@ -11,8 +11,9 @@ from noli.core.errors import UsageError
 from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, KeyLike
+from noli.engine.request import ErrorPolicy, KeyLike, open_key
 from noli.ops.keyspace import capped_bits
+from noli.options import resolve
 
 BANNER = (
     "Perceptual encryption is obfuscation, not confidentiality: it hides pictures from a casual look, not "
@@ -65,6 +66,8 @@ def lock(
     """
     name = method if "/" in method else f"lock/{method}"
     spec = registry.get(name)
+    if spec.arrow == "data->codes":
+        raise UsageError("This method makes codes, not pictures.", where=name, fix="call noli.encode")
     if spec.family != "lock" or spec.arrow != "data->data":
         raise UsageError("This method locks no pictures.", where=name, fix="see noli list lock")
     request = request_for(
@@ -85,6 +88,52 @@ def lock(
             fix="leave --format out (PNG), or take noli lock etc with blocks of 8 pixels or more",
         )
     return finished(request)
+
+
+def encode(
+    data: str | Path,
+    output: str | Path,
+    method: str,
+    *,
+    key: KeyLike,
+    on_error: ErrorPolicy = "fail",
+    labels: str | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Write codes of pictures, to learn from instead of the pictures: NeuraCrypt or InstaHide, both broken.
+
+    Args:
+        data: Folder, CSV, Parquet, ``.npz`` or URL with pictures.
+        output: A new local folder, for safetensors shards and ``codes.json``.
+        method: Registry name (``lock/neuracrypt``) or the short one.
+        key: The owner's key, or the path of a key file without a passphrase.
+        on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
+        labels: Column or array with the class, where the layout does not say.
+        run: Run folder; ``OUT.noli`` beside the output when None.
+        progress: Where progress goes; nowhere when None.
+        options: Options of the method, ``i_understand_this_is_broken=True`` among them.
+
+    Raises:
+        UsageError: Unknown method or option, or nobody has said that he knows that it is broken.
+        DataError, OutputExists, RunError, Interrupted: See :func:`noli.engine.codes.encode_data`.
+    """
+    from noli.engine.codes import CodesRequest, encode_data
+
+    spec = registry.get(method if "/" in method else f"lock/{method}")
+    if spec.arrow != "data->codes":
+        raise UsageError("This method makes no codes.", where=spec.name, fix="see noli list lock")
+    opened = open_key(key)
+    if opened is None:
+        fix = "make one with `noli key new owner.key` and pass its path"
+        raise UsageError("This method needs a key.", where=spec.name, fix=fix)
+    return encode_data(
+        CodesRequest(
+            str(data), str(output), spec, resolve(spec, options), opened, labels, on_error,
+            None if run is None else Path(run), progress or Progress(),
+        )
+    )  # fmt: skip
 
 
 def key_size(run: Run) -> tuple[float, float] | None:

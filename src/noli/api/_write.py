@@ -26,7 +26,7 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         Where the page is: ``html`` if given, else inside the run folder.
 
     Raises:
-        UsageError: There is no run, or `html` does not end in ``.html``.
+        UsageError: There is no run, it made codes, or `html` does not end in ``.html``.
         OutputExists: ``html`` lies inside the data of the run, or is a file that is no earlier report.
         RunError: The run is damaged, or a place cannot be written.
     """
@@ -39,6 +39,10 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
             why=f"there is no run.json in it or in {folder}",
             fix="name the run folder (it ends in .noli), or the output that lies beside it",
         )
+    output = Run.open(folder).manifest.output
+    if output is not None and output.layout == "codes":
+        fix = "read codes.json beside the codes, and run.json in the run folder"
+        raise UsageError("There is no report about codes.", where=str(folder), fix=fix)
     if html is not None and Path(html).suffix.lower() not in (".html", ".htm"):
         fix = "let its name end in .html; any browser prints it as PDF"
         raise UsageError("The report is an HTML page.", where=str(html), fix=fix)

@@ -79,6 +79,50 @@ def lock(
     out.hint(f"To bring them back: {back}")
 
 
+def encode(
+    spec: Spec,
+    data: Annotated[str, Argument(help="Folder, CSV, .npz, Parquet or URL with pictures.")],
+    output: OutDir,
+    key: KeyFile,
+    json: Json = False,
+    settings: Settings = None,
+    config: Config = None,
+    on_error: OnError = "fail",
+    labels: Labels = None,
+    run: RunDir = None,
+    passphrase_file: RarePassFile = None,
+    quiet: Quiet = False,
+    *,
+    method_options: dict[str, object],
+) -> None:
+    """Write codes of pictures with a scheme that is known to be broken, to compare or attack it."""
+    from noli import api, options
+
+    out = console.Output(json=json, quiet=quiet)
+    out.hint(f"{spec.card.title}: these codes protect nothing.")
+    chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
+    done = api.encode(
+        data,
+        output,
+        spec.name,
+        key=load_begun_key(key, output, run, passphrase_file),
+        on_error=on_error,
+        labels=labels,
+        run=run,
+        progress=out.progress(),
+        **chosen,
+    )
+    found = done.manifest.results
+    rows: console.Rows = [
+        ("encoded", f"{found['items']:,} pictures with {spec.name}"),
+        ("output", str(output)),
+        ("codes", f"{' x '.join(map(str, found['shape']))} numbers of 16 bits each"),
+        ("size", f"{found['bytes'] / 1e6:,.1f} MB in {found['shards']:,} shards"),
+        ("run", str(done.path)),
+    ]
+    out.result({"output": str(output), "run": str(done.path), "results": found}, console.grid(rows))
+
+
 def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
     """Return the size of the key by the scheme's formula, for the most frequent shape, and in words."""
     from noli.api._lock import key_size
@@ -95,7 +139,7 @@ def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
 
 
 GROUP = typer.Typer(
-    cls=method_group("lock", lock),
+    cls=method_group("lock", lock, bodies={"data->codes": encode}),
     no_args_is_help=True,
     help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",
 )

@@ -16,7 +16,8 @@ from noli.core.images import Working
 from noli.core.key import Key
 
 Family = Literal["protect", "mark", "lock", "attack", "unlearn", "harden", "generate", "evaluate", "verify"]
-Arrow = Literal["data->data", "texts->texts", "model->model", "judge"]
+Arrow = Literal["data->data", "data->codes", "texts->texts", "model->model", "judge"]
+Codes = dict[str, npt.NDArray[Any]]
 State = dict[str, Any]
 Extra = dict[str, float]
 Apply = Callable[[State, Working, Sequence[Item], Key, Any], Working]
@@ -128,6 +129,51 @@ class DataMethod(Protocol):
 
     def extras(self, state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any) -> list[Extra]:
         """Per-item numbers that ``invert`` needs and that are not secret (may be empty dicts)."""
+
+
+class Pictures(Protocol):
+    """A data set as methods of the arrow ``data->codes`` see it: pictures of one size, in a fixed order."""
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """What is known of every picture."""
+
+    @property
+    def channels(self) -> int:
+        """1 where all are grey, else 3."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Sorted names of the classes; empty without labels."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64] | None:
+        """Class of every picture as a place in `classes`; None unless all have one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
+        """Return a picture, ``uint8 [side, side, channels]``."""
+
+
+class Coder(Protocol):
+    """What a method of the arrow ``data->codes`` makes once per run: its function ``coder`` returns it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the codes of one picture."""
+
+    def __call__(self, pictures: Pictures, numbers: Sequence[int]) -> Codes:
+        """Return arrays by name, one row per picture; they depend on key and pictures only."""
+
+
+class CodesMethod(Protocol):
+    """The functions of a data -> codes method module; its Config has ``side``."""
+
+    SPEC: Spec
+
+    def coder(self, pictures: Pictures, key: Key, cfg: Any) -> Coder:
+        """Check that it can be done, and return what encodes the pictures."""
 
 
 class Study(Protocol):

@@ -95,6 +95,9 @@ def undo(
         raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
     spec = spec or registry.get(str(manifest.method))
     opened = _opened(key, manifest.key)
+    if spec.arrow == "data->codes":
+        fix = "keep the pictures: nothing can make them from the codes"
+        raise UsageError("Codes cannot be undone.", where=spec.name, fix=fix)
     if spec.arrow == "texts->texts":
         return _undo_texts(before, place, back, opened, run)
     given = {"protected": protected, "back": back, "protected_run": protected_run}

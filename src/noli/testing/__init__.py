@@ -41,6 +41,7 @@ KEYS = tuple(Key.from_bytes(hashlib.sha256(f"noli.testing {n}".encode()).digest(
 # The pure functions of each arrow.
 _FUNCTIONS: dict[str, tuple[str, ...]] = {
     "data->data": ("prepare", "apply"),
+    "data->codes": ("coder",),
     "texts->texts": ("propose", "passages"),
     "model->model": ("transform",),
     "judge": ("judge",),

@@ -10,16 +10,25 @@ from torch import nn
 
 from noli.core.errors import UsageError
 from noli.core.model import Model
+from noli.zoo.adaptation import ele_adaptnet, le_adaptnet
 from noli.zoo.base import Classifier, seeded
 from noli.zoo.classifiers import resnet9, resnet18, small, tiny
+from noli.zoo.isotropic import convmixer, vit
 
-__all__ = ["MIN_SIDE", "NETWORKS", "build", "load", "network"]
+__all__ = ["MIN_SIDE", "NETWORKS", "PATCHED", "build", "load", "network"]
 
 NETWORKS: Mapping[str, Callable[..., Classifier]] = {
     "tiny": tiny,
     "small": small,
     "resnet9": resnet9,
     "resnet18": resnet18,
+}
+# For scrambled pictures and keyed models; what is made for one size of pictures takes `side`.
+PATCHED: Mapping[str, Callable[..., Classifier]] = {
+    "convmixer": convmixer,
+    "vit": vit,
+    "le-adaptnet": le_adaptnet,
+    "ele-adaptnet": ele_adaptnet,
 }
 # All of them divide the side by 8.
 MIN_SIDE = 8
@@ -28,14 +37,15 @@ MEAN, STD = 0.47, 0.25
 
 
 def build(arch: str, args: Mapping[str, Any]) -> nn.Module:
-    """Make an untrained network with one of the functions in ``NETWORKS`` and its arguments.
+    """Make an untrained network with one of the functions in ``NETWORKS`` or ``PATCHED`` and its arguments.
 
     Raises:
         UsageError: Unknown name.
     """
-    if arch not in NETWORKS:
-        raise UsageError(f"There is no network {arch!r}.", fix=f"use one of {', '.join(sorted(NETWORKS))}")
-    return NETWORKS[arch](**args)
+    known = {**NETWORKS, **PATCHED}
+    if arch not in known:
+        raise UsageError(f"There is no network {arch!r}.", fix=f"use one of {', '.join(sorted(known))}")
+    return known[arch](**args)
 
 
 def network(
@@ -50,13 +60,14 @@ def network(
     """Make an untrained Model; the weights depend on `seed` only and no global generator moves.
 
     Args:
-        arch: ``tiny`` or ``small`` (five layers), ``resnet9`` (about ten times the work of ``small``) or
-            ``resnet18`` (the network of most published figures).
+        arch: ``tiny`` or ``small`` (five layers), ``resnet9`` (about ten times the work of ``small``),
+            ``resnet18`` (the network of most published figures), ``convmixer`` or ``vit`` (isotropic, on
+            patches), ``le-adaptnet`` or ``ele-adaptnet`` (for scrambled pictures).
         classes: Class names, or how many there are.
         channels: 1 or 3.
         size: Side of the images in pixels, at least 8.
         seed: Seed of the initial weights.
-        **options: Widths of the network.
+        **options: Widths of the network, patches, and for ``vit`` and ``ele-adaptnet`` the `side`.
 
     Raises:
         UsageError: Unknown network, fewer than two classes, images that are too small.

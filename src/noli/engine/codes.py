@@ -1,0 +1,235 @@
+"""The runner of the data -> codes arrow: scan, encode shard by shard into safetensors, resume.
+
+The output is a folder that may be published: shards ``codes-00000.safetensors`` with arrays ``codes`` (and
+``labels``), and ``codes.json``, which says what they are. Names of pictures stand in the run folder only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from noli.core.dataset import Source, content_id
+from noli.core.errors import DataError, OutputExists
+from noli.core.files import atomic_write
+from noli.core.key import Key
+from noli.core.manifest import DataInfo, KeyInfo
+from noli.core.method import Coder, CodesMethod, MethodConfig, Spec
+from noli.core.run import Run
+from noli.data.codec import upright
+from noli.data.scan import ScanRow, scan, summarise
+from noli.data.sources import open_source
+from noli.data.study import square
+from noli.data.writers import check_paths
+from noli.engine.lock import locked
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, absolute, load_method, run_folder
+
+SHARD_BYTES = 64 << 20
+SUMMARY = "codes.json"
+_SHARD = "codes-{:05d}.safetensors"
+_KEPT = 256  # pictures in memory, for methods that mix them
+
+
+@dataclass(frozen=True)
+class CodesRequest:
+    """One job.
+
+    Attributes:
+        source: Folder, file or URL with pictures.
+        output: Folder of the codes, local.
+        spec, cfg: The method.
+        key: The owner's key.
+        labels: Name of the class column of a table.
+        on_error: ``fail`` refuses broken items before any work, ``skip`` leaves them out.
+        run_dir: Run folder; None puts it beside the output.
+        progress: Where progress goes.
+    """
+
+    source: str
+    output: str
+    spec: Spec
+    cfg: MethodConfig
+    key: Key
+    labels: str | None = None
+    on_error: ErrorPolicy = "fail"
+    run_dir: Path | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folder lies."""
+        return self.run_dir or run_folder(self.output)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every argument that decides the output."""
+        return {
+            "source": absolute(self.source),
+            "output": absolute(self.output),
+            "method": self.spec.name,
+            "direction": "apply",
+            "config": self.cfg.model_dump(mode="json"),
+            "key": self.key.id,
+            "labels": self.labels,
+        }
+
+
+class StoredPictures:
+    """Pictures of a source, squeezed when they are asked for; see :class:`noli.core.method.Pictures`."""
+
+    def __init__(self, source: Source, rows: Sequence[ScanRow], side: int) -> None:
+        self.source, self.rows, self.side = source, rows, side
+        self.items = [row.item for row in rows if row.item is not None]
+        shapes = [row.shape or (0, 0, 3) for row in rows]
+        self.channels = max((shape[2] for shape in shapes), default=3)
+        names = {item.label for item in self.items}
+        whole = bool(names) and None not in names
+        self.classes = tuple(sorted(str(name) for name in names)) if whole else ()
+        places = {name: place for place, name in enumerate(self.classes)}
+        self.labels = np.array([places[str(item.label)] for item in self.items], np.int64) if whole else None
+        self._read = lru_cache(_KEPT)(self._fresh)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
+        return self._read(number)
+
+    def _fresh(self, number: int) -> npt.NDArray[np.uint8]:
+        row, item = self.rows[number], self.items[number]
+        content = self.source.read(row.ref)
+        if content_id(content)[1] != item.sha256:
+            fix = "leave the input alone while a run works on it; the same command resumes"
+            raise DataError("An item changed after the scan.", where=row.ref.path, fix=fix)
+        return square(upright(content, row.ref.path), self.side, self.channels)
+
+
+def encode_data(request: CodesRequest) -> Run:
+    """Encode a data set, or finish what an earlier call began; the same call gives the same bytes.
+
+    Raises:
+        UsageError: The run was begun with other arguments, or the method refuses.
+        DataError: Items that cannot be used, or that are not those the run was begun with.
+        OutputExists: Something else lies at the output.
+        RunError: Disk full, place not writable.
+        Interrupted: Ctrl-C; the same call resumes.
+    """
+    new = not request.folder.exists()
+    try:
+        with locked(request.folder):
+            return _encoded(request)
+    finally:
+        if new:  # refused before any work: nothing stays behind
+            with suppress(OSError):
+                request.folder.rmdir()
+
+
+def _encoded(request: CodesRequest) -> Run:
+    run = _begun(request)
+    if run is not None and run.manifest.status == "done":
+        return run
+    pictures = _scanned(request)
+    method: CodesMethod = load_method(request.spec.module)  # type: ignore[assignment]
+    coder = method.coder(pictures, request.key, request.cfg)
+    run = run or _created(request)
+    with run.recording_failures("run the same command again: it resumes where it stopped"):
+        _same_pictures(run, pictures)
+        _finish(run, request, pictures, coder)
+    return run
+
+
+def _begun(request: CodesRequest) -> Run | None:
+    run = Run.open(request.folder) if Run.exists(request.folder) else None
+    check_paths(request.source, request.output, owned=run is not None)
+    if request.folder.resolve().is_relative_to(Path(request.source).resolve()):
+        fix = "name another --run"
+        raise OutputExists("The run folder lies inside the input.", where=str(request.folder), fix=fix)
+    if run is not None:
+        run.refuse_other("lock", request.resolved())
+    return run
+
+
+def _created(request: CodesRequest) -> Run:
+    resolved = request.resolved()
+    return Run.create(
+        request.folder,
+        verb="lock",
+        method=request.spec.name,
+        args_resolved=resolved,
+        key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
+        input=DataInfo(uri=resolved["source"], layout="pictures"),
+        output=DataInfo(uri=resolved["output"], layout="codes"),
+        state={},
+    )
+
+
+def _scanned(request: CodesRequest) -> StoredPictures:
+    source = open_source(request.source, labels=request.labels)
+    request.progress.start(None, "scan")
+    needed = "labels" in request.spec.needs
+    found = scan(source, require_labels=needed, progress=request.progress.advance)
+    rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]
+    request.progress.finish()
+    return StoredPictures(source, rows, int(request.cfg.side))  # type: ignore[attr-defined]
+
+
+def _same_pictures(run: Run, pictures: StoredPictures) -> None:
+    digest = hashlib.sha256("\n".join(f"{one.sha256} {one.label}" for one in pictures.items).encode())
+    state = run.manifest.state or {}
+    if state.get("data", digest.hexdigest()) != digest.hexdigest():
+        raise DataError(
+            "The pictures are not those that the run was begun with.",
+            where=pictures.source.uri,
+            why="a picture was added, removed, relabelled or changed since",
+            fix="put them back as they were, or encode into a new output",
+        )
+    run.update(state={**state, "data": digest.hexdigest()})
+
+
+def shards(count: int, shape: tuple[int, ...]) -> Iterator[range]:
+    """Cut pictures into shards of at most 64 MiB of codes, one picture at least."""
+    size = max(1, SHARD_BYTES // max(1, 2 * math.prod(shape)))
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _finish(run: Run, request: CodesRequest, pictures: StoredPictures, coder: Coder) -> None:
+    place = Path(request.output)
+    listed: list[dict[str, Any]] = []
+    request.progress.start(len(pictures), "encode")
+    for index, numbers in enumerate(shards(len(pictures), coder.shape)):
+        file = place / _SHARD.format(index)
+        record = run.shard_record(index)
+        if not (record.exists() and file.exists()):
+            content = safetensors.numpy.save(coder(pictures, numbers), {"noli": request.spec.name})
+            atomic_write(file, content)
+            run.write_shard_record(index, ({"path": pictures.rows[n].ref.path} for n in numbers))
+        content = file.read_bytes()
+        listed.append(
+            {"file": file.name, "items": len(numbers), "sha256": hashlib.sha256(content).hexdigest()}
+        )
+        request.progress.advance(len(numbers))
+    request.progress.finish()
+    summary = {
+        "format": "noli-codes",
+        "version": 1,
+        "method": request.spec.name,
+        "title": request.spec.card.title,
+        "shape": list(coder.shape),
+        "classes": list(pictures.classes),
+        "key": request.key.id,
+        "shards": listed,
+    }
+    atomic_write(place / SUMMARY, json.dumps(summary, indent=1).encode() + b"\n")
+    size = sum((place / one["file"]).stat().st_size for one in listed)
+    run.finish({"items": len(pictures), "shards": len(listed), "bytes": size, "shape": list(coder.shape)})
