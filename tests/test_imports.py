@@ -44,6 +44,7 @@ INVENTORY = {
     "propose_words": "function",
     "protect": "function",
     "protect_auto": "function",
+    "rotate": "function",
     "t2ue": "module",
     "undo": "function",
     "verify": "function",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from noli.api._explain import explain as explain
     from noli.api._lock import encode as encode
     from noli.api._lock import lock as lock
+    from noli.api._lock import rotate as rotate
     from noli.api._mark import MarkRun as MarkRun
     from noli.api._mark import mark as mark
     from noli.api._mark import stamp as stamp
@@ -52,7 +53,7 @@ _MODULES = {
     "noli.api._detect": ("Detection", "detect", "rehearse"),
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
-    "noli.api._lock": ("encode", "lock"),
+    "noli.api._lock": ("encode", "lock", "rotate"),
     "noli.api._mark": ("MarkRun", "mark", "stamp"),
     "noli.api._mark_models": ("ModelRun", "mark_model"),
     "noli.api._mark_texts": ("TextRun", "mark_texts", "propose_words"),

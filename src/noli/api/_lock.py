@@ -90,6 +90,51 @@ def lock(
     return finished(request)
 
 
+def rotate(
+    data: str | Path,
+    output: str | Path,
+    *,
+    key: KeyLike,
+    former: KeyLike = None,
+    workers: int | None = None,
+    on_error: ErrorPolicy = "fail",
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Write scrambled pictures under another key, without the plain pictures in between.
+
+    Files keep their formats: a JPEG is decoded and compressed once more. What was scrambled under the former
+    key stays as it is: who has it and that key can bring it back, so delete it.
+
+    Args:
+        data: Scrambled pictures with headers (PNG or JPEG), as ``noli lock`` writes them.
+        output: New place.
+        key: The new key, or the path of a key file, whose active key is taken.
+        former: The key so far, or the path of its file; None: an older key of the file `key`.
+        workers: Processes; all cores when None.
+        on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
+        run: Run folder; ``OUT.noli`` beside the output when None.
+        progress: Where progress goes; nowhere when None.
+
+    Raises:
+        UsageError: The pictures have no headers, or this key already.
+        WrongKey: The former key did not scramble them.
+        DataError, RunError, Interrupted: As for :func:`lock`.
+    """
+    from noli.engine.opening import first_header
+    from noli.engine.rotating import rotate_pictures
+
+    header = first_header(data)
+    old = open_key(key if former is None else former, header.key_id if header else None)
+    new = open_key(key)
+    if old is None or new is None:
+        fix = "pass the new key, and the former one if it is not in the same file"
+        raise UsageError("A rotation needs two keys.", fix=fix)
+    return rotate_pictures(
+        str(data), str(output), new, old, workers=workers, on_error=on_error, run=run, progress=progress
+    )
+
+
 def encode(
     data: str | Path,
     output: str | Path,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer import Argument
+from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.dynamic import method_group
@@ -27,9 +27,12 @@ from noli.cli.shared import (
     Settings,
     Workers,
     load_begun_key,
+    load_key,
 )
 from noli.core.method import Spec
 from noli.core.run import Run
+
+_ROTATE_HELP = "Give scrambled pictures another key, without the plain pictures in between."
 
 
 def lock(
@@ -123,6 +126,50 @@ def encode(
     out.result({"output": str(output), "run": str(done.path), "results": found}, console.grid(rows))
 
 
+def rotate(
+    data: Annotated[str, Argument(help="Scrambled pictures, as noli lock writes them.")],
+    output: OutDir,
+    key: KeyFile,
+    former: Annotated[
+        Path | None, Option(metavar="FILE", help="File of the former key, if it is not in the same one.")
+    ] = None,
+    json: Json = False,
+    on_error: OnError = "fail",
+    workers: Workers = None,
+    run: RunDir = None,
+    passphrase_file: RarePassFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Give scrambled pictures the active key of a file, without the plain pictures in between."""
+    from noli import api
+    from noli.api._lock import BANNER
+    from noli.engine.opening import first_header
+
+    out = console.Output(json=json, quiet=quiet)
+    out.hint(BANNER)
+    header = first_header(data)
+    done = api.rotate(
+        data,
+        output,
+        key=load_key(key, passphrase_file),
+        former=load_key(former or key, passphrase_file, key_id=header.key_id if header else None),
+        workers=workers,
+        on_error=on_error,
+        run=run,
+        progress=out.progress(),
+    )
+    results = done.manifest.results
+    rows: console.Rows = [
+        ("rotated", f"{results['items']:,} pictures"),
+        ("from key", str(done.manifest.args_passed["former"])),
+        ("to key", str(done.manifest.args_resolved["key"])),
+        ("output", str(output)),
+        ("run", str(done.path)),
+    ]
+    out.result({"output": str(output), "run": str(done.path), "results": results}, console.grid(rows))
+    out.hint("The pictures under the former key are as they were: delete them where they should not be.")
+
+
 def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
     """Return the size of the key by the scheme's formula, for the most frequent shape, and in words."""
     from noli.api._lock import key_size
@@ -139,7 +186,7 @@ def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
 
 
 GROUP = typer.Typer(
-    cls=method_group("lock", lock, bodies={"data->codes": encode}),
+    cls=method_group("lock", lock, {"rotate": (rotate, _ROTATE_HELP)}, {"data->codes": encode}),
     no_args_is_help=True,
     help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",
 )

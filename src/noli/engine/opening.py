@@ -63,21 +63,8 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
         DataError: They have none, or it is damaged or from an unknown method.
         WrongKey: Another key scrambled them.
     """
-    if not items[0].text:
-        raise DataError(
-            "This picture says nothing about how it was scrambled.",
-            why="it has no header: it is not scrambled, or a program dropped the text in the file",
-            fix="undo with the run folder (OUT.noli), or --on-error skip",
-        )
-    header = Header.parse(items[0].text)
-    if (header.key_id, header.check) != (key.id, key.check_value):
-        raise WrongKey(
-            "This is not the key that scrambled the picture.",
-            where=items[0].path,
-            why=f"it was made with key {header.key_id}, this is key {key.id}",
-            fix="pass the key file that holds it; pictures of several keys go into folders of their own",
-        )
-    spec, config = _method(header)
+    header = header_of(items[0], key)
+    spec, config = method_of(header)
     told = {**state, **({"nonce": header.nonce} if header.nonce else {})}
     restored: Working = load_method(spec.module).invert(
         told, batch, items, key, config, [header.extra] * len(items)
@@ -85,7 +72,36 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     return restored
 
 
-def _method(header: Header) -> tuple[Spec, Any]:
+def header_of(item: Item, key: Key) -> Header:
+    """Return the header of a scrambled picture, made with a key.
+
+    Raises:
+        DataError: It has none, or a damaged one.
+        WrongKey: Another key made it.
+    """
+    if not item.text:
+        raise DataError(
+            "This picture says nothing about how it was scrambled.",
+            why="it has no header: it is not scrambled, or a program dropped the text in the file",
+            fix="undo with the run folder (OUT.noli), or --on-error skip",
+        )
+    header = Header.parse(item.text)
+    if (header.key_id, header.check) != (key.id, key.check_value):
+        raise WrongKey(
+            "This is not the key that scrambled the picture.",
+            where=item.path,
+            why=f"it was made with key {header.key_id}, this is key {key.id}",
+            fix="pass the key file that holds it; pictures of several keys go into folders of their own",
+        )
+    return header
+
+
+def method_of(header: Header) -> tuple[Spec, Any]:
+    """Return the method that a header names, and its options.
+
+    Raises:
+        DataError: There is no such method here, or it does not know these options.
+    """
     with suppress(UsageError):
         spec = registry.get(header.method)
         if spec.family == "lock" and spec.reshapes:

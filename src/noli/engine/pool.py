@@ -60,12 +60,12 @@ def _map_processes(
     context = multiprocessing.get_context("spawn")
     # A bare byte without a lock: a worker killed while it looks must not leave a lock behind.
     stop = context.RawValue("b", 0)
-    key = work.request.key
-    secret = None if key is None else (key.export_secret(), key.label)
+    keys = (work.request.key, work.request.former)
+    secrets = [None if key is None else (key.export_secret(), key.label) for key in keys]
     pool = ProcessPoolExecutor(
-        workers, context, _start_worker, (work, secret, threads_per_worker(workers), stop)
+        workers, context, _start_worker, (work, secrets, threads_per_worker(workers), stop)
     )
-    del secret
+    del secrets
     finished: Finished[tuple[int, list[Record], int, float]] = SimpleQueue()
     waiting = 0
     try:
@@ -91,7 +91,7 @@ def _map_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(work: ShardWork, secret: tuple[bytes, str] | None, threads: int, stop: Any) -> None:
+def _start_worker(work: ShardWork, secrets: list[tuple[bytes, str] | None], threads: int, stop: Any) -> None:
     global _work
     # Ctrl-C reaches the whole process group; only the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,7 +99,7 @@ def _start_worker(work: ShardWork, secret: tuple[bytes, str] | None, threads: in
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     cv2.setNumThreads(threads)
-    work.key = Key.from_bytes(*secret) if secret is not None else None
+    work.key, work.former = (None if secret is None else Key.from_bytes(*secret) for secret in secrets)
     work.stop = lambda: bool(stop.value)
     work.method = load_method(work.request.spec.module)
     _work = work

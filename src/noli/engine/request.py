@@ -19,8 +19,11 @@ from noli.engine.progress import Progress
 
 ErrorPolicy = Literal["fail", "skip"]
 KeyLike = Key | str | Path | None
-# The registry has no such method: it is what brings scrambled pictures back by their headers.
+# Not in the registry: what brings scrambled pictures back, or gives them another key, by their headers.
 OPENING = "lock/open"
+ROTATION = "lock/rotate"
+# Under this name the state that `apply` of a rotation gets holds the former key (never in the manifest).
+FORMER = "former"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class RunRequest:
         shard_size: Most items of a shard.
         run_dir: Run folder; None puts it beside the output.
         undo_of: Run folder of protected data: invert the method instead of applying it.
+        former: The key that scrambled the pictures so far, for a rotation.
         lossy: Bring scrambled pictures back even from a JPEG that halved their chroma.
         labels: Which labels the source reader should use (passed to ``open_source``).
         args_passed: Arguments as the user gave them, for the manifest.
@@ -56,6 +60,7 @@ class RunRequest:
     shard_size: int = 256
     run_dir: Path | None = None
     undo_of: Path | None = None
+    former: Key | None = None
     lossy: bool = False
     labels: str | None = None
     args_passed: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +94,7 @@ class RunRequest:
             raise UsageError("This method cannot be undone.", where=self.spec.name, fix=fix)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "key": None, "progress": None}
+        return {**vars(self), "key": None, "former": None, "progress": None}
 
     @property
     def verb(self) -> str:
@@ -121,6 +126,7 @@ class RunRequest:
             "direction": "invert" if self.restores else "apply",
             "config": self.cfg.model_dump(mode="json"),
             "key": self.key.id if self.key else None,
+            **({FORMER: self.former.id} if self.former else {}),
             "format": self.format,
             "metadata": self.metadata,
             "labels": self.labels,

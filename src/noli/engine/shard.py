@@ -12,13 +12,14 @@ from noli.core.dataset import Item, Source, content_id
 from noli.core.errors import DataError, MissingPrerequisite, NoliError, RunError, UsageError, WrongKey
 from noli.core.files import storage_error
 from noli.core.images import Stored, check_images, to_float, to_uint8, to_uint16
+from noli.core.key import Key
 from noli.core.run import Record
 from noli.data import exif
 from noli.data.codec import WITH_HEADER, encode, lost, output_format, picture, stripped, upright
 from noli.data.picture import Picture
 from noli.data.writers import Content, Writer
 from noli.engine.pictures import common, measure
-from noli.engine.request import RunRequest, load_method
+from noli.engine.request import FORMER, ROTATION, RunRequest, load_method
 from noli.engine.scanstage import row_item, row_ref
 from noli.ops.container import Header
 from noli.ops.sealing import nonce
@@ -64,11 +65,12 @@ class ShardWork:
         self.originals = originals
         # Methods that need no key never look at it.
         self.key: Any = request.key
+        self.former = request.former
         self.stop: Callable[[], bool] | None = None
         self.method = load_method(request.spec.module)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "key": None, "stop": None, "method": None}
+        return {**vars(self), "key": None, "former": None, "stop": None, "method": None}
 
     def process(self, index: int, rows: list[Record]) -> list[Record]:
         """Read, transform, measure and write one shard; return its records in row order.
@@ -132,6 +134,8 @@ class ShardWork:
     ) -> tuple[Stored, list[dict[str, float]]]:
         if self.request.spec.reshapes:
             state = {**state, "bits": group[0].picture.bits}
+        if self.former is not None:
+            state = {**state, FORMER: self.former}
         items, batch = [one.item for one in group], to_float(stacked)
         extras: list[dict[str, float]] = [{} for _ in group]
         name, cfg = self.request.spec.name, self.request.cfg
@@ -195,6 +199,8 @@ class ShardWork:
         request = self.request
         if request.restores or kind not in WITH_HEADER:
             return ""
+        if request.spec.name == ROTATION:
+            return turned(one.item, self.key)
         fresh = getattr(request.cfg, "fresh", False)
         own = nonce(request.spec.name, self.key, one.item) if fresh else None
         shape = one.picture.pixels.shape
@@ -273,7 +279,7 @@ def check_container(request: RunRequest, found: Picture) -> str | None:
     Raises:
         DataError: A picture that is scrambled already, or, unless `lossy`, one whose chroma was halved since.
     """
-    if not request.restores:
+    if not request.restores and request.spec.name != ROTATION:
         if not found.header:
             return None
         fix = "bring it back first (noli undo), or leave it out"
@@ -285,6 +291,13 @@ def check_container(request: RunRequest, found: Picture) -> str | None:
             fix="get the file as it was written, or accept the loss (3 to 8 dB) with --lossy",
         )
     return found.header or None
+
+
+def turned(item: Item, key: Key) -> str:
+    """Return the header of a picture that gets another key."""
+    header = Header.parse(str(item.text))
+    own = nonce(header.method, key, item) if header.nonce else None
+    return header.model_copy(update={"key_id": key.id, "check": key.check_value, "nonce": own}).render()
 
 
 def grouped(items: Iterable[Loaded]) -> Iterator[list[Loaded]]:

@@ -15,7 +15,7 @@ from noli.core.run import Run
 from noli.data.place import is_url, local_path
 from noli.engine.opening import first_header, open_pictures
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, KeyLike, RunRequest, open_key, run_folder
+from noli.engine.request import ROTATION, ErrorPolicy, KeyLike, RunRequest, open_key, run_folder
 from noli.engine.runner import run_data
 
 
@@ -144,9 +144,13 @@ def _undo_texts(
 
 
 def has_run(run_or_output: str | Path) -> bool:
-    """Tell whether a place is a run folder, or one lies beside it."""
+    """Tell whether a place is a run folder that says how to undo, or one lies beside it."""
     place = str(run_or_output)
-    return (not is_url(place) and Run.exists(place)) or Run.exists(run_folder(place))
+    for folder in (() if is_url(place) else (Path(place),)) + (run_folder(place),):
+        if Run.exists(folder):
+            # What has got another key since is undone by the headers in the files.
+            return Run.open(folder).manifest.method != ROTATION
+    return False
 
 
 def key_of(protected: str | Path) -> str | None:

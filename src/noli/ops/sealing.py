@@ -81,7 +81,7 @@ def hooks(name: str, fold: Fold) -> tuple[Apply, Invert, Extras]:
 
     @lru_cache(maxsize=_KEPT)
     def shared(key: Key, cfg: Any, shape: Shape, plane: str) -> Scramble:
-        return fold(shape, _draw(name, key, plane), cfg)
+        return folded(name, fold, key, cfg, shape, plane)
 
     def each(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Any, work: Any) -> Working:
         stored = padded(as_stored(batch, state), getattr(cfg, "block", 1))
@@ -91,7 +91,7 @@ def hooks(name: str, fold: Fold) -> tuple[Apply, Invert, Extras]:
         out = np.empty_like(stored)
         for place, item in enumerate(items):
             told = state.get("nonce") or nonce(name, key, item)
-            own = fold(shape, _draw(name, key, f"{plane}/{told}"), cfg)
+            own = folded(name, fold, key, cfg, shape, plane, told)
             out[place : place + 1] = work(stored[place : place + 1], own)
         return to_float(out)
 
@@ -119,6 +119,28 @@ def sizes(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: An
     return [{"height": float(batch.shape[2]), "width": float(batch.shape[3])} for _ in items]
 
 
+def folded(
+    name: str, fold: Fold, key: Key, cfg: Any, shape: Shape, plane: str, own: str | None = None
+) -> Scramble:
+    """Return the scrambling of pictures of a shape.
+
+    Args:
+        name: Registry name of the method.
+        fold: Its function of that name.
+        key: The owner's key.
+        cfg: Options of the method.
+        shape: Of the pictures as they are stored, whole blocks.
+        plane: ``alpha``, or empty for what has colours.
+        own: Nonce of a picture with a key of its own.
+    """
+    which = plane if own is None else f"{plane}/{own}"
+
+    def draw(purpose: str, told: str) -> Stream:
+        return key.stream(f"{name}/{purpose}", f"{told}/{which}")
+
+    return fold(shape, draw, cfg)
+
+
 def nonce(name: str, key: Key, item: Item) -> str:
     """Return what makes the key of one picture."""
     return key.stream(f"{name}/nonce", item.id).bytes(16).hex()
@@ -127,10 +149,3 @@ def nonce(name: str, key: Key, item: Item) -> str:
 def as_stored(batch: Working, state: State) -> Stored:
     """Return working images as they were stored, ``uint8``, or ``uint16`` where the state says so."""
     return to_uint16(batch) if state.get("bits", 8) == 16 else to_uint8(batch)
-
-
-def _draw(name: str, key: Key, which: str) -> Draw:
-    def draw(purpose: str, told: str) -> Stream:
-        return key.stream(f"{name}/{purpose}", f"{told}/{which}")
-
-    return draw
