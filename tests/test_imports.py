@@ -23,6 +23,7 @@ INVENTORY = {
     "Run": "class",
     "__version__": "str",
     "attack": "function",
+    "audit": "function",
     "check_bundle": "function",
     "check_bundles": "function",
     "choose": "function",

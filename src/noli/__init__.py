@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from noli.api import (
         ProtectRun,
         attack,
+        audit,
         check_bundle,
         check_bundles,
         choose,
@@ -55,6 +56,7 @@ __all__ = [
     "Run",
     "__version__",
     "attack",
+    "audit",
     "check_bundle",
     "check_bundles",
     "choose",

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from noli.core.key import Key
+from noli.data.demo import photo_folder
 
 Run = Callable[..., Any]
 
@@ -38,3 +40,26 @@ def test_the_size_of_a_key_is_told_and_not_as_its_strength(noli: Run, tmp_path: 
     assert "To bring them back: noli undo" in done.err
     found = noli(*words, "--block", "2", "--json").json
     assert found["key_bits"]["nominal"] == found["key_bits"]["capped"] == pytest.approx(math.log2(479001600))
+
+
+def test_the_command_says_what_came_of_it(noli: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("coffee.png", "chelsea.png"):
+        pixels = cv2.imread(str(photo_folder() / name))[:300, :300]
+        cv2.imwrite(str(photos / name), cv2.resize(pixels, (96, 96), interpolation=cv2.INTER_AREA))
+    Key.new(tmp_path / "k.key")
+    out = tmp_path / "out"
+    noli("lock", "shuffle", photos, "-o", out, "--key", tmp_path / "k.key", "--workers", "1", "--block", "4")
+    done = noli("lock", "audit", out, "--clean", photos)
+    assert done.code == 1
+    words = " ".join(done.out.split())
+    assert "statistics" in words
+    assert "effective 0.0 bits" in words
+    assert "obfuscation, not confidentiality" in done.err
+    assert (tmp_path / "out.audit.html").exists()
+    again = noli("verify", out, "--clean", photos, "--json")
+    assert again.code == 1
+    assert again.json["rows"][0]["name"] == "statistics"
+    refused = noli("verify", out, "--clean", photos, "--battery", "full")
+    assert "attacked, not trained on" in refused.err

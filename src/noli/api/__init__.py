@@ -8,6 +8,7 @@ from noli._lazy import attach
 
 if TYPE_CHECKING:
     from noli.api._attack import attack as attack
+    from noli.api._audit import audit as audit
     from noli.api._auto import choose as choose
     from noli.api._auto import protect_auto as protect_auto
     from noli.api._check import check_bundle as check_bundle
@@ -53,6 +54,7 @@ _MODULES = {
     "noli.api._detect": ("Detection", "detect", "rehearse"),
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
+    "noli.api._audit": ("audit",),
     "noli.api._lock": ("encode", "lock", "rotate"),
     "noli.api._mark": ("MarkRun", "mark", "stamp"),
     "noli.api._mark_models": ("ModelRun", "mark_model"),

@@ -12,6 +12,7 @@ from noli.api._write import write_report
 from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
 from noli.core.run import Run
+from noli.engine.auditing import scrambled_here
 from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ def verify(
 
     Raises:
         DataError: No labels, no common items, one class, unreadable items.
-        UsageError: Unknown option, ``keys`` without a known protecting run or with a method that has none, or
-            that run is not finished.
+        UsageError: Scrambled pictures, an unknown option, ``keys`` without a known protecting run or with a
+            method that has none, or that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
+    if scrambled_here(protected):
+        fix = "call noli.audit, or noli lock audit"
+        raise UsageError("Scrambled pictures are attacked, not trained on.", where=str(protected), fix=fix)
     cfg = configured(config, options, battery=battery, claim=claim, seeds=seeds)
     place, before = subject_of(protected)
     count = _fresh_keys(keys, cfg.battery, before, place)

@@ -31,7 +31,9 @@ from noli.cli.shared import (
 )
 from noli.core.method import Spec
 from noli.core.run import Run
+from noli.ops.metrics import percent
 
+_AUDIT_HELP = "Attack scrambled pictures as somebody without the key would."
 _ROTATE_HELP = "Give scrambled pictures another key, without the plain pictures in between."
 
 
@@ -170,6 +172,55 @@ def rotate(
     out.hint("The pictures under the former key are as they were: delete them where they should not be.")
 
 
+def audit(
+    data: Annotated[str, Argument(help="Scrambled pictures, as noli lock writes them.")],
+    clean: Annotated[str, Option(metavar="DATA", help="The originals, by which attacks are scored.")],
+    public: Annotated[
+        str | None, Option(metavar="DATA", help="Other pictures of the kind; default: photographs.")
+    ] = None,
+    page: Annotated[
+        Path | None, Option("--output", "-o", metavar="FILE.html", help="Where the page goes.")
+    ] = None,
+    pictures: Annotated[int, Option(metavar="N", min=1, help="Most pictures to attack.")] = 200,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Attack scrambled pictures as somebody without the key would; exit 1 if half of them come back."""
+    from noli import api
+    from noli.api._lock import BANNER
+
+    out = console.Output(json=json, quiet=quiet)
+    out.hint(BANNER)
+    place = page or Path(f"{data.rstrip('/').removesuffix('.noli')}.audit.html")
+    found = api.audit(
+        data, clean=clean, public=public, pictures=pictures, html=place, progress=out.progress()
+    )
+    columns = ["attack", "attacker has, too", "SSIM", "brought back", "values exact", "bits left", "CPU s"]
+    lines = [
+        (
+            row.name,
+            row.has,
+            f"{row.ssim:.2f}",
+            f"{percent(row.back)} of {row.pictures}",
+            percent(row.exact),
+            "-" if row.left_bits is None else f"{row.left_bits:,.1f}",
+            f"{row.seconds:.1f}",
+        )
+        for row in found.rows
+    ]
+    facts: console.Rows = [
+        ("scrambled", f"{found.pictures:,} pictures, SSIM {found.scrambled_ssim:.2f} as they are"),
+        ("nominal", f"{found.nominal:,.1f} bits by the formula"),
+        ("capped", f"{found.capped:,.1f} bits, as the key follows from 256"),
+        ("effective", f"{found.effective:,.1f} bits after the best attack that looks for the key"),
+        ("page", f"{place} (shows originals)"),
+    ]
+    told = console.table("What comes back without the key", columns, lines)
+    out.result(found.model_dump(mode="json"), told, "", console.grid(facts), "", " ".join(found.words[:-1]))
+    if found.least is not None:
+        raise typer.Exit(1)
+
+
 def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
     """Return the size of the key by the scheme's formula, for the most frequent shape, and in words."""
     from noli.api._lock import key_size
@@ -186,7 +237,12 @@ def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
 
 
 GROUP = typer.Typer(
-    cls=method_group("lock", lock, {"rotate": (rotate, _ROTATE_HELP)}, {"data->codes": encode}),
+    cls=method_group(
+        "lock",
+        lock,
+        {"audit": (audit, _AUDIT_HELP), "rotate": (rotate, _ROTATE_HELP)},
+        {"data->codes": encode},
+    ),
     no_args_is_help=True,
     help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",
 )

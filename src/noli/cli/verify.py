@@ -11,6 +11,7 @@ from typer import Argument, Option
 from noli.cli import console
 from noli.cli.console import Rows, verdict
 from noli.cli.shared import Config, Json, Labels, Quiet, RunDir, Settings
+from noli.core.errors import UsageError
 from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
@@ -45,9 +46,22 @@ def verify(
     run: RunDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train fresh models on protected and on clean data; exit 1 unless the claim is supported."""
-    from noli import api, options
+    """Train fresh models on protected and on clean data; exit 1 unless the claim is supported.
 
+    Pictures that noli lock has scrambled are audited instead: see noli lock audit.
+    """
+    from noli import api, options
+    from noli.engine.auditing import scrambled_here
+
+    if scrambled_here(protected):
+        from noli.cli.lock import audit
+
+        given = [battery, claim, seeds, keys, settings, config, labels, run]
+        if any(one for one in given):
+            fix = "leave the options of trainings out, or see noli lock audit --help"
+            raise UsageError("Scrambled pictures are attacked, not trained on.", where=protected, fix=fix)
+        audit(protected, clean, json=json, quiet=quiet)
+        return
     out = console.Output(json=json, quiet=quiet)
     evidence = api.verify(
         protected,

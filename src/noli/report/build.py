@@ -50,7 +50,7 @@ def write_report(
     places = [run.path / ("report.html" if pictures else "report-public.html")]
     if page is not None:
         places = [*places, Path(page)] if pictures else [Path(page)]
-    _check_replaceable(places[-1])
+    check_replaceable(places[-1])
     facts = gather(run, evidence or find_evidence(run), pictures=pictures, protect_run=find_protect_run(run))
     html = render_html(facts)
     made = [(place, html) for place in places]
@@ -61,8 +61,8 @@ def write_report(
     return places[-1]
 
 
-def _check_replaceable(place: Path) -> None:
-    """Only a page of our own may be replaced."""
+def check_replaceable(place: Path) -> None:
+    """Refuse a place with something that is no page of our own; `OutputExists` says so."""
     if place.is_dir() or (place.exists() and GENERATOR not in place.read_bytes()[:2000]):
         raise OutputExists(
             "The report would replace something that is no report.",

@@ -73,8 +73,8 @@ def load_strips(file: Path, *, undone: bool = False) -> tuple[Strip, ...]:
 def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> Strip:
     """Return four pictures of an item, or two when the shapes of the two ``uint8 [H, W, C]`` differ."""
     two = (
-        _tile(before.capitalize(), f"The {before} picture of {name}", first),
-        _tile(after.capitalize(), f"The {after} picture of {name}", second),
+        tile(before.capitalize(), f"The {before} picture of {name}", first),
+        tile(after.capitalize(), f"The {after} picture of {name}", second),
     )
     if first.shape != second.shape:
         return Strip(name, two)
@@ -84,8 +84,8 @@ def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> 
     waves = f"Spectra of {name}: left half {before}, right half {after}"
     tiles = (
         *two,
-        _tile(f"Difference \u00d7{GAIN}", gap, difference(first, second)),
-        _tile("Spectrum", waves, spectra(first, second)),
+        tile(f"Difference \u00d7{GAIN}", gap, difference(first, second)),
+        tile("Spectrum", waves, spectra(first, second)),
     )
     return Strip(name, tiles, in_words(psnr(first, second)), ssim(first, second))
 
@@ -101,7 +101,8 @@ def spectra(first: Pixels, second: Pixels) -> Pixels:
     return joined[..., None]
 
 
-def _tile(caption: str, alt: str, pixels: Pixels) -> Tile:
+def tile(caption: str, alt: str, pixels: Pixels) -> Tile:
+    """Return a picture ``uint8 [H, W, C]`` for a page, at a size that can be looked at."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     factor = SMALLEST // max(picture.size)
     if factor > 1:  # whole factors keep every pixel a sharp square, on screen and on paper

@@ -1,0 +1,145 @@
+"""Gather what an audit needs: scrambled pictures beside their originals, and public ones, in arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from noli import registry
+from noli.core.dataset import Source
+from noli.core.errors import DataError, UsageError
+from noli.core.method import MethodConfig, Spec
+from noli.core.run import Run
+from noli.data.codec import upright
+from noli.data.demo import PHOTOS, photo_folder
+from noli.data.sources import open_source
+from noli.data.study import square
+from noli.engine.opening import first_header, method_of
+from noli.engine.undo import find_run, has_run
+
+Images = npt.NDArray[np.uint8]
+PUBLIC_SIDE = 256
+MOST_PUBLIC = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is attacked.
+
+    Attributes:
+        spec, cfg: How the pictures were scrambled.
+        scrambled: ``uint8 [N, H, W, C]``, as stored, whole blocks.
+        originals: ``uint8 [N, h, w, c]``, the same pictures before.
+        public: ``uint8 [M, S, S, c]``, other pictures.
+    """
+
+    spec: Spec
+    cfg: MethodConfig
+    scrambled: Images
+    originals: Images
+    public: Images
+
+
+def gather(place: str, clean: str, public: str | None, most: int) -> Case:
+    """Read scrambled pictures and their originals, at most `most`, of the size that is most frequent.
+
+    Args:
+        place: Scrambled pictures, or their run folder.
+        clean: The originals; they have the same names, but for the suffix.
+        public: Other pictures of the kind; None: photographs that come along.
+        most: Most pictures.
+
+    Raises:
+        UsageError: The pictures are not scrambled by noli.
+        DataError: No originals, none of 8 bits, or a public picture that is an original.
+    """
+    spec, cfg, where = _how(place)
+    pairs = list(_pairs(open_source(where), open_source(clean)))
+    if not pairs:
+        fix = "name the originals with --clean: the same names, but for the suffix"
+        raise DataError("No scrambled picture has its original there.", where=clean, fix=fix)
+    shapes = Counter((before.shape, after.shape) for before, after in pairs)
+    chosen = shapes.most_common(1)[0][0]
+    kept = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == chosen][:most]
+    originals, scrambled = (np.stack([pair[side] for pair in kept]) for side in (0, 1))
+    others = _public(public, chosen[0])
+    return Case(spec, cfg, scrambled, originals, others)
+
+
+def _how(place: str) -> tuple[Spec, MethodConfig, str]:
+    if has_run(place):
+        run, where = find_run(place)
+        spec = registry.get(str(run.manifest.method))
+        if is_lock(spec):
+            return spec, spec.config.model_validate(run.manifest.args_resolved["config"]), where
+    elif header := first_header(place):
+        spec, cfg = method_of(header)
+        return spec, cfg, place
+    fix = "name pictures that noli lock has scrambled, or their run folder"
+    raise UsageError("These pictures are not scrambled by noli.", where=place, fix=fix)
+
+
+def is_lock(spec: Spec) -> bool:
+    """Tell whether a method scrambles pictures."""
+    return spec.family == "lock" and spec.arrow == "data->data"
+
+
+def scrambled_here(place: str | Path) -> bool:
+    """Tell whether pictures are scrambled, by their run or by the header in their files."""
+    text = str(place)
+    if has_run(text):
+        folder = Path(text) if Run.exists(text) else None
+        manifest = (Run.open(folder) if folder else find_run(text)[0]).manifest
+        return str(manifest.method).startswith("lock/")
+    return first_header(text) is not None
+
+
+def _pairs(scrambled: Source, clean: Source) -> Iterator[tuple[Images, Images]]:
+    refs = {_stem(ref.path): ref for ref in clean.refs()}
+    for ref in scrambled.refs():
+        other = refs.get(_stem(ref.path))
+        if other is not None:
+            before = upright(clean.read(other), other.path)
+            after = upright(scrambled.read(ref), ref.path)
+            if before.dtype == after.dtype == np.uint8:
+                yield before, after
+
+
+def _stem(path: str) -> str:
+    folder, slash, base = path.rpartition("/")
+    return folder + slash + base.split(".")[0]
+
+
+def _public(place: str | None, shape: tuple[int, ...]) -> Images:
+    """Return public pictures as squares about as large as those that are attacked."""
+    side, channels = min(max(shape[:2]), PUBLIC_SIDE), shape[2]
+    found = []
+    for pixels in _photos() if place is None else _all_of(open_source(place)):
+        short = min(pixels.shape[:2])
+        if short >= side and pixels.shape[2] in (1, channels) and pixels.dtype == np.uint8:
+            found.append(square(pixels[:short, :short], side, channels))
+        elif short >= side and channels == 1:
+            grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
+            found.append(square((grey + 0.5).astype(np.uint8)[:short, :short], side, 1))
+    if not found:
+        why = f"no picture of 8 bits has sides of {side} pixels"
+        raise DataError("There are no public pictures to learn from.", where=str(place), why=why)
+    return np.stack(found)
+
+
+def _photos() -> Iterator[Images]:
+    for name in PHOTOS:
+        file = photo_folder() / name
+        if file.exists():
+            yield upright(file.read_bytes(), name)
+
+
+def _all_of(source: Source) -> Iterator[Images]:
+    for ref in islice(source.refs(), MOST_PUBLIC):
+        yield upright(source.read(ref), ref.path)

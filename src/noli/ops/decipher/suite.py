@@ -1,0 +1,243 @@
+"""All attacks that a scheme has to stand, as one list: what the attacker has, and what he does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from noli.core.audit import Has
+from noli.ops.decipher import brightness, jigsaw, pairs, statistics
+from noli.ops.decipher.scores import COLOURS
+from noli.ops.decipher.statistics import Images
+from noli.ops.schemes import SchemeName
+from noli.ops.scramble import Scramble, unscramble
+
+# Pictures that are put together block by block; each takes up to seconds.
+MOST = 20
+# Values of a block that quadratic assignment can place, and up to which it is tried from several starts.
+LARGEST, QUICK = 768, 192
+Alike = Literal["none", "sign", "picture", "listed"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is attacked.
+
+    Attributes:
+        scheme: Which it is.
+        block: Side of a block in pixels.
+        fresh: Whether every picture has a key of its own.
+        plain: ``[N, H, W, C]``, whole blocks: what attacks are scored by, and one of them a known pair.
+        scrambled: The same pictures scrambled.
+        public: ``[M, H', W', C]``, other pictures.
+        oracle: Scrambles pictures of the attacker's choice under some key.
+        seconds: CPU seconds after which no further picture is begun where each is attacked by itself.
+    """
+
+    scheme: SchemeName
+    block: int
+    fresh: bool
+    plain: Images
+    scrambled: Images
+    public: Images
+    oracle: pairs.Oracle
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an attack brings back.
+
+    Attributes:
+        images: ``[n, H, W, C]``: pictures in plain, as the attacker takes them to be.
+        truth: ``[n, H, W, C]``: what they are.
+        alike: Which further pictures he could not tell apart from each: none; its negative; all turns, signs
+            and orders of colours of it (``picture``); or those in `others`.
+        others: Further answers that are as good for him, one array ``[n, H, W, C]`` each.
+        high: Whether only the high halves of bytes were looked for.
+        block: With ``picture``: the pictures may also be shifted by whole blocks.
+        units: How many parts the key moves, where the attack looks for the key.
+        choices: Ways in which a part can come out where it stands.
+    """
+
+    images: Images
+    truth: Images
+    alike: Alike = "none"
+    others: tuple[Images, ...] = ()
+    high: bool = False
+    block: int = 0
+    units: int = 0
+    choices: float = 1.0
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack.
+
+    Attributes:
+        name, about: What it is called, and what it does in plain words.
+        has: What the attacker has beside the scrambled pictures.
+        run: Does it.
+        note: What has to be known to read its figures.
+    """
+
+    name: str
+    about: str
+    has: Has
+    run: Callable[[Target], Found]
+    note: str = ""
+
+
+def attacks(target: Target) -> Iterator[Attack]:
+    """Iterate over the attacks that suit a scheme, those that need least first."""
+    if target.scheme == "pixel":
+        yield Attack(
+            "leading bit", "negates every value that is bright", "nothing more", _leading_bit,
+            "its negative counts as well",
+        )  # fmt: skip
+        yield Attack(
+            "least difference", "takes for every pixel what is most like its neighbours", "nothing more",
+            _least_difference,
+        )  # fmt: skip
+    if target.scheme == "etc":
+        yield Attack(
+            "jigsaw", "puts blocks together by their borders", "nothing more", _jigsaw,
+            "of the whole picture the best turn, sign, order of colours and shift by blocks counts",
+        )  # fmt: skip
+    values = target.block**2 * target.plain.shape[3]
+    if target.scheme in ("shf", "np", "le") and values <= LARGEST:
+        many = "each picture by itself" if target.fresh else "all pictures together"
+        yield Attack(
+            "statistics", f"matches how values go together with public pictures, {many}",
+            "pictures like these", _statistics, "the best of the symmetries counts: at most 6.6 bits",
+        )  # fmt: skip
+    if target.fresh:
+        return
+    if target.scheme != "ele":
+        yield Attack(
+            "one pair", "matches one picture in plain with its scrambled one, and brings back the others",
+            "one picture in plain", _one_pair,
+        )  # fmt: skip
+    yield Attack(
+        "chosen pictures", "has pictures scrambled that number every value", "pictures of his choice", _chosen
+    )
+
+
+def _leading_bit(target: Target) -> Found:
+    return Found(brightness.leading_bit(target.scrambled), target.plain, "sign")
+
+
+def _least_difference(target: Target) -> Found:
+    return Found(brightness.least_difference(target.scrambled), target.plain)
+
+
+def _jigsaw(target: Target) -> Found:
+    some = target.scrambled[:MOST]
+    back = list(_within(target.seconds, (unscramble(o[None], jigsaw.solve(o, target.block)) for o in some)))
+    some = some[: len(back)]
+    count = some.shape[1] * some.shape[2] // target.block**2
+    choices = 96.0 if some.shape[3] >= 3 else 16.0
+    return Found(
+        np.concatenate(back),
+        target.plain[: len(some)],
+        "picture",
+        block=target.block,
+        units=count,
+        choices=choices,
+    )
+
+
+def _statistics(target: Target) -> Found:
+    rng = np.random.default_rng(0)
+    scheme: Literal["shf", "np", "le"] = target.scheme  # type: ignore[assignment]
+    groups = list(target.scrambled[:, None]) if target.fresh else [target.scrambled]
+    restarts = 10 if target.block**2 * target.plain.shape[3] <= QUICK else 0
+    tried = (
+        statistics.recover(scheme, group, target.public, target.block, rng, restarts=restarts)
+        for group in groups
+    )
+    found = list(_within(target.seconds, tried))
+    listed = zip(*([statistics.put_back(group, how) for how in one.alike]
+                   for group, one in zip(groups, found, strict=False)), strict=True)  # fmt: skip
+    images = np.concatenate([one.images for one in found])
+    values = target.block**2 * images.shape[3]
+    return Found(
+        images, target.plain[: len(images)], "listed", tuple(np.concatenate(one) for one in listed),
+        high=scheme == "le", units=values * (2 if scheme == "le" else 1),
+        choices=1.0 if scheme == "shf" else 2.0,
+    )  # fmt: skip
+
+
+def _within(seconds: float, work: Iterator[T]) -> Iterator[T]:
+    """Pass results on until the time is out; the first one always."""
+    begun = time.process_time()
+    for one in work:
+        yield one
+        if time.process_time() - begun > seconds:
+            return
+
+
+def _one_pair(target: Target) -> Found:
+    how = pairs.known(target.scheme, target.plain[:1], target.scrambled[:1], target.block)
+    rest = slice(1, None) if len(target.plain) > 1 else slice(None)
+    return Found(unscramble(target.scrambled[rest], how), target.plain[rest], units=_units(target, how))
+
+
+def _chosen(target: Target) -> Found:
+    shape = (target.plain.shape[1], target.plain.shape[2], target.plain.shape[3])
+    if target.scheme == "ffx":
+        how = pairs.chosen_table(target.oracle, shape, target.block)
+    else:
+        how = pairs.chosen(target.oracle, shape, halves=target.scheme in ("le", "ele"))
+    return Found(unscramble(target.oracle(target.plain), how), target.plain, units=_units(target, how))
+
+
+def _units(target: Target, how: Scramble) -> int:
+    alike = target.scheme in ("shf", "np", "ffx", "le")
+    return target.block**2 * how.shape[2] * (2 if how.halves else 1) if alike else how.units
+
+
+def variants(found: Found) -> Iterator[Images]:
+    """Iterate over all answers that are as good for the attacker, his own first.
+
+    Where blocks were put together, each is shifted to where it suits the truth best, as an eye would.
+    """
+    yield found.images
+    if found.alike == "sign":
+        yield 255 - found.images
+    if found.alike == "listed":
+        yield from found.others
+    if found.alike == "picture":
+        for answer in whole_pictures(found.images):
+            yield shifted(answer, found.truth, found.block)
+
+
+def whole_pictures(images: Images) -> Iterator[Images]:
+    """Iterate over turns, signs and orders of colours of whole pictures; those that fit their size."""
+    colours = COLOURS if images.shape[3] == 3 else np.arange(images.shape[3])[None]
+    square = images.shape[1] == images.shape[2]
+    for flipped in (images, images[:, :, ::-1]):
+        for quarter in range(0, 4, 1 if square else 2):
+            turned = np.rot90(flipped, quarter, axes=(1, 2))
+            for order in colours:
+                yield turned[..., order]
+                yield 255 - turned[..., order]
+
+
+def shifted(images: Images, truth: Images, block: int) -> Images:
+    """Shift pictures by whole blocks, round the edge, to where their blocks suit those of the truth best."""
+    count, height, width, channels = images.shape
+    grid = (count, height // block, block, width // block, block, channels)
+    means = [x.reshape(grid).mean((2, 4)) - x.mean() for x in (images, truth)]
+    one, other = (np.fft.fft2(mean, axes=(1, 2)) for mean in means)
+    fits = np.fft.ifft2(other * one.conj(), axes=(1, 2)).real.sum(3)
+    out = np.empty_like(images)
+    for number, fit in enumerate(fits):
+        down, right = np.unravel_index(int(fit.argmax()), fit.shape)
+        out[number] = np.roll(images[number], (int(down) * block, int(right) * block), axis=(0, 1))
+    return out
