@@ -1,0 +1,156 @@
+"""Keyed models in a folder: a body, a file per pair, a manifest; no key, no permutation, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from safetensors import SafetensorError
+from safetensors import torch as safe_torch
+from torch import Tensor
+
+from noli import zoo
+from noli.core import foreign
+from noli.core.errors import DataError, UsageError, WrongKey
+from noli.core.files import atomic_write, refuse_existing
+from noli.core.key import Key
+from noli.core.model import DESCRIBED, Model
+from noli.zoo.base import seeded
+from noli.zoo.keyed import KeyedModel, Pair, Pick, described, isotropic_parts
+
+MANIFEST, BODY, PAIR = "keyed.json", "body.safetensors", "pair-{:02d}.safetensors"
+
+
+def save_keyed(model: KeyedModel, path: str | Path) -> None:
+    """Write weights, then a manifest, into a folder; neither keys nor permutations are in it.
+
+    Raises:
+        OutputExists: It holds a keyed model.
+        RunError: The place cannot be written.
+    """
+    folder, pairs = Path(path), model.pairs
+    refuse_existing(folder / MANIFEST)
+    parts = [model.net.body.net, *pairs]
+    files = [safe_torch.save({k: v.cpu().contiguous() for k, v in p.state_dict().items()}) for p in parts]
+    body, *sums = [hashlib.sha256(data).hexdigest() for data in files]
+    named = [
+        _Stored(number=pair.number, key_id=pair.key_id, check_value=pair.check_value, sha256=digest)
+        for pair, digest in zip(pairs, sums, strict=True)
+    ]
+    size = {"patch": pairs[0].patch, "channels": pairs[0].channels}
+    manifest = _Manifest(**described(model), **size, body=body, pairs=named).rendered()
+    for name, data in zip([BODY, *map(PAIR.format, range(len(pairs)))], files, strict=True):
+        atomic_write(folder / name, data)
+    atomic_write(folder / MANIFEST, manifest)
+
+
+def load_keyed(
+    folder: str | Path, keys: Key | Sequence[Key], *, pick: Pick = "random", samples: int = 0
+) -> KeyedModel:
+    """Read what :func:`save_keyed` wrote.
+
+    Args:
+        folder: The folder.
+        keys: The keys of all pairs, in any order.
+        pick: See :class:`KeyedModel`.
+        samples: See :class:`KeyedModel`.
+
+    Raises:
+        WrongKey: The key of a pair is not among them; noticed before any weights are read.
+        DataError: Missing, damaged or foreign files.
+        UsageError: More samples than pairs.
+    """
+    folder, keys = Path(folder), [keys] if isinstance(keys, Key) else list(keys)
+    facts = _manifest(folder)
+    known = {(key.id, key.check_value): key for key in keys}
+    if missing := [one.key_id for one in facts.pairs if (one.key_id, one.check_value) not in known]:
+        fix = f"give the key with id {missing[0]}"
+        raise WrongKey("None of the keys is the one of a pair.", where=str(folder), fix=fix)
+    try:
+        with seeded(0):
+            net = zoo.build(facts.arch, facts.arch_args)
+        plain = Model(net, **{name: getattr(facts, name) for name in DESCRIBED})
+        embed, blocks, head = isotropic_parts(plain)
+        if (embed.kernel_size[0], embed.in_channels) != (facts.patch, facts.channels):
+            raise ValueError("it has other patches")
+        blocks.load_state_dict(_weights(folder / BODY, facts.body))
+        pairs = []
+        for i, one in enumerate(facts.pairs):
+            pairs.append(Pair(embed, head, known[one.key_id, one.check_value], one.number))
+            pairs[i].load_state_dict(_weights(folder / PAIR.format(i), one.sha256))
+    except (RuntimeError, TypeError, ValueError, KeyError, UsageError, SafetensorError) as error:
+        what, why = "The weights do not fit the network they name.", str(error).partition("\n")[0]
+        raise DataError(what, where=str(folder), why=why) from error
+    return KeyedModel(plain, pairs, pick=pick, samples=samples)
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    number: int = Field(ge=0)
+    key_id: str
+    check_value: str
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """What lies in a folder; `body` is the SHA-256 of its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["noli-keyed"] = "noli-keyed"
+    version: Literal[1] = 1
+    arch: str
+    arch_args: dict[str, Any]
+    mean: list[FiniteFloat]
+    std: list[FiniteFloat]
+    class_names: list[str]
+    patch: int
+    channels: int
+    order: Literal["row, column, channel"] = "row, column, channel"
+    body: str
+    pairs: list[_Stored] = Field(min_length=1)
+
+    def rendered(self) -> bytes:
+        """Return the only file that says this, with a digest over the rest of it."""
+        facts = self.model_dump()
+        digest = hashlib.sha256(_text(facts)).hexdigest()
+        return _text({**facts, "digest": digest})
+
+
+def _text(facts: dict[str, Any]) -> bytes:
+    return (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _manifest(folder: Path) -> _Manifest:
+    data, fix = _read(folder / MANIFEST), "name a folder that noli wrote, or take a whole copy of it"
+    try:
+        facts = foreign.loads(data)
+        made = _Manifest(**{name: value for name, value in facts.items() if name != "digest"})
+        whole = made.rendered() == data
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        what, where = "This is no keyed model of this version.", str(folder / MANIFEST)
+        raise DataError(what, where=where, why=str(error).partition("\n")[0], fix=fix) from error
+    if not whole:
+        raise DataError("The keyed model's manifest is damaged.", where=str(folder / MANIFEST), fix=fix)
+    return made
+
+
+def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
+    data = _read(file)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        what, fix = "The file is not the one that the manifest names.", "take a whole copy of the folder"
+        raise DataError(what, where=str(file), fix=fix)
+    return safe_torch.load(data)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        what, fix = "A file of the keyed model cannot be read.", "name the folder of a whole one"
+        raise DataError(what, where=str(file), why=str(error.strerror), fix=fix) from error
