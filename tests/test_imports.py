@@ -34,6 +34,7 @@ INVENTORY = {
     "encode": "function",
     "explain": "function",
     "lock": "function",
+    "lock_model": "function",
     "mark": "function",
     "mark_model": "function",
     "mark_texts": "function",

@@ -21,6 +21,7 @@ GROUP = "noli.methods"
 
 _SUMMARIES = {
     "lock/ele": "Halves of bytes scrambled with a key for every block, then blocks moved (ELE)",
+    "lock/embeddings": "Secret first layers of a network, which only a key fits (encrypted patch embeddings)",
     "lock/etc": "Blocks moved, turned, negated and recoloured; still compresses, grey-based too (EtC)",
     "lock/instahide": "Pictures mixed and signs flipped; broken, to compare with (InstaHide)",
     "lock/le": "Halves of bytes scrambled alike in all blocks, for learning on them (LE)",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from noli.api._explain import explain as explain
     from noli.api._lock import encode as encode
     from noli.api._lock import lock as lock
+    from noli.api._lock import lock_model as lock_model
     from noli.api._lock import rotate as rotate
     from noli.api._mark import MarkRun as MarkRun
     from noli.api._mark import mark as mark
@@ -55,7 +56,7 @@ _MODULES = {
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
     "noli.api._audit": ("audit",),
-    "noli.api._lock": ("encode", "lock", "rotate"),
+    "noli.api._lock": ("encode", "lock", "lock_model", "rotate"),
     "noli.api._mark": ("MarkRun", "mark", "stamp"),
     "noli.api._mark_models": ("ModelRun", "mark_model"),
     "noli.api._mark_texts": ("TextRun", "mark_texts", "propose_words"),

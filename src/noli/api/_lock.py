@@ -181,6 +181,61 @@ def encode(
     )  # fmt: skip
 
 
+def lock_model(
+    pictures: str | Path,
+    output: str | Path,
+    method: str = "embeddings",
+    *,
+    key: KeyLike,
+    model: str | Path | None = None,
+    on_error: ErrorPolicy = "fail",
+    labels: str | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Make a classifier that is meant to be used with a key only; see :mod:`noli.methods.lock.embeddings`.
+
+    Read it with :func:`noli.zoo.keyed_folder.load_keyed`. The run says what it is worth: accuracy with the
+    key, without it, under other keys, and under attack by what an attacker knows.
+
+    Args:
+        pictures: Pictures with classes; a fifth of them only tests.
+        output: A new local folder.
+        method: Registry name, or the short one.
+        key: The owner's key, or the path of a key file without a passphrase.
+        model: File of a trained network of patches (`Model.save` of noli's ``convmixer`` or ``vit``), whose
+            body is kept; None: one is trained on the pictures and kept in the run folder.
+        on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
+        labels: Column or array with the class, where the layout does not say.
+        run: Run folder; ``OUT.noli`` beside the output when None.
+        progress: Where progress goes; nowhere when None.
+        options: Options of the method.
+
+    Raises:
+        UsageError, DataError, OutputExists, RunError, Interrupted: See :func:`noli.engine.keyed.lock_model`.
+    """
+    from noli.engine.keyed import KeyedRequest
+    from noli.engine.keyed import lock_model as work
+
+    spec = registry.get(method if "/" in method else f"lock/{method}")
+    if spec.family != "lock" or spec.arrow != "model->model":
+        raise UsageError("This method locks no models.", where=spec.name, fix="see noli list lock")
+    if model is not None and not Path(model).exists():
+        raise UsageError("There is no such model.", where=str(model), fix="name one that is there")
+    cfg: Any = resolve(spec, options)
+    opened = open_key(key)
+    if opened is None:
+        fix = "make one with `noli key new owner.key` and pass its path"
+        raise UsageError("This method needs a key.", where=spec.name, fix=fix)
+    return work(
+        KeyedRequest(
+            str(pictures), str(output), spec, cfg, opened, "" if model is None else str(model), labels,
+            on_error, None if run is None else Path(run), progress or Progress(),
+        )
+    )  # fmt: skip
+
+
 def key_size(run: Run) -> tuple[float, float] | None:
     """Return log2 of the number of keys, by the scheme's formula and as 256 bits allow, for one picture.
 

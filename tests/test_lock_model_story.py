@@ -1,0 +1,109 @@
+"""A classifier is locked, opened with its key only, resumed after a kill, and told for what it is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import noli
+from noli.core.errors import DataError, Interrupted, OutputExists, UsageError, WrongKey
+from noli.data.demo import photo_crops
+from noli.engine import keyed as engine
+from noli.methods.lock import embeddings
+from noli.testing import KEYS, tree
+from noli.zoo.keyed_folder import load_keyed
+
+FEW: dict[str, Any] = {
+    "side": 16, "epochs": 2, "body_epochs": 2, "wrong_keys": 2, "attacked": 10, "network": "convmixer",
+}  # fmt: skip
+ROWS = {
+    "clean", "plain", "no key", "wrong keys", "worst wrong key", "L1 public network", "L2 weights",
+    "L2 guessed keys", "L3 key", "plain attacked",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops") / "photos"
+    photo_crops(folder, size=16, per_class_train=12, per_class_test=4)
+    return folder
+
+
+def test_a_model_is_locked_and_opened_with_its_key_only(photos: Path, tmp_path: Path) -> None:
+    done = noli.lock_model(photos / "train", tmp_path / "out", key=KEYS[0], pairs=2, **FEW)
+    found = done.manifest.results
+    assert set(found["accuracy"]) == ROWS
+    assert all(0 <= value <= 1 for value in found["accuracy"].values())
+    assert found["items"] == found["training"] + found["held_out"]
+    assert found["pairs"] == 2
+    keyed = load_keyed(tmp_path / "out", KEYS[0])
+    assert keyed.predict(np.zeros((3, 16, 16, 3), np.uint8)).shape == (3, round(1 / found["chance"]))
+    with pytest.raises(WrongKey):
+        load_keyed(tmp_path / "out", KEYS[1])
+    again = noli.lock_model(photos / "train", tmp_path / "out", key=KEYS[0], pairs=2, **FEW)
+    assert again.manifest.run_id == done.manifest.run_id
+
+
+@pytest.mark.parametrize("where", ["public_network", "transform", "matrix"])
+def test_killed_and_run_again_gives_the_same_model(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    noli.lock_model(photos / "train", tmp_path / "whole", key=KEYS[0], **FEW)
+    real = getattr(embeddings, where)
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.embeddings, where, killed)
+    with pytest.raises(Interrupted):
+        noli.lock_model(photos / "train", tmp_path / "parts", key=KEYS[0], **FEW)
+    monkeypatch.setattr(engine.embeddings, where, real)
+    noli.lock_model(photos / "train", tmp_path / "parts", key=KEYS[0], **FEW)
+    assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
+
+
+def test_a_public_network_of_ones_own_keeps_its_body(photos: Path, tmp_path: Path) -> None:
+    first = noli.lock_model(photos / "train", tmp_path / "one", key=KEYS[0], **FEW)
+    body = first.artifact(engine.BODY)
+    noli.lock_model(photos / "train", tmp_path / "two", key=KEYS[1], model=body, **FEW)
+    bodies = [(tmp_path / name / "body.safetensors").read_bytes() for name in ("one", "two")]
+    assert bodies[0] == bodies[1]
+    exact = noli.lock_model(
+        photos / "train", tmp_path / "exact", key=KEYS[1], model=body, converted=True, **FEW
+    )
+    found = exact.manifest.results["accuracy"]
+    # Folding a key in changes nothing for who has the public network: his attack is as good as his own.
+    assert found["clean"] == found["plain"]
+    assert found["L1 public network"] == found["plain attacked"]
+
+
+def test_every_class_is_held_out_by_content(photos: Path) -> None:
+    request = engine.KeyedRequest(
+        str(photos / "train"), "unused", embeddings.SPEC, embeddings.Config(side=16), KEYS[0]
+    )
+    pictures = engine._pictures(request)
+    seen, held = engine.split(pictures, 0.25)
+    assert sorted([*seen, *held]) == list(range(len(pictures)))
+    labels = np.asarray(pictures.labels)
+    assert np.bincount(labels[held]).tolist() == [3] * len(pictures.classes)
+
+
+def test_what_cannot_be_locked_is_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs a key"):
+        noli.lock_model(photos / "train", tmp_path / "x", key=None)
+    with pytest.raises(UsageError, match="locks no models"):
+        noli.lock_model(photos / "train", tmp_path / "x", "etc", key=KEYS[0])
+    with pytest.raises(UsageError, match="no such model"):
+        noli.lock_model(photos / "train", tmp_path / "x", key=KEYS[0], model=tmp_path / "none")
+    with pytest.raises(DataError):
+        noli.lock_model(photos / "train" / "coffee", tmp_path / "x", key=KEYS[0], **FEW)
+    with pytest.raises(UsageError, match="multiple"):
+        noli.lock_model(photos / "train", tmp_path / "odd", key=KEYS[0], **{**FEW, "side": 18})
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").write_text("mine")
+    with pytest.raises(OutputExists):
+        noli.lock_model(photos / "train", tmp_path / "taken", key=KEYS[0], **FEW)
+    assert not (tmp_path / "taken.noli").exists()
