@@ -15,6 +15,7 @@ import noli
 from noli.core.errors import DataError, Interrupted, UsageError
 from noli.core.images import to_float
 from noli.engine import codes as engine
+from noli.engine.locking import LockRequest
 from noli.methods.lock import instahide, neuracrypt
 from noli.testing import KEYS, tree
 
@@ -39,10 +40,10 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def pictures(photos: Path, side: int) -> engine.StoredPictures:
-    request = engine.CodesRequest(
+    request = LockRequest(
         str(photos), "unused", neuracrypt.SPEC, neuracrypt.Config(side=side, patch=1), KEYS[0]
     )
-    return engine._scanned(request)
+    return engine.scanned(request, labelled=False)
 
 
 def slow_codes(image: np.ndarray, network: Any, by_colour: bool) -> np.ndarray:

@@ -12,6 +12,7 @@ import noli
 from noli.core.errors import DataError, Interrupted, OutputExists, UsageError, WrongKey
 from noli.data.demo import photo_crops
 from noli.engine import keyed as engine
+from noli.engine.locking import LockRequest
 from noli.methods.lock import embeddings
 from noli.testing import KEYS, tree
 from noli.zoo.keyed_folder import load_keyed
@@ -81,7 +82,7 @@ def test_a_public_network_of_ones_own_keeps_its_body(photos: Path, tmp_path: Pat
 
 
 def test_every_class_is_held_out_by_content(photos: Path) -> None:
-    request = engine.KeyedRequest(
+    request = LockRequest(
         str(photos / "train"), "unused", embeddings.SPEC, embeddings.Config(side=16), KEYS[0]
     )
     pictures = engine._pictures(request)

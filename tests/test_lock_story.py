@@ -185,6 +185,11 @@ def test_headers_are_checked(photos: Path, tmp_path: Path) -> None:
                 noli.undo(tmp_path / "out", tmp_path / f"back-{number}", key=KEYS[0], workers=1)
             assert why in str(caught.value.why)
             assert caught.value.where == "a/colour.png"
+        info = PngInfo()
+        info.add_text("noli-lock", image.info["noli-lock"].replace('"width":33', '"width":330'))
+        image.save(colour, pnginfo=info)
+        with pytest.raises(DataError, match="do not fit"):
+            noli.undo(tmp_path / "out", tmp_path / "wide", key=KEYS[0], workers=1)
         image.save(colour)
     with pytest.raises(DataError, match="says nothing"):
         noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)

@@ -164,7 +164,8 @@ def encode(
         UsageError: Unknown method or option, or nobody has said that he knows that it is broken.
         DataError, OutputExists, RunError, Interrupted: See :func:`noli.engine.codes.encode_data`.
     """
-    from noli.engine.codes import CodesRequest, encode_data
+    from noli.engine.codes import encode_data
+    from noli.engine.locking import LockRequest
 
     spec = registry.get(method if "/" in method else f"lock/{method}")
     if spec.arrow != "data->codes":
@@ -174,8 +175,8 @@ def encode(
         fix = "make one with `noli key new owner.key` and pass its path"
         raise UsageError("This method needs a key.", where=spec.name, fix=fix)
     return encode_data(
-        CodesRequest(
-            str(data), str(output), spec, resolve(spec, options), opened, labels, on_error,
+        LockRequest(
+            str(data), str(output), spec, resolve(spec, options), opened, "", labels, on_error,
             None if run is None else Path(run), progress or Progress(),
         )
     )  # fmt: skip
@@ -215,8 +216,8 @@ def lock_model(
     Raises:
         UsageError, DataError, OutputExists, RunError, Interrupted: See :func:`noli.engine.keyed.lock_model`.
     """
-    from noli.engine.keyed import KeyedRequest
     from noli.engine.keyed import lock_model as work
+    from noli.engine.locking import LockRequest
 
     spec = registry.get(method if "/" in method else f"lock/{method}")
     if spec.family != "lock" or spec.arrow != "model->model":
@@ -229,7 +230,7 @@ def lock_model(
         fix = "make one with `noli key new owner.key` and pass its path"
         raise UsageError("This method needs a key.", where=spec.name, fix=fix)
     return work(
-        KeyedRequest(
+        LockRequest(
             str(pictures), str(output), spec, cfg, opened, "" if model is None else str(model), labels,
             on_error, None if run is None else Path(run), progress or Progress(),
         )

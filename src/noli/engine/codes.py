@@ -10,8 +10,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,68 +19,21 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from noli.core.dataset import Source, content_id
-from noli.core.errors import DataError, OutputExists
+from noli.core.errors import DataError
 from noli.core.files import atomic_write
-from noli.core.key import Key
-from noli.core.manifest import DataInfo, KeyInfo
-from noli.core.method import Coder, CodesMethod, MethodConfig, Spec
+from noli.core.method import Coder, CodesMethod
 from noli.core.run import Run
 from noli.data.codec import upright
 from noli.data.scan import ScanRow, scan, summarise
 from noli.data.sources import open_source
 from noli.data.study import square
-from noli.data.writers import check_paths
-from noli.engine.lock import locked
-from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, absolute, load_method, run_folder
+from noli.engine.locking import RESUME, LockRequest, created, worked
+from noli.engine.request import load_method
 
 SHARD_BYTES = 64 << 20
 SUMMARY = "codes.json"
 _SHARD = "codes-{:05d}.safetensors"
 _KEPT = 256  # pictures in memory, for methods that mix them
-
-
-@dataclass(frozen=True)
-class CodesRequest:
-    """One job.
-
-    Attributes:
-        source: Folder, file or URL with pictures.
-        output: Folder of the codes, local.
-        spec, cfg: The method.
-        key: The owner's key.
-        labels: Name of the class column of a table.
-        on_error: ``fail`` refuses broken items before any work, ``skip`` leaves them out.
-        run_dir: Run folder; None puts it beside the output.
-        progress: Where progress goes.
-    """
-
-    source: str
-    output: str
-    spec: Spec
-    cfg: MethodConfig
-    key: Key
-    labels: str | None = None
-    on_error: ErrorPolicy = "fail"
-    run_dir: Path | None = None
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def folder(self) -> Path:
-        """Where the run folder lies."""
-        return self.run_dir or run_folder(self.output)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return every argument that decides the output."""
-        return {
-            "source": absolute(self.source),
-            "output": absolute(self.output),
-            "method": self.spec.name,
-            "direction": "apply",
-            "config": self.cfg.model_dump(mode="json"),
-            "key": self.key.id,
-            "labels": self.labels,
-        }
 
 
 class StoredPictures:
@@ -115,7 +66,7 @@ class StoredPictures:
         return square(upright(content, row.ref.path), self.side, self.channels)
 
 
-def encode_data(request: CodesRequest) -> Run:
+def encode_data(request: LockRequest) -> Run:
     """Encode a data set, or finish what an earlier call began; the same call gives the same bytes.
 
     Raises:
@@ -125,60 +76,29 @@ def encode_data(request: CodesRequest) -> Run:
         RunError: Disk full, place not writable.
         Interrupted: Ctrl-C; the same call resumes.
     """
-    new = not request.folder.exists()
-    try:
-        with locked(request.folder):
-            return _encoded(request)
-    finally:
-        if new:  # refused before any work: nothing stays behind
-            with suppress(OSError):
-                request.folder.rmdir()
 
-
-def _encoded(request: CodesRequest) -> Run:
-    run = _begun(request)
-    if run is not None and run.manifest.status == "done":
+    def work(run: Run | None) -> Run:
+        pictures = scanned(request, labelled="labels" in request.spec.needs)
+        method: CodesMethod = load_method(request.spec.module)  # type: ignore[assignment]
+        coder = method.coder(pictures, request.key, request.cfg)
+        run = run or created(request, "codes")
+        with run.recording_failures(RESUME):
+            _same_pictures(run, pictures)
+            _finish(run, request, pictures, coder)
         return run
-    pictures = _scanned(request)
-    method: CodesMethod = load_method(request.spec.module)  # type: ignore[assignment]
-    coder = method.coder(pictures, request.key, request.cfg)
-    run = run or _created(request)
-    with run.recording_failures("run the same command again: it resumes where it stopped"):
-        _same_pictures(run, pictures)
-        _finish(run, request, pictures, coder)
-    return run
+
+    return worked(request, work)
 
 
-def _begun(request: CodesRequest) -> Run | None:
-    run = Run.open(request.folder) if Run.exists(request.folder) else None
-    check_paths(request.source, request.output, owned=run is not None)
-    if request.folder.resolve().is_relative_to(Path(request.source).resolve()):
-        fix = "name another --run"
-        raise OutputExists("The run folder lies inside the input.", where=str(request.folder), fix=fix)
-    if run is not None:
-        run.refuse_other("lock", request.resolved())
-    return run
+def scanned(request: LockRequest, *, labelled: bool) -> StoredPictures:
+    """Return the pictures of a request; the Config of its method has their ``side``.
 
-
-def _created(request: CodesRequest) -> Run:
-    resolved = request.resolved()
-    return Run.create(
-        request.folder,
-        verb="lock",
-        method=request.spec.name,
-        args_resolved=resolved,
-        key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
-        input=DataInfo(uri=resolved["source"], layout="pictures"),
-        output=DataInfo(uri=resolved["output"], layout="codes"),
-        state={},
-    )
-
-
-def _scanned(request: CodesRequest) -> StoredPictures:
+    Raises:
+        DataError: Bad items, as ``on_error`` says, or none; with `labelled`, items without a class.
+    """
     source = open_source(request.source, labels=request.labels)
     request.progress.start(None, "scan")
-    needed = "labels" in request.spec.needs
-    found = scan(source, require_labels=needed, progress=request.progress.advance)
+    found = scan(source, require_labels=labelled, progress=request.progress.advance)
     rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]
     request.progress.finish()
     return StoredPictures(source, rows, int(request.cfg.side))  # type: ignore[attr-defined]
@@ -203,7 +123,7 @@ def shards(count: int, shape: tuple[int, ...]) -> Iterator[range]:
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def _finish(run: Run, request: CodesRequest, pictures: StoredPictures, coder: Coder) -> None:
+def _finish(run: Run, request: LockRequest, pictures: StoredPictures, coder: Coder) -> None:
     place = Path(request.output)
     listed: list[dict[str, Any]] = []
     request.progress.start(len(pictures), "encode")

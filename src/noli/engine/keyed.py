@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from noli.core.errors import DataError
-from noli.core.key import Key
-from noli.core.manifest import DataInfo, KeyInfo
-from noli.core.method import Spec
 from noli.core.run import Run
-from noli.data.scan import scan, summarise
-from noli.data.sources import open_source
-from noli.data.writers import check_paths
-from noli.engine.codes import StoredPictures
-from noli.engine.lock import locked
+from noli.engine.codes import StoredPictures, scanned
+from noli.engine.locking import RESUME, LockRequest, created, worked
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, absolute, run_folder
 from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
 
 BODY = "public.safetensors"
 
 
-@dataclass(frozen=True)
-class KeyedRequest:
-    """One job.
-
-    Attributes:
-        source: Pictures with classes.
-        output: Folder of the keyed model.
-        spec, cfg: The method.
-        key: The owner's key.
-        model: File of a public network of noli's zoo; empty: one is trained on the pictures.
-        labels: Name of the class column of a table.
-        on_error: What to do with pictures that cannot be read.
-        run_dir: Run folder; None puts it beside the output.
-        progress: Where progress goes.
-    """
-
-    source: str
-    output: str
-    spec: Spec
-    cfg: Config
-    key: Key
-    model: str = ""
-    labels: str | None = None
-    on_error: ErrorPolicy = "fail"
-    run_dir: Path | None = None
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def folder(self) -> Path:
-        """Where the run folder lies."""
-        return self.run_dir or run_folder(self.output)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return every argument that decides the output."""
-        return {
-            "source": absolute(self.source),
-            "output": absolute(self.output),
-            "model": absolute(self.model) if self.model else "",
-            "method": self.spec.name,
-            "direction": "apply",
-            "config": self.cfg.model_dump(mode="json"),
-            "key": self.key.id,
-            "labels": self.labels,
-        }
-
-
-def lock_model(request: KeyedRequest) -> Run:
+def lock_model(request: LockRequest) -> Run:
     """Make a keyed model, or finish what an earlier call began.
 
     Raises:
@@ -82,49 +27,19 @@ def lock_model(request: KeyedRequest) -> Run:
         OutputExists: Something else lies at the output.
         RunError, Interrupted: The same call resumes.
     """
-    new = not request.folder.exists()
-    try:
-        with locked(request.folder):
-            return _locked(request)
-    finally:
-        if new:  # refused before any work: nothing stays behind
-            with suppress(OSError):
-                request.folder.rmdir()
+
+    def work(run: Run | None) -> Run:
+        pictures = _pictures(request)
+        run = run or created(request, "keyed-model")
+        with run.recording_failures(RESUME):
+            _work(run, request, pictures)
+        return run
+
+    return worked(request, work)
 
 
-def _locked(request: KeyedRequest) -> Run:
-    run = Run.open(request.folder) if Run.exists(request.folder) else None
-    check_paths(request.source, request.output, owned=run is not None)
-    if run is not None:
-        run.refuse_other("lock", request.resolved())
-        if run.manifest.status == "done":
-            return run
-    pictures = _pictures(request)
-    run = run or _created(request)
-    with run.recording_failures("run the same command again: it resumes where it stopped"):
-        _work(run, request, pictures)
-    return run
-
-
-def _created(request: KeyedRequest) -> Run:
-    resolved = request.resolved()
-    return Run.create(
-        request.folder,
-        verb="lock",
-        method=request.spec.name,
-        args_resolved=resolved,
-        key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
-        input=DataInfo(uri=resolved["source"], layout="pictures"),
-        output=DataInfo(uri=resolved["output"], layout="keyed-model"),
-        state={},
-    )
-
-
-def _pictures(request: KeyedRequest) -> StoredPictures:
-    source = open_source(request.source, labels=request.labels)
-    found = scan(source, require_labels=True)
-    rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]
-    pictures = StoredPictures(source, rows, request.cfg.side)
+def _pictures(request: LockRequest) -> StoredPictures:
+    pictures = scanned(request, labelled=True)
     counts = np.bincount(pictures.labels) if pictures.labels is not None else np.zeros(0)
     if len(counts) < 2 or counts.min() < 5:
         raise DataError(
@@ -136,12 +51,12 @@ def _pictures(request: KeyedRequest) -> StoredPictures:
     return pictures
 
 
-def _work(run: Run, request: KeyedRequest, pictures: StoredPictures) -> None:
+def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
     from noli import zoo
     from noli.train.checkpoint import Checkpoint
     from noli.zoo.keyed_folder import MANIFEST, load_keyed, save_keyed
 
-    cfg, bar = request.cfg, request.progress
+    cfg, bar = cast(Config, request.cfg), request.progress
     bar.start(len(pictures), "read")
     x = np.stack([_told(pictures[number], bar) for number in range(len(pictures))])
     bar.finish()

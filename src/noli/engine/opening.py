@@ -69,6 +69,14 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     restored: Working = load_method(spec.module).invert(
         told, batch, items, key, config, [header.extra] * len(items)
     )
+    if restored.shape[2:] != (header.height, header.width):
+        raise DataError(
+            "The picture and its header do not fit.",
+            where=items[0].path,
+            why=f"it holds {restored.shape[3]} x {restored.shape[2]} pixels at most, the header says "
+            f"{header.width} x {header.height}: one of them was changed since",
+            fix="get the file as it was written",
+        )
     return restored
 
 

@@ -1,0 +1,114 @@
+"""What runs share that make codes or keyed models: a request, a run folder, refusals that leave nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noli.core.errors import OutputExists
+from noli.core.key import Key
+from noli.core.manifest import DataInfo, KeyInfo
+from noli.core.method import MethodConfig, Spec
+from noli.core.run import Run
+from noli.data.place import is_url, local_path
+from noli.data.writers import check_paths
+from noli.engine.lock import locked
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, absolute, run_folder
+
+RESUME = "run the same command again: it resumes where it stopped"
+
+
+@dataclass(frozen=True)
+class LockRequest:
+    """One job.
+
+    Attributes:
+        source: Folder, file or URL with pictures.
+        output: Folder of what is made, local.
+        spec, cfg: The method.
+        key: The owner's key.
+        model: File of a public network, for methods that take one; empty: none is given.
+        labels: Name of the class column of a table.
+        on_error: ``fail`` refuses broken items before any work, ``skip`` leaves them out.
+        run_dir: Run folder; None puts it beside the output.
+        progress: Where progress goes.
+    """
+
+    source: str
+    output: str
+    spec: Spec
+    cfg: MethodConfig
+    key: Key
+    model: str = ""
+    labels: str | None = None
+    on_error: ErrorPolicy = "fail"
+    run_dir: Path | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folder lies."""
+        return self.run_dir or run_folder(self.output)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every argument that decides the output."""
+        return {
+            "source": absolute(self.source),
+            "output": absolute(self.output),
+            "model": absolute(self.model) if self.model else "",
+            "method": self.spec.name,
+            "direction": "apply",
+            "config": self.cfg.model_dump(mode="json"),
+            "key": self.key.id,
+            "labels": self.labels,
+        }
+
+
+def worked(request: LockRequest, work: Callable[[Run | None], Run]) -> Run:
+    """Hold the run folder and do the work, unless it is done; what is refused before any work leaves nothing.
+
+    Args:
+        request: The job.
+        work: Gets the run that an earlier call began, or None, and returns the finished one.
+
+    Raises:
+        UsageError: The run was begun with other arguments.
+        OutputExists: Something else lies at the output, or the run folder inside the input.
+    """
+    folder = request.folder
+    new = not folder.exists()
+    try:
+        with locked(folder):
+            run = Run.open(folder) if Run.exists(folder) else None
+            check_paths(request.source, request.output, owned=run is not None)
+            if not is_url(request.source) and folder.resolve().is_relative_to(
+                local_path(request.source).resolve()
+            ):
+                fix = "name another --run"
+                raise OutputExists("The run folder lies inside the input.", where=str(folder), fix=fix)
+            if run is not None:
+                run.refuse_other("lock", request.resolved())
+            return run if run is not None and run.manifest.status == "done" else work(run)
+    finally:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def created(request: LockRequest, layout: str) -> Run:
+    """Create the run of a request; `layout` says what its output is."""
+    resolved = request.resolved()
+    return Run.create(
+        request.folder,
+        verb="lock",
+        method=request.spec.name,
+        args_resolved=resolved,
+        key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
+        input=DataInfo(uri=resolved["source"], layout="pictures"),
+        output=DataInfo(uri=resolved["output"], layout=layout),
+        state={},
+    )
