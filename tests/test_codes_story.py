@@ -12,7 +12,7 @@ import safetensors.numpy
 from PIL import Image
 
 import noli
-from noli.core.errors import DataError, Interrupted, UsageError
+from noli.core.errors import DataError, Interrupted, OutputExists, UsageError
 from noli.core.images import to_float
 from noli.engine import codes as engine
 from noli.engine.locking import LockRequest
@@ -160,6 +160,18 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
     again = noli.encode(photos, tmp_path / "parts", method, key=KEYS[0], **options)
     assert again.manifest.results["items"] == 8
+    # What is gone is made again, what was changed is refused, and so are other pictures.
+    next(iter(sorted((tmp_path / "parts").glob("codes-*")))).unlink()
+    (tmp_path / "parts" / "codes.json").unlink()
+    noli.encode(photos, tmp_path / "parts", method, key=KEYS[0], **options)
+    assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
+    (tmp_path / "whole" / "codes.json").write_text("mine")
+    with pytest.raises(OutputExists, match="was changed"):
+        noli.encode(photos, tmp_path / "whole", method, key=KEYS[0], **options)
+    assert (tmp_path / "whole" / "codes.json").read_text() == "mine"
+    Image.new("RGB", (9, 9)).save(photos / "a" / "new.png")
+    with pytest.raises(DataError, match="not those"):
+        noli.encode(photos, tmp_path / "parts", method, key=KEYS[0], **options)
     told = json.loads((tmp_path / "parts" / "codes.json").read_text())
     assert sum(one["items"] for one in told["shards"]) == 8
     assert "broken" in told["title"]

@@ -56,13 +56,16 @@ def test_the_embedded_demo_says_where_the_report_is(
         "dB PSNR",
     ):
         assert word in said.out
-    for step in range(1, 8):
-        assert f"{step}/7" in said.err
+    for step in range(1, 9):
+        assert f"{step}/8" in said.err
     for word in (
         "trained on the marked pictures",
         "20 secret questions",
         "demo/proof.zip",
         "demo/proof.html",
+        "what comes back without the key",
+        "pictures like these",
+        "demo/locked-etc.audit.html",
     ):
         assert word in said.out
 

@@ -99,7 +99,10 @@ def test_headers_are_enough_and_the_page_shows_what_came_back(photos: Path, tmp_
     noli.lock(photos, tmp_path / "out", "shuffle", key=KEYS[0], workers=1, block=4)
     (tmp_path / "out.noli").rename(tmp_path / "gone")
     page = tmp_path / "page.html"
-    found = noli.audit(tmp_path / "out", clean=photos, public=photos, pictures=2, html=page)
+    with pytest.raises(DataError, match="none of the originals"):
+        noli.audit(tmp_path / "out", clean=photos, public=photos, html=page)
+    assert not page.exists()
+    found = noli.audit(tmp_path / "out", clean=photos, pictures=2, html=page)
     assert found.pictures == 2
     text = page.read_text()
     assert text.count("<img") == 2 * 5

@@ -64,6 +64,10 @@ def test_killed_and_run_again_gives_the_same_model(
     monkeypatch.setattr(engine.embeddings, where, real)
     noli.lock_model(photos / "train", tmp_path / "parts", key=KEYS[0], **FEW)
     assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
+    if where == "matrix":  # what is gone is made again
+        (tmp_path / "parts" / "pair-00.safetensors").unlink()
+        noli.lock_model(photos / "train", tmp_path / "parts", key=KEYS[0], **FEW)
+        assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
 
 
 def test_a_public_network_of_ones_own_keeps_its_body(photos: Path, tmp_path: Path) -> None:

@@ -113,8 +113,9 @@ def test_the_keys_of_one_file(photos: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_rotated_is_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="say nothing"):
-        noli.rotate(photos, tmp_path / "x", key=KEYS[1], former=KEYS[0])
+    for former in (KEYS[0], KEYS[1], None):
+        with pytest.raises(UsageError, match="say nothing"):
+            noli.rotate(photos, tmp_path / "x", key=KEYS[1], former=former)
     with pytest.raises(UsageError, match="two keys"):
         noli.rotate(photos, tmp_path / "x", key=None)
     noli.lock(photos, tmp_path / "old", key=KEYS[0], workers=1)

@@ -158,43 +158,91 @@ def test_halved_chroma_is_refused_unless_the_loss_is_accepted(tmp_path: Path, wi
     assert pixels(tmp_path / "lossy" / "x.png").shape == values.shape
 
 
-def test_headers_are_checked(photos: Path, tmp_path: Path) -> None:
+TAMPERED: list[tuple[tuple[str, str], str, str]] = [
+    (('"v":1', '"v":2'), "cannot be used", "v: Input should be 1"),
+    (("lock/etc", "lock/abc"), "was changed", "check value"),
+    (('"block":16', '"block":64'), "was changed", "check value"),
+    (('"width":33', '"width":330'), "was changed", "check value"),
+    (('"width":33', '"width":0'), "cannot be used", "width"),
+    (('"fresh":false', '"fresh":true'), "was changed", "check value"),
+    (('"channels":3', '"channels":1'), "was changed", "check value"),
+    (('"key_id":', '"more":1,"key_id":'), "cannot be used", "more"),
+    (("{", ""), "cannot be used", "JSON"),
+    (('"check":"', '"nonce":"x","check":"'), "cannot be used", "nonce"),
+]
+
+
+@pytest.mark.parametrize(("swap", "match", "why"), TAMPERED, ids=lambda v: "" if isinstance(v, tuple) else v)
+def test_headers_are_checked(
+    photos: Path, tmp_path: Path, swap: tuple[str, str], match: str, why: str
+) -> None:
     noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1)
-    with pytest.raises(DataError, match="scrambled already"):
-        noli.lock(tmp_path / "out", tmp_path / "twice", "le", key=KEYS[0], workers=1)
     (tmp_path / "out.noli").rename(tmp_path / "gone")
     colour = tmp_path / "out" / "a" / "colour.png"
     with Image.open(colour) as image:
         image.load()
-        for number, (swap, why) in enumerate(
-            (
-                (('"v":1', '"v":2'), "v: Input should be 1"),
-                (('"block":16', '"block":17'), "option"),
-                (("lock/etc", "lock/abc"), "names the method"),
-                (("lock/etc", "protect/cuda"), "names the method"),
-                (('"width":33', '"width":0'), "width"),
-                (('"key_id":', '"more":1,"key_id":'), "more"),
-                (("{", ""), "JSON"),
-            )
-        ):
-            text = image.info["noli-lock"].replace(*swap)
-            info = PngInfo()
-            info.add_text("noli-lock", text)
-            image.save(colour, pnginfo=info)
-            with pytest.raises(DataError, match="cannot be used") as caught:
-                noli.undo(tmp_path / "out", tmp_path / f"back-{number}", key=KEYS[0], workers=1)
-            assert why in str(caught.value.why)
-            assert caught.value.where == "a/colour.png"
+        text = image.info["noli-lock"].replace(*swap)
+        assert text != image.info["noli-lock"]
         info = PngInfo()
-        info.add_text("noli-lock", image.info["noli-lock"].replace('"width":33', '"width":330'))
+        info.add_text("noli-lock", text)
         image.save(colour, pnginfo=info)
+    with pytest.raises(DataError, match=match) as caught:
+        noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
+    assert why in str(caught.value.why)
+    assert caught.value.where == "a/colour.png"
+    done = noli.undo(tmp_path / "out", tmp_path / "rest", key=KEYS[0], workers=1, on_error="skip")
+    assert done.items == len(KINDS) - 1
+
+
+@pytest.mark.parametrize("planes", ["colour", "rgb"])
+def test_a_header_of_another_picture_does_not_fit(tmp_path: Path, planes: str) -> None:
+    (tmp_path / "in").mkdir()
+    for name, size in (("a", (33, 17)), ("b", (60, 20)), ("c", (48, 17))):
+        Image.new("RGB", size, (9, 8, 7)).save(tmp_path / "in" / f"{name}.png")
+    noli.lock(tmp_path / "in", tmp_path / "out", key=KEYS[0], workers=1, planes=planes)
+    (tmp_path / "out.noli").rename(tmp_path / "gone")
+    heads = {}
+    for name in "abc":
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            heads[name] = image.info["noli-lock"]
+    for number, (picture_of, header_of, fits) in enumerate(
+        (("a", "b", False), ("b", "a", False), ("c", "a", True))
+    ):
+        folder = tmp_path / f"mixed-{number}"
+        folder.mkdir()
+        info = PngInfo()
+        info.add_text("noli-lock", heads[header_of])
+        with Image.open(tmp_path / "out" / f"{picture_of}.png") as image:
+            image.save(folder / "x.png", pnginfo=info)
+        if fits:  # scrambled, the two are of one size: pixels are not vouched for
+            assert noli.undo(folder, tmp_path / f"back-{number}", key=KEYS[0], workers=1).items == 1
+            continue
         with pytest.raises(DataError, match="do not fit"):
-            noli.undo(tmp_path / "out", tmp_path / "wide", key=KEYS[0], workers=1)
-        image.save(colour)
+            noli.undo(folder, tmp_path / f"back-{number}", key=KEYS[0], workers=1)
+
+
+def test_headers_are_found_behind_many_pictures_without(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(30):
+        Image.new("L", (4, 4), number).save(
+            tmp_path / "in" / f"{number:02d}.{'bmp' if number < 29 else 'png'}"
+        )
+    noli.lock(tmp_path / "in", tmp_path / "out", key=KEYS[0], workers=1, format="same")
+    (tmp_path / "out.noli").rename(tmp_path / "gone")
     with pytest.raises(DataError, match="says nothing"):
         noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
     done = noli.undo(tmp_path / "out", tmp_path / "rest", key=KEYS[0], workers=1, on_error="skip")
-    assert done.items == len(KINDS) - 1
+    assert done.items == 1
+
+
+def test_pictures_without_a_header_among_others(photos: Path, tmp_path: Path) -> None:
+    noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1)
+    with pytest.raises(DataError, match="scrambled already"):
+        noli.lock(tmp_path / "out", tmp_path / "twice", "le", key=KEYS[0], workers=1)
+    (tmp_path / "out.noli").rename(tmp_path / "gone")
+    picture("colour").save(tmp_path / "out" / "a" / "colour.png")
+    with pytest.raises(DataError, match="says nothing"):
+        noli.undo(tmp_path / "out", tmp_path / "back", key=KEYS[0], workers=1)
 
 
 def test_a_single_picture_with_a_damaged_header_is_named_as_such(tmp_path: Path) -> None:
@@ -231,7 +279,7 @@ def test_what_could_not_come_back_is_refused(photos: Path, tmp_path: Path) -> No
             noli.lock(photos, tmp_path / "out", method, key=KEYS[0], format="same", **options)
     with pytest.raises(UsageError, match="locks no pictures"):
         noli.lock(photos, tmp_path / "out", "protect/cuda", key=KEYS[0])
-    with pytest.raises(DataError, match="same size"):
+    with pytest.raises(DataError, match="takes no alpha"):
         noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1, planes="rgb")
     np.savez(tmp_path / "odd.npz", x=np.zeros((2, 30, 30, 3), np.uint8), y=np.array([0, 1]))
     with pytest.raises(DataError, match="Arrays keep their shape"):

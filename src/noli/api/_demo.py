@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from noli.api._demo_lock import DemoLock, break_locks
 from noli.api._demo_proof import DemoProof, prove
 from noli.api._protect import ProtectRun, protect
 from noli.api._verify import verify
@@ -47,6 +48,7 @@ class DemoResult:
         evidence: The full verification of the published mode.
         undo_psnr: Mean PSNR of the restored pictures in dB; None when all are identical.
         proof: What could be proven of somebody who trained on marked pictures; None for pictures of your own.
+        locks: Ways to scramble pictures, and what attacks brought back; empty for pictures of your own.
         seconds: Duration.
         embedded: Whether the pictures were the installation's own photographs.
     """
@@ -63,14 +65,17 @@ class DemoResult:
     evidence: Evidence
     undo_psnr: float | None
     proof: DemoProof | None
+    locks: tuple[DemoLock, ...]
     seconds: float
     embedded: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields."""
-        plain = {name: value for name, value in asdict(self).items() if name not in ("evidence", "proof")}
+        apart = ("evidence", "proof", "locks")
+        plain = {name: value for name, value in asdict(self).items() if name not in apart}
+        locks = [one.model_dump(mode="json") for one in self.locks]
         proof = self.proof.model_dump(mode="json") if self.proof is not None else None
-        return {**plain, "evidence": self.evidence.model_dump(mode="json"), "proof": proof}
+        return {**plain, "evidence": self.evidence.model_dump(mode="json"), "proof": proof, "locks": locks}
 
 
 def demo(
@@ -99,7 +104,7 @@ def demo(
     """
     begun = time.monotonic()
     folder, bar, tell = Path(dest), progress or Progress(), say or (lambda _: None)
-    steps = 7 if data is None else 6
+    steps = 8 if data is None else 6
     folder.mkdir(parents=True, exist_ok=True)
     tell(f"1/{steps} pictures")
     pictures = Path(data) if data is not None else photo_crops(folder / "photos")
@@ -121,6 +126,10 @@ def demo(
     tell(f"6/{steps} undo with the key")
     restored = undo(folder / "safe", folder / "back", key=key, workers=workers, progress=bar)
     proof = _proof(folder, pictures, key, workers, bar, tell) if data is None else None
+    locks: tuple[DemoLock, ...] = ()
+    if data is None:
+        tell("8/8 lock it and break it: scrambled pictures, and what comes back without the key")
+        locks = break_locks(folder, key, bar=bar, tell=tell)
     return DemoResult(
         folder=folder,
         report=paper.report(folder / "report.html"),
@@ -134,6 +143,7 @@ def demo(
         evidence=evidence,
         undo_psnr=restored.psnr_mean,
         proof=proof,
+        locks=locks,
         seconds=round(time.monotonic() - begun, 1),
         embedded=data is None,
     )
@@ -146,7 +156,7 @@ def _key(file: Path) -> Key:
 def _proof(
     folder: Path, pictures: Path, key: Key, workers: int | None, bar: Progress, tell: Say
 ) -> DemoProof:
-    tell("7/7 prove it: find the network that learned from your pictures")
+    tell("7/8 prove it: find the network that learned from your pictures")
     return prove(folder, pictures, key, workers=workers, bar=bar, tell=tell)
 
 

@@ -15,6 +15,7 @@ from noli.report.words import duration
 
 if TYPE_CHECKING:
     from noli.api import DemoResult
+    from noli.api._demo_lock import DemoLock
     from noli.api._demo_proof import DemoProof
 
 NOTE = (
@@ -33,7 +34,7 @@ def demo(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Key, protect, verify, undo, prove, report: the whole story in a few minutes on two cores."""
+    """Key, protect, verify, undo, prove, lock, report: the whole story in a few minutes on two cores."""
     from noli import api, options
 
     out = console.Output(json=json, quiet=quiet)
@@ -74,6 +75,7 @@ def _story(found: DemoResult) -> list[RenderableType]:
         "",
         *([NOTE, ""] if found.embedded else []),
         *(_proof(found.proof) if found.proof else []),
+        *(_locks(found.locks) if found.locks else []),
         console.grid(
             [
                 ("verdict", found.evidence.reason),
@@ -117,6 +119,25 @@ def _proof(found: DemoProof) -> list[RenderableType]:
     return [console.table(title, heads, rows, right=3), "", f"{marks} {fixed}", ""]
 
 
+def _locks(found: tuple[DemoLock, ...]) -> list[RenderableType]:
+    """Return what came back from scrambled pictures, and the sizes of the keys."""
+    rows = [
+        (
+            one.method,
+            one.attack,
+            one.has,
+            f"{percent(one.back)}",
+            f"{one.scrambled:.2f} to {one.ssim:.2f}",
+            f"{one.nominal:,.0f} / {one.capped:,.0f} / {one.effective:,.0f}",
+        )
+        for one in found
+    ]
+    title = "Scrambled pictures: what comes back without the key"
+    heads = ["", "attack", "who has them and", "brought back", "likeness (SSIM)", "key bits *"]
+    note = "* by the formula / as 256 bits allow / left after the best attack that looks for the key"
+    return [console.table(title, heads, rows, right=3), "", note, ""]
+
+
 def _outcome(found: DemoProof) -> str:
     """Return what the check of the bundle says, in words."""
     if found.status == "valid":
@@ -131,6 +152,7 @@ def _outcome(found: DemoProof) -> str:
 
 def _pages(found: DemoResult) -> list[tuple[str, RenderableType]]:
     pages = [("report", found.report)]
+    pages += [(f"audit: {one.method}", one.page) for one in found.locks]
     if found.proof is not None:
         pages += [("bundle", found.proof.bundle), ("certificate", found.proof.certificate)]
     return [(name, str(file.resolve())) for name, file in pages]

@@ -92,7 +92,9 @@ def lock(
     bits = key_bits(done)
     rows: console.Rows = [("key", bits[1])] if bits else []
     show_run(out, done, data, {"key_bits": bits[0]} if bits else None, word="scrambled", rows=rows)
-    back = shlex.join(["noli", "undo", done.output, "-o", f"{Path(output).name}-back", "--key", str(key)])
+    phrase = ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
+    place = f"{Path(output).name}-back"
+    back = shlex.join(["noli", "undo", done.output, "-o", place, "--key", str(key), *phrase])
     out.hint(f"To bring them back: {back}")
 
 
@@ -224,15 +226,20 @@ def rotate(
         progress=out.progress(),
     )
     results = done.manifest.results
+    left = int(results.get("skipped", 0))
     rows: console.Rows = [
         ("rotated", f"{results['items']:,} pictures"),
+        *console.notices(results, str(done.path)),
         ("from key", str(done.manifest.args_passed["former"])),
         ("to key", str(done.manifest.args_resolved["key"])),
         ("output", str(output)),
         ("run", str(done.path)),
     ]
     out.result({"output": str(output), "run": str(done.path), "results": results}, console.grid(rows))
-    out.hint("The pictures under the former key are as they were: delete them where they should not be.")
+    if left:
+        out.warn(f"{left:,} picture(s) have the former key only: do not delete them")
+    else:
+        out.hint("The pictures under the former key are as they were: delete them where they should not be.")
 
 
 def audit(

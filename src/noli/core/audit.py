@@ -92,6 +92,10 @@ class Audit(_Frozen):
             said = [f"Whoever has the scrambled pictures and {self.least} can bring them back."]
         if self.scrambled_ssim >= BROUGHT_BACK:
             said.append("They show what is in them without any attack.")
+        if self.least is not None and self.effective > 1:
+            said.append(
+                "The pictures came back without the key, so that its bits are no measure of anything."
+            )
         said.append(
             f"The key has {self.nominal:,.0f} bits by the formula and {self.capped:,.0f} at most, as it "
             f"follows from 256; {self.effective:,.1f} are left after the best attack that looks for it."

@@ -116,6 +116,30 @@ def picture(content: Content, where: str) -> Picture:
     return from_array(content, where=where)
 
 
+def header_in(content: Content) -> str:
+    """Return the header of a lock in a file's bytes, without decoding the picture; empty where there is none.
+
+    Raises:
+        DataError: A file that cannot be read.
+    """
+    if not isinstance(content, bytes):
+        return ""
+    with reading("header"):
+        name = _format(content)
+        if name == "PNG":
+            return str(png.parse(content, MAX_PIXELS).meta.get("header", ""))
+        if name == "JPEG":
+            image, _ = _open(name, content, MAX_PIXELS)
+            return _header_of(image)
+    return ""
+
+
+def _header_of(image: ImageFile) -> str:
+    """Return the header in the comments of a JPEG; several different ones are no header that can be used."""
+    comments = [_text(body) for kind, body in image.applist if kind == "COM"]  # type: ignore[attr-defined]
+    return "\n".join(dict.fromkeys(c.removeprefix(_HEADER) for c in comments if c.startswith(_HEADER)))
+
+
 def upright(content: Content, where: str) -> Pixels:
     """Return the pixels as a viewer shows them: pictures that are compared may differ in orientation."""
     found = picture(content, where)
@@ -167,8 +191,7 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Picture:
         meta["exif"] = next(found, None)
         comments = [_text(body) for kind, body in segments if kind == "COM"]
         meta["comment"] = "\n".join(one for one in comments if not one.startswith(_HEADER))
-        found_headers = (one.removeprefix(_HEADER) for one in comments if one.startswith(_HEADER))
-        meta["header"] = next(found_headers, "")
+        meta["header"] = _header_of(image)
         meta["halved"] = len({factors[1:3] for factors in image.layer}) > 1
         scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
         if scale and all(info["jfif_density"]):

@@ -90,7 +90,9 @@ def _metadata(chunks: list[Chunk]) -> dict[str, Any]:
         if kind == b"eXIf":
             meta["exif"] = raw
         elif kind == b"tEXt" and key == _HEADER:
-            meta["header"] = rest.decode("latin-1")
+            text = rest.decode("latin-1")
+            # Several different ones are no header that can be used.
+            meta["header"] = text if meta.get("header", text) == text else f"{meta['header']}\n{text}"
         elif kind == b"iCCP":
             meta["icc"] = _inflate(rest[1:])
         elif kind == b"pHYs" and len(raw) == 9 and raw[8] == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from noli.engine.undo import find_run, has_run
 Images = npt.NDArray[np.uint8]
 PUBLIC_SIDE = 256
 MOST_PUBLIC = 200
+SAME = 4.0  # levels, on average over a thumbnail: the same picture at another size
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def gather(place: str, clean: str, public: str | None, most: int) -> Case:
     chosen = shapes.most_common(1)[0][0]
     kept = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == chosen][:most]
     originals, scrambled = (np.stack([pair[side] for pair in kept]) for side in (0, 1))
-    others = _public(public, chosen[0])
+    others = _public(public, chosen[0], [before for before, _ in pairs])
     return Case(spec, cfg, scrambled, originals, others)
 
 
@@ -116,11 +117,14 @@ def _stem(path: str) -> str:
     return folder + slash + base.split(".")[0]
 
 
-def _public(place: str | None, shape: tuple[int, ...]) -> Images:
-    """Return public pictures as squares about as large as those that are attacked."""
+def _public(place: str | None, shape: tuple[int, ...], originals: Sequence[Images]) -> Images:
+    """Return public pictures as squares about as large as those that are attacked, and none of these."""
     side, channels = min(max(shape[:2]), PUBLIC_SIDE), shape[2]
+    known = np.stack([_thumbnail(image) for image in originals])
     found = []
     for pixels in _photos() if place is None else _all_of(open_source(place)):
+        if _is_among(pixels, known):
+            continue
         short = min(pixels.shape[:2])
         if short >= side and pixels.shape[2] in (1, channels) and pixels.dtype == np.uint8:
             found.append(square(pixels[:short, :short], side, channels))
@@ -128,9 +132,22 @@ def _public(place: str | None, shape: tuple[int, ...]) -> Images:
             grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
             found.append(square((grey + 0.5).astype(np.uint8)[:short, :short], side, 1))
     if not found:
-        why = f"no picture of 8 bits has sides of {side} pixels"
+        why = f"no picture of 8 bits with sides of {side} pixels that is none of the originals"
         raise DataError("There are no public pictures to learn from.", where=str(place), why=why)
     return np.stack(found)
+
+
+def _thumbnail(image: Images) -> npt.NDArray[np.float32]:
+    """Return a picture in grey, 16 x 16, by which it is known again at another size."""
+    small: npt.NDArray[np.float32] = square(image, 16, image.shape[2]).astype(np.float32).mean(axis=2)
+    return small
+
+
+def _is_among(pixels: Images, known: npt.NDArray[np.float32]) -> bool:
+    """Tell whether a picture, or the square at its corner, is one of those known by their thumbnails."""
+    short = min(pixels.shape[:2])
+    seen = [_thumbnail(pixels), _thumbnail(pixels[:short, :short])]
+    return any(float(np.abs(known - one).mean((1, 2)).min()) < SAME for one in seen)
 
 
 def _photos() -> Iterator[Images]:

@@ -27,7 +27,7 @@ from noli.data.codec import upright
 from noli.data.scan import ScanRow, scan, summarise
 from noli.data.sources import open_source
 from noli.data.study import square
-from noli.engine.locking import RESUME, LockRequest, created, worked
+from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
 from noli.engine.request import load_method
 
 SHARD_BYTES = 64 << 20
@@ -82,9 +82,10 @@ def encode_data(request: LockRequest) -> Run:
         method: CodesMethod = load_method(request.spec.module)  # type: ignore[assignment]
         coder = method.coder(pictures, request.key, request.cfg)
         run = run or created(request, "codes")
-        with run.recording_failures(RESUME):
-            _same_pictures(run, pictures)
-            _finish(run, request, pictures, coder)
+        same_pictures(run, pictures.items, request.source)
+        if not whole(run, Path(request.output)):
+            with run.recording_failures(RESUME):
+                _finish(run, request, pictures, coder)
         return run
 
     return worked(request, work)
@@ -102,19 +103,6 @@ def scanned(request: LockRequest, *, labelled: bool) -> StoredPictures:
     rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]
     request.progress.finish()
     return StoredPictures(source, rows, int(request.cfg.side))  # type: ignore[attr-defined]
-
-
-def _same_pictures(run: Run, pictures: StoredPictures) -> None:
-    digest = hashlib.sha256("\n".join(f"{one.sha256} {one.label}" for one in pictures.items).encode())
-    state = run.manifest.state or {}
-    if state.get("data", digest.hexdigest()) != digest.hexdigest():
-        raise DataError(
-            "The pictures are not those that the run was begun with.",
-            where=pictures.source.uri,
-            why="a picture was added, removed, relabelled or changed since",
-            fix="put them back as they were, or encode into a new output",
-        )
-    run.update(state={**state, "data": digest.hexdigest()})
 
 
 def shards(count: int, shape: tuple[int, ...]) -> Iterator[range]:
@@ -152,4 +140,5 @@ def _finish(run: Run, request: LockRequest, pictures: StoredPictures, coder: Cod
     }
     atomic_write(place / SUMMARY, json.dumps(summary, indent=1).encode() + b"\n")
     size = sum((place / one["file"]).stat().st_size for one in listed)
-    run.finish({"items": len(pictures), "shards": len(listed), "bytes": size, "shape": list(coder.shape)})
+    told = {"items": len(pictures), "shards": len(listed), "bytes": size, "shape": list(coder.shape)}
+    finish(run, place, told)

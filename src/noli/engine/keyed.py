@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,7 @@ import numpy as np
 from noli.core.errors import DataError
 from noli.core.run import Run
 from noli.engine.codes import StoredPictures, scanned
-from noli.engine.locking import RESUME, LockRequest, created, worked
+from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
 from noli.engine.progress import Progress
 from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
@@ -31,8 +32,10 @@ def lock_model(request: LockRequest) -> Run:
     def work(run: Run | None) -> Run:
         pictures = _pictures(request)
         run = run or created(request, "keyed-model")
-        with run.recording_failures(RESUME):
-            _work(run, request, pictures)
+        same_pictures(run, pictures.items, request.source)
+        if not whole(run, Path(request.output)):
+            with run.recording_failures(RESUME):
+                _work(run, request, pictures)
         return run
 
     return worked(request, work)
@@ -71,9 +74,12 @@ def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
     base = zoo.load(file)
     bar.start(None, "secret layers")
     place = Path(request.output)
+    keyed = None
     if (place / MANIFEST).exists():
-        keyed = load_keyed(place, request.key)
-    else:
+        with suppress(DataError):
+            keyed = load_keyed(place, request.key)
+    if keyed is None:
+        (place / MANIFEST).unlink(missing_ok=True)  # of a model that lacks a file
         checkpoint = Checkpoint(run.artifact("learning"))
         checkpoint.depends_on(x[seen], y[seen], str(cfg), request.key.id)
         keyed = embeddings.transform(base, x[seen], y[seen], request.key, cfg, checkpoint)
@@ -82,7 +88,7 @@ def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
     found = embeddings.matrix(keyed, base, x[held], y[held], cfg)
     bar.finish()
     sizes = {"items": len(x), "training": len(seen), "held_out": len(held), "pairs": len(keyed.pairs)}
-    run.finish({**sizes, "chance": 1 / len(pictures.classes), "accuracy": found})
+    finish(run, place, {**sizes, "chance": 1 / len(pictures.classes), "accuracy": found})
 
 
 def _told(image: Images, bar: Progress) -> Images:

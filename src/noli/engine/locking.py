@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noli.core.errors import OutputExists
+from noli.core.dataset import Item
+from noli.core.errors import DataError, OutputExists
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.method import MethodConfig, Spec
@@ -69,11 +71,11 @@ class LockRequest:
 
 
 def worked(request: LockRequest, work: Callable[[Run | None], Run]) -> Run:
-    """Hold the run folder and do the work, unless it is done; what is refused before any work leaves nothing.
+    """Hold the run folder and do the work; what is refused before any work leaves nothing.
 
     Args:
         request: The job.
-        work: Gets the run that an earlier call began, or None, and returns the finished one.
+        work: Gets the run that an earlier call began or finished, or None, and returns the finished one.
 
     Raises:
         UsageError: The run was begun with other arguments.
@@ -92,11 +94,62 @@ def worked(request: LockRequest, work: Callable[[Run | None], Run]) -> Run:
                 raise OutputExists("The run folder lies inside the input.", where=str(folder), fix=fix)
             if run is not None:
                 run.refuse_other("lock", request.resolved())
-            return run if run is not None and run.manifest.status == "done" else work(run)
+            return work(run)
     finally:
         if new:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def same_pictures(run: Run, items: Sequence[Item], where: str) -> None:
+    """Refuse other pictures than a run was begun with.
+
+    Raises:
+        DataError: They are others, or have other classes.
+    """
+    told = "\n".join(f"{item.sha256} {item.label}" for item in items)
+    digest = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+    state = run.manifest.state or {}
+    if state.get("data", digest) != digest:
+        raise DataError(
+            "The pictures are not those that the run was begun with.",
+            where=where,
+            why="a picture was added, removed, relabelled or changed since",
+            fix="put them back as they were, or write into a new output",
+        )
+    if "data" not in state:
+        run.update(state={**state, "data": digest})
+
+
+def finish(run: Run, output: Path, results: Mapping[str, Any]) -> None:
+    """Finish a run and remember what its files are."""
+    files = {file.name: digest(file) for file in sorted(output.iterdir()) if file.is_file()}
+    run.finish({**results, "files": files})
+
+
+def whole(run: Run, output: Path) -> bool:
+    """Tell whether a run is finished and all its files are there; what is missing has to be made again.
+
+    Raises:
+        OutputExists: A file was changed since: it is neither given out as the run's nor overwritten.
+    """
+    if run.manifest.status != "done":
+        return False
+    files: dict[str, str] = run.manifest.results.get("files", {})
+    for name, known in files.items():
+        if (output / name).exists() and digest(output / name) != known:
+            fix = "remove it, and the same command makes it again; or write into a new output"
+            raise OutputExists("A file of the output was changed.", where=str(output / name), fix=fix)
+    if all((output / name).exists() for name in files):
+        return True
+    run.resume()
+    return False
+
+
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def created(request: LockRequest, layout: str) -> Run:

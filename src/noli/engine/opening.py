@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from noli import registry
@@ -21,13 +21,11 @@ from noli.core.images import Working
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 from noli.core.run import Run
-from noli.data.codec import picture
+from noli.data.codec import header_in
 from noli.data.sources import open_source
 from noli.engine.progress import Progress
 from noli.engine.request import OPENING, ErrorPolicy, KeyLike, RunRequest, load_method, open_key
 from noli.ops.container import Header
-
-_PEEKED = 20  # pictures that are looked at before data is called unlocked
 
 
 class Config(MethodConfig):
@@ -66,18 +64,31 @@ def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Co
     header = header_of(items[0], key)
     spec, config = method_of(header)
     told = {**state, **({"nonce": header.nonce} if header.nonce else {})}
-    restored: Working = load_method(spec.module).invert(
-        told, batch, items, key, config, [header.extra] * len(items)
-    )
-    if restored.shape[2:] != (header.height, header.width):
+    method = load_method(spec.module)
+    _check_size(header, batch, items, method.apply, told, key, config)
+    restored: Working = method.invert(told, batch, items, key, config, [header.extra] * len(items))
+    return restored
+
+
+def _check_size(
+    header: Header, batch: Working, items: Sequence[Item], scrambled: Any, told: State, key: Key, config: Any
+) -> None:
+    """Refuse a picture that is not of the size which one as its header says would have got."""
+    channels, height, width = batch.shape[1:]
+    made = None
+    # Scrambled pictures are never smaller, so that no header makes this costly.
+    if header.height <= height and header.width <= width:
+        planes = 1 if told.get("plane") else header.channels
+        blank = np.zeros((1, planes, header.height, header.width), np.float32)
+        made = scrambled(told, blank, items[:1], key, config).shape[1:]
+    if made != batch.shape[1:]:
         raise DataError(
             "The picture and its header do not fit.",
             where=items[0].path,
-            why=f"it holds {restored.shape[3]} x {restored.shape[2]} pixels at most, the header says "
-            f"{header.width} x {header.height}: one of them was changed since",
+            why=f"{width} x {height} with {channels} channel(s) is not what {header.width} x {header.height} "
+            f"with {header.channels} becomes: the picture was changed since",
             fix="get the file as it was written",
         )
-    return restored
 
 
 def header_of(item: Item, key: Key) -> Header:
@@ -94,12 +105,19 @@ def header_of(item: Item, key: Key) -> Header:
             fix="undo with the run folder (OUT.noli), or --on-error skip",
         )
     header = Header.parse(item.text)
-    if (header.key_id, header.check) != (key.id, key.check_value):
+    if header.key_id != key.id:
         raise WrongKey(
             "This is not the key that scrambled the picture.",
             where=item.path,
             why=f"it was made with key {header.key_id}, this is key {key.id}",
             fix="pass the key file that holds it; pictures of several keys go into folders of their own",
+        )
+    if not header.opens(key):
+        raise DataError(
+            "The header of a scrambled picture was changed.",
+            where=item.path,
+            why="its check value does not fit what it says",
+            fix="get the file as it was written, or undo with the run folder",
         )
     return header
 
@@ -123,30 +141,30 @@ def method_of(header: Header) -> tuple[Spec, Any]:
 
 
 def first_header(place: str | Path) -> Header | None:
-    """Return the first header among the first pictures of some data; None where none of them has one.
+    """Return the first header among the pictures of some data; None where none of them has one.
 
     Raises:
         DataError: All headers there are damaged.
     """
     damaged: DataError | None = None
-    for text in _headers(place):
+    for name, text in _headers(place):
         try:
             return Header.parse(text)
         except DataError as error:
-            damaged = damaged or error
+            damaged = damaged or DataError(error.what, where=name, why=error.why, fix=error.fix)
     if damaged:
         raise damaged
     return None
 
 
-def _headers(place: str | Path) -> Iterator[str]:
-    """Iterate over the headers of the first pictures; what cannot be read is passed over."""
+def _headers(place: str | Path) -> Iterator[tuple[str, str]]:
+    """Iterate over the names and headers of pictures; what cannot be read is passed over."""
     with suppress(NoliError, OSError):
         source = open_source(place)
-        for ref in islice(source.refs(), _PEEKED):
+        for ref in source.refs():
             with suppress(NoliError, OSError):
-                if text := picture(source.read(ref), ref.path).header:
-                    yield text
+                if text := header_in(source.read(ref)):
+                    yield ref.path, text
 
 
 def open_pictures(

@@ -84,16 +84,16 @@ def rotate_pictures(
     progress: Progress | None = None,
 ) -> Run:
     """Write scrambled pictures under another key; see :func:`noli.rotate`."""
-    if key.id == former.id:
-        fix = "add a key to the file with `noli key rotate`, or name the file of another one"
-        raise UsageError("The pictures have this key already.", where=key.id, fix=fix)
     if first_header(place) is None:
         raise UsageError(
             "These pictures say nothing about how they were scrambled.",
             where=place,
-            why="the first of them have no header",
-            fix="undo them with their run folder, and lock them again",
+            why="none of them has a header: they are in plain, or a program dropped the text in the files",
+            fix="lock them; if they are scrambled, undo them with their run folder first",
         )
+    if key.id == former.id:
+        fix = "add a key to the file with `noli key rotate`, or name the file of another one"
+        raise UsageError("The pictures have this key already.", where=key.id, fix=fix)
     return run_data(
         RunRequest(
             source=place,

@@ -297,7 +297,7 @@ def turned(item: Item, key: Key) -> str:
     """Return the header of a picture that gets another key."""
     header = Header.parse(str(item.text))
     own = nonce(header.method, key, item) if header.nonce else None
-    return header.model_copy(update={"key_id": key.id, "check": key.check_value, "nonce": own}).render()
+    return header.sealed(key, own).render()
 
 
 def grouped(items: Iterable[Loaded]) -> Iterator[list[Loaded]]:

@@ -91,7 +91,7 @@ def undo(
     before, place = find_run(protected_run or protected)
     manifest = before.manifest
     if manifest.status != "done" and not before.finished_once:
-        fix = "finish it first: run the same protect command again"
+        fix = f"finish it first: give the same {manifest.verb} command again"
         raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
     spec = spec or registry.get(str(manifest.method))
     opened = _opened(key, manifest.key)
@@ -148,8 +148,9 @@ def has_run(run_or_output: str | Path) -> bool:
     place = str(run_or_output)
     for folder in (() if is_url(place) else (Path(place),)) + (run_folder(place),):
         if Run.exists(folder):
-            # What has got another key since is undone by the headers in the files.
-            return Run.open(folder).manifest.method != ROTATION
+            # What has got another key since is undone by the headers in the files, once all of it has.
+            run = Run.open(folder)
+            return run.manifest.method != ROTATION or not (run.manifest.status == "done" or run.finished_once)
     return False
 
 

@@ -2,12 +2,15 @@
 
 It travels inside the file (a text chunk of PNG, a comment of JPEG), so that a picture can be brought back
 without the run that made it. It holds nothing secret and nothing of the picture but its size: the method and
-its options, the public id of the key, a check value by which a wrong key is noticed before any work, and the
-nonce of a fresh key, from which nobody without the key can derive anything.
+its options, the public id of the key, a check value by which wrong keys and changed headers are noticed
+before any work, and the nonce of a fresh key, from which nobody without the key can derive anything.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,7 +32,9 @@ class Header(BaseModel):
         method: Registry name.
         config: Options of the method, all of them: a default may change.
         height, width, channels: Of the picture before it was scrambled; 1 (grey) or 3, alpha not counted.
-        key_id, check: Public name and check value of the key.
+        key_id: Public name of the key.
+        check: First 8 bytes of a keyed digest over everything else here: wrong keys and changed headers are
+            noticed before any work. The pixels are not vouched for.
         nonce: From which the key of this picture follows, where it has one of its own.
     """
 
@@ -51,12 +56,27 @@ class Header(BaseModel):
     ) -> Header:
         """Describe a picture of a shape ``(H, W, C)`` that is scrambled with a key."""
         height, width, channels = shape
-        return cls.model_validate(
+        bare = cls.model_validate(
             {
                 "method": method, "config": config, "height": height, "width": width, "channels": channels,
-                "key_id": key.id, "check": key.check_value, "nonce": nonce,
+                "key_id": key.id, "check": "0" * 16, "nonce": nonce,
             }
         )  # fmt: skip
+        return bare.sealed(key)
+
+    def sealed(self, key: Key, nonce: str | None = None) -> Header:
+        """Return it under a key, with another nonce if one is given."""
+        changed = {"key_id": key.id, "nonce": nonce or self.nonce}
+        bare = self.model_copy(update=changed)
+        return bare.model_copy(update={"check": bare._digest(key)})
+
+    def opens(self, key: Key) -> bool:
+        """Tell whether it was made with a key, and not changed since."""
+        return self.key_id == key.id and hmac.compare_digest(self.check, self._digest(key))
+
+    def _digest(self, key: Key) -> str:
+        told = json.dumps(self.model_dump(exclude={"check"}), sort_keys=True)
+        return key.stream("lock/header", hashlib.sha256(told.encode()).hexdigest()).bytes(8).hex()
 
     @classmethod
     def parse(cls, text: str) -> Header:

@@ -49,13 +49,13 @@ def save_keyed(model: KeyedModel, path: str | Path) -> None:
 
 
 def load_keyed(
-    folder: str | Path, keys: Key | Sequence[Key], *, pick: Pick = "random", samples: int = 0
+    folder: str | Path, keys: Key | str | Path | Sequence[Key], *, pick: Pick = "random", samples: int = 0
 ) -> KeyedModel:
     """Read what :func:`save_keyed` wrote.
 
     Args:
         folder: The folder.
-        keys: The keys of all pairs, in any order.
+        keys: The keys of all pairs, in any order, or the path of a key file without a passphrase.
         pick: See :class:`KeyedModel`.
         samples: See :class:`KeyedModel`.
 
@@ -64,6 +64,7 @@ def load_keyed(
         DataError: Missing, damaged or foreign files.
         UsageError: More samples than pairs.
     """
+    keys = Key.load(keys) if isinstance(keys, str | Path) else keys
     folder, keys = Path(folder), [keys] if isinstance(keys, Key) else list(keys)
     facts = _manifest(folder)
     known = {(key.id, key.check_value): key for key in keys}

@@ -25,6 +25,7 @@ from typing import Literal
 from pydantic import Field
 
 from noli.core.dataset import Item
+from noli.core.errors import DataError
 from noli.core.images import Working, to_float
 from noli.core.key import Key
 from noli.core.method import Card, Extra, State
@@ -106,6 +107,11 @@ def extras(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: C
 
 def apply(state: State, batch: Working, items: Sequence[Item], key: Key, cfg: Config) -> Working:
     """Scramble working images; sides become whole blocks, grey-based ones grow in height and lose colour."""
+    if cfg.planes != "colour" and state.get("plane") == "alpha":
+        fix = "take planes=colour, or flatten the picture first"
+        raise DataError(
+            f"planes={cfg.planes} takes no alpha.", why="its planes become one grey picture", fix=fix
+        )
     if cfg.planes != "colour" and batch.shape[1] == 3:
         batch = to_float(to_planes(sealing.as_stored(batch, state), cfg.planes, cfg.block))
     return _apply(state, batch, items, key, cfg)

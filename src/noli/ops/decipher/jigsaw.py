@@ -1,10 +1,13 @@
 """Scrambled blocks put together by their borders, from a single picture and nothing else.
 
 A block may have been turned, mirrored, negated and recoloured, which makes up to 96 ways to look at it; each
-shows another border. A place beside what lies already is filled with the block and the way that continue it
-best, by prediction across the border (Pomeranz, Shemesh, Ben-Shahar, CVPR 2011), the surest place first
-(after Paikin and Tal, CVPR 2015): sure is where the second best block fits much worse. Negation and colours
-cost the attacker nothing. The way of the first block stays unknown, and with it that of the whole picture.
+shows another border. How well two borders go together is told by their gradients: the step from one block to
+the other should be as likely as those within either, in Mahalanobis distance (Gallagher, CVPR 2012). A place
+beside what lies already is filled with the block and the way that fit best, the surest place first (after
+Paikin and Tal, CVPR 2015): sure is where the second best block fits much worse. Then the largest part whose
+joints are the first choice of both sides is kept and the rest is laid again, as long as that gives more such
+joints (after Pomeranz, Shemesh, Ben-Shahar, CVPR 2011). Negation and colours cost the attacker nothing. The
+way of the first block stays unknown, and with it that of the whole picture.
 
 Images ``uint8 [H, W, C]`` of whole blocks.
 """
@@ -12,19 +15,19 @@ Images ``uint8 [H, W, C]`` of whole blocks.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from noli.core.errors import DataError
+from noli.ops.decipher.borders import AROUND, OPPOSITE, Costs, Image, Pieces
 from noli.ops.decipher.pairs import ways_of
 from noli.ops.schemes import imaged, numbered
 from noli.ops.scramble import Scramble
 
-Image = npt.NDArray[np.uint8]
-Costs = npt.NDArray[np.float32]
 Slot = tuple[int, int]
-# Left, right, above, below: where the neighbour lies, and which of a block's sides meets it.
-_AROUND = ((0, -1), (0, 1), (-1, 0), (1, 0))
-_OPPOSITE = (1, 0, 3, 2)
+Joint = tuple[Slot, Slot]
+# How often the rest is laid again at most, and up to how many blocks; of more, once.
+ROUNDS, FEW = 8, 400
 
 
 def solve(image: Image, block: int) -> Scramble:
@@ -47,7 +50,7 @@ def solve(image: Image, block: int) -> Scramble:
     ids, ways = numbered(shape, block), ways_of(block, shape[2])
     if not len(ids):
         return Scramble(shape, np.arange(0), np.zeros(0, bool))
-    pieces = _Pieces(image.reshape(-1)[ids], block, shape[2])
+    pieces = Pieces(image.reshape(-1)[ids], block, shape[2])
     laid = _assembled(pieces, (shape[0] // block, shape[1] // block))
     order, negated = np.empty(ids.shape, np.int64), np.zeros(ids.shape, bool)
     for place, (piece, way) in enumerate(laid):
@@ -58,69 +61,43 @@ def solve(image: Image, block: int) -> Scramble:
     return Scramble(shape, imaged(order, shape, block), imaged(negated, shape, block))
 
 
-class _Pieces:
-    """Blocks in all ways, with the two outermost lines of every side: ``[4, N * ways, 2, block * C]``."""
-
-    def __init__(self, blocks: Image, block: int, channels: int) -> None:
-        self.ways = len(ways_of(block, channels))
-        seen = np.stack(
-            [
-                255 - blocks[:, within] if sign else blocks[:, within]
-                for within, sign in ways_of(block, channels)
-            ],
-            axis=1,
-        )
-        grid = seen.reshape(-1, block, block, channels).astype(np.int16)
-        self.count = len(blocks)
-        inner = min(1, block - 1)
-        sides = (
-            grid[:, :, [0, inner]].transpose(0, 2, 1, 3),
-            grid[:, :, [-1, -1 - inner]].transpose(0, 2, 1, 3),
-            grid[:, [0, inner]],
-            grid[:, [-1, -1 - inner]],
-        )
-        self.sides = np.stack([side.reshape(len(grid), 2, -1) for side in sides])
-        self.free = np.ones(self.count, bool)
-
-    def costs(self, laid: int, side: int) -> Costs:
-        """Return how badly every block in every way continues a laid one beyond one of its sides."""
-        outer, inner = self.sides[side, laid, 0], self.sides[side, laid, 1]
-        first, second = self.sides[_OPPOSITE[side], :, 0], self.sides[_OPPOSITE[side], :, 1]
-        found: Costs = np.abs(2 * outer - inner - first).sum(1, dtype=np.float32)
-        found += np.abs(2 * first - second - outer).sum(1, dtype=np.float32)
-        return found
-
-    def best(self, costs: Costs) -> tuple[int, float]:
-        """Return the best free block in its best way, and how much worse the best other one is, in (0, 1]."""
-        table = costs.reshape(self.count, self.ways)
-        per = np.where(self.free, table.min(axis=1), np.inf)
-        first = int(per.argmin())
-        others = np.delete(per, first)
-        second = float(others.min()) if others.size else np.inf
-        sure = (float(per[first]) + 1) / (second + 1) if np.isfinite(second) else 0.0
-        return first * self.ways + int(table[first].argmin()), sure
-
-
-def _assembled(pieces: _Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
+def _assembled(pieces: Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
     """Return which block in which way lies where, row by row."""
+    # Flat blocks continue everything: begin with the one that varies most.
+    given: dict[Slot, int] = {(0, 0): int(pieces.vivid.argmax()) * pieces.ways}
+    best, most = given, -1
+    for _ in range(1 + (ROUNDS if pieces.count <= FEW else 1)):
+        lying = _laid(pieces, size, given)
+        joints = _mutual(pieces, lying)
+        if len(joints) <= most:
+            break
+        best, most = lying, len(joints)
+        given = _largest(lying, joints)
+    return _in_rows(best, size, pieces)
+
+
+def _laid(pieces: Pieces, size: tuple[int, int], given: dict[Slot, int]) -> dict[Slot, int]:
+    """Lay all blocks around given ones, the surest place first."""
     lying: dict[Slot, int] = {}
     open_: dict[Slot, Costs] = {}
     best: dict[Slot, tuple[int, float]] = {}
+    pieces.free[:] = True
 
     def lay(slot: Slot, state: int) -> None:
         lying[slot] = state
         pieces.free[state // pieces.ways] = False
         open_.pop(slot, None)
         best.pop(slot, None)
-        for side, (down, right) in enumerate(_AROUND):
+        for side, (down, right) in enumerate(AROUND):
             beside = (slot[0] + down, slot[1] + right)
-            if beside not in lying:
-                known = open_.get(beside)
+            if beside not in lying and beside not in given:
                 found = pieces.costs(state, side)
-                open_[beside] = found if known is None else known + found
+                pieces.first(state, side, found)
+                open_[beside] = open_[beside] + found if beside in open_ else found
                 best.pop(beside, None)
 
-    lay((0, 0), _start(pieces))
+    for slot, state in given.items():
+        lay(slot, state)
     while pieces.free.any():
         usable = [slot for slot in open_ if _fits(lying, slot, size)]
         for slot in usable:
@@ -128,13 +105,31 @@ def _assembled(pieces: _Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
                 best[slot] = pieces.best(open_[slot])
         slot = min(usable, key=lambda one: (best[one][1], one))
         lay(slot, best[slot][0])
-    return _in_rows(lying, size, pieces)
+    return lying
 
 
-def _start(pieces: _Pieces) -> int:
-    """Begin with the block that varies most: flat ones continue everything."""
-    spread = pieces.sides[:, :: pieces.ways, 0].std(axis=2).min(axis=0)
-    return int(spread.argmax()) * pieces.ways
+def _mutual(pieces: Pieces, lying: dict[Slot, int]) -> list[Joint]:
+    """Return the joints that are the first choice of the blocks on both sides."""
+    found = []
+    for slot, state in lying.items():
+        for side in (1, 3):
+            beside = (slot[0] + AROUND[side][0], slot[1] + AROUND[side][1])
+            other = lying.get(beside)
+            if other is None or pieces.first(state, side) != other:
+                continue
+            if pieces.first(other, OPPOSITE[side]) == state:
+                found.append((slot, beside))
+    return found
+
+
+def _largest(lying: dict[Slot, int], joints: list[Joint]) -> dict[Slot, int]:
+    """Return the largest part that joints hold together."""
+    slots = {slot: number for number, slot in enumerate(lying)}
+    ends = np.array([(slots[one], slots[other]) for one, other in joints], np.int64).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(slots), len(slots)))
+    _, parts = connected_components(graph, directed=False)
+    largest = int(np.bincount(parts).argmax())
+    return {slot: lying[slot] for slot, part in zip(slots, parts, strict=True) if part == largest}
 
 
 def _fits(lying: dict[Slot, int], slot: Slot, size: tuple[int, int]) -> bool:
@@ -143,7 +138,7 @@ def _fits(lying: dict[Slot, int], slot: Slot, size: tuple[int, int]) -> bool:
     return (height <= size[0] and width <= size[1]) or (height <= size[1] and width <= size[0])
 
 
-def _in_rows(lying: dict[Slot, int], size: tuple[int, int], pieces: _Pieces) -> list[tuple[int, int]]:
+def _in_rows(lying: dict[Slot, int], size: tuple[int, int], pieces: Pieces) -> list[tuple[int, int]]:
     top, left = min(row for row, _ in lying), min(column for _, column in lying)
     found = {(row - top, column - left): divmod(state, pieces.ways) for (row, column), state in lying.items()}
     height = max(row for row, _ in found) + 1

@@ -104,7 +104,8 @@ def known(scheme: SchemeName, plain: Images, scrambled: Images, block: int = 1) 
         block: Side of a block in pixels.
 
     Raises:
-        DataError: Arrays that do not belong together.
+        DataError: Arrays that do not belong together; pairs of ``shf``, ``np``, ``le``, ``ffx`` that no
+            single key explains.
         UsageError: A scheme for which there is no such attack.
     """
     if plain.shape != scrambled.shape or not len(plain):
@@ -125,7 +126,17 @@ def known(scheme: SchemeName, plain: Images, scrambled: Images, block: int = 1) 
     if halves:
         before, after = halves_of(before), halves_of(after)
     order, negated = _histories(before, after, 15 if halves else 255)
+    if not np.array_equal(before[:, order] ^ (negated * np.uint8(15 if halves else 255)), after):
+        raise _not_one_key()
     return alike_blocks(shape, block, order, negated, halves=halves)
+
+
+def _not_one_key() -> DataError:
+    return DataError(
+        "No key makes the scrambled pictures out of the plain ones.",
+        why="they are not pairs, have different keys, or another scheme or block made them",
+        fix="give pairs under one key, as they were written, and check scheme and block",
+    )
 
 
 def _histories(before: Images, after: Images, top: int) -> tuple[Order, Flags]:
@@ -202,6 +213,9 @@ def _table(before: Images, after: Images, shape: Shape, block: int) -> Scramble:
     chosen_units = (before != after).any(axis=0)
     table, seen = np.full(256, -1), np.zeros(256, bool)
     given, made = before[:, chosen_units].reshape(-1), after[:, chosen_units].reshape(-1)
+    told = np.unique(given.astype(np.int64) * 256 + made)
+    if np.unique(told // 256).size < told.size or np.unique(told % 256).size < told.size:
+        raise _not_one_key()
     table[given] = made
     seen[made] = True
     table[table < 0] = np.flatnonzero(~seen)[: int((table < 0).sum())]
