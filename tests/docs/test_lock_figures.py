@@ -28,6 +28,16 @@ def test_jpeg(row: str) -> None:
     assert f"| {row} | {plain:.1f} dB | {back:.1f} dB | {size:.2f} times |" in TEXT
 
 
+def test_learning() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "scrambled_learning.json").read_bytes())
+    small = found["networks"]["small"]
+    order = ("plain", "shf", "le", "pixel", "etc", "ele")
+    cells = [f"{100 * small[name]['accuracy']:.1f} %" for name in order]
+    assert f"| {' | '.join(cells)} |" in TEXT
+    assert {len(small[name]["values"]) for name in order} == {3}
+    assert found["order found"] is True
+
+
 @pytest.mark.parametrize("row", SPEED)
 def test_speed(row: str) -> None:
     small, large = (FOUND["speed"][f"{SPEED[row]} {side}"] for side in (32, 224))
