@@ -28,6 +28,17 @@ def test_jpeg(row: str) -> None:
     assert f"| {row} | {plain:.1f} dB | {back:.1f} dB | {size:.2f} times |" in TEXT
 
 
+def test_audits() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "audits.json").read_bytes())["schemes"]
+    back = {(name, row): one["back"] for name, told in found.items() for row, one in told["rows"].items()}
+    alone = [back["etc, 16", "jigsaw"], back["etc, 8", "jigsaw"], back["pixel", "leading bit"]]
+    words = "back {:.0f} % of `etc` with blocks of 16, {:.0f} % with blocks of 8 and {:.0f} % of `pixel`"
+    assert words.format(*(100 * one for one in alone)) in " ".join(TEXT.split())
+    assert {back[name, "statistics"] for name in ("shf, 4", "shf, 8", "shf, 16", "le, 4")} == {1.0}
+    assert min(share for (_, row), share in back.items() if row in ("one pair", "chosen pictures")) >= 0.99
+    assert all(told["cpu_seconds"] < 300 for told in found.values())
+
+
 def test_learning() -> None:
     found = json.loads((ROOT / "benchmarks" / "results" / "scrambled_learning.json").read_bytes())
     small = found["networks"]["small"]
