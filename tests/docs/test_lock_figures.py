@@ -34,7 +34,7 @@ def test_audits() -> None:
     alone = [back["etc, 16", "jigsaw"], back["etc, 8", "jigsaw"], back["pixel", "leading bit"]]
     words = "back {:.0f} % of `etc` with blocks of 16, {:.0f} % with blocks of 8 and {:.0f} % of `pixel`"
     assert words.format(*(100 * one for one in alone)) in " ".join(TEXT.split())
-    assert {back[name, "statistics"] for name in ("shf, 4", "shf, 8", "shf, 16", "le, 4")} == {1.0}
+    assert min(back[name, "statistics"] for name in ("shf, 4", "shf, 8", "shf, 16", "le, 4")) >= 0.99
     assert min(share for (_, row), share in back.items() if row in ("one pair", "chosen pictures")) >= 0.99
     assert all(told["cpu_seconds"] < 300 for told in found.values())
 
