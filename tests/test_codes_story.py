@@ -14,6 +14,7 @@ from PIL import Image
 import noli
 from noli.core.errors import DataError, Interrupted, OutputExists, UsageError
 from noli.core.images import to_float
+from noli.core.key import Key
 from noli.engine import codes as engine
 from noli.engine.locking import LockRequest
 from noli.methods.lock import instahide, neuracrypt
@@ -178,6 +179,24 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert ".png" not in (tmp_path / "parts" / "codes.json").read_text()
 
 
+def test_a_key_that_was_retired_ends_what_it_began_and_begins_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "owner.key"
+    first = Key.new(file)
+    write = engine.atomic_write
+    monkeypatch.setattr(engine, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(Interrupted):
+        noli.encode(photos, tmp_path / "out", "neuracrypt", key=file, **SMALL)
+    monkeypatch.setattr(engine, "atomic_write", write)
+    second = Key.rotate(file)
+    done = noli.encode(photos, tmp_path / "out", "neuracrypt", key=file, **SMALL)
+    assert done.manifest.key.id == first.id
+    assert noli.encode(photos, tmp_path / "new", "neuracrypt", key=file, **SMALL).manifest.key.id == second.id
+    with pytest.raises(UsageError, match="retired"):
+        noli.encode(photos, tmp_path / "old", "neuracrypt", key=Key.load(file, key_id=first.id), **SMALL)
+
+
 def test_what_protects_nothing_is_refused_unless_one_says_so(photos: Path, tmp_path: Path) -> None:
     for method in ("neuracrypt", "instahide"):
         with pytest.raises(UsageError, match="broken") as caught:
@@ -185,8 +204,9 @@ def test_what_protects_nothing_is_refused_unless_one_says_so(photos: Path, tmp_p
         assert "--i-understand-this-is-broken" in str(caught.value.fix)
         assert not (tmp_path / method).exists()
         assert not (tmp_path / f"{method}.noli").exists()
-    with pytest.raises(UsageError, match="codes, not pictures"):
+    with pytest.raises(UsageError, match="locks no pictures") as caught:
         noli.lock(photos, tmp_path / "x", "neuracrypt", key=KEYS[0])
+    assert caught.value.fix == "call noli.encode"
     with pytest.raises(UsageError, match="makes no codes"):
         noli.encode(photos, tmp_path / "x", "etc", key=KEYS[0])
     with pytest.raises(UsageError, match="needs a key"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import noli
-from noli.core.errors import DataError, KeyFileError, UsageError, WrongKey
+from noli.core.errors import DataError, Interrupted, KeyFileError, UsageError, WrongKey
 from noli.core.key import Key
 from noli.engine import rotating
 from noli.testing import KEYS
@@ -110,6 +110,29 @@ def test_the_keys_of_one_file(photos: Path, tmp_path: Path) -> None:
     Key.revoke(file, first.id)
     with pytest.raises(KeyFileError, match="revoked"):
         noli.rotate(tmp_path / "old", tmp_path / "late", key=file, workers=1)
+
+
+def test_a_rotation_that_was_begun_is_ended_with_its_key(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "owner.key"
+    Key.new(file)
+    noli.lock(photos, tmp_path / "old", key=file, workers=1)
+    second = Key.rotate(file)
+    real = rotating.scramble
+
+    def killed(*_: Any) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rotating, "scramble", killed)
+    with pytest.raises(Interrupted):
+        noli.rotate(tmp_path / "old", tmp_path / "turned", key=file, workers=1)
+    with pytest.raises(UsageError, match="not finished"):
+        noli.undo(tmp_path / "turned", tmp_path / "early", key=file, workers=1)
+    monkeypatch.setattr(rotating, "scramble", real)
+    Key.rotate(file)
+    done = noli.rotate(tmp_path / "old", tmp_path / "turned", key=file, workers=1)
+    assert done.manifest.key.id == second.id
 
 
 def test_what_cannot_be_rotated_is_refused(photos: Path, tmp_path: Path) -> None:

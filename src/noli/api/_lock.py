@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from noli import registry
 from noli.api._protect import ProtectRun, finished, request_for
 from noli.core.errors import UsageError
+from noli.core.key import Key
+from noli.core.method import Arrow, Spec
 from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
+from noli.engine.locking import LockRequest
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, KeyLike, open_key
+from noli.engine.request import ErrorPolicy, KeyLike, begun_id, folder_of, key_for, open_key
 from noli.ops.keyspace import capped_bits
 from noli.options import resolve
 
@@ -64,12 +68,7 @@ def lock(
         RunError: Disk full, place not writable, worker killed; the same call resumes.
         Interrupted: Ctrl-C; the same call resumes.
     """
-    name = method if "/" in method else f"lock/{method}"
-    spec = registry.get(name)
-    if spec.arrow == "data->codes":
-        raise UsageError("This method makes codes, not pictures.", where=name, fix="call noli.encode")
-    if spec.family != "lock" or spec.arrow != "data->data":
-        raise UsageError("This method locks no pictures.", where=name, fix="see noli list lock")
+    name = _found(method, "data->data", "This method locks no pictures.").name
     request = request_for(
         data, output, name, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
         labels=labels, run=run, progress=progress, **options,
@@ -124,14 +123,29 @@ def rotate(
     from noli.engine.opening import first_header
     from noli.engine.rotating import rotate_pictures
 
-    header = first_header(data)
-    old = open_key(key if former is None else former, header.key_id if header else None)
-    new = open_key(key)
-    if old is None or new is None:
+    if key is None:
         fix = "pass the new key, and the former one if it is not in the same file"
         raise UsageError("A rotation needs two keys.", fix=fix)
+    header = first_header(data)
+    if header is None:
+        raise UsageError(
+            "These pictures say nothing about how they were scrambled.",
+            where=str(data),
+            why="none of them has a header: they are in plain, or a program dropped the text in the files",
+            fix="lock them; if they are scrambled, undo them with their run folder first",
+        )
+    old = open_key(key if former is None else former, header.key_id)
+    # A rotation that was begun is ended with its own key, whatever came into the file since.
+    new = open_key(key, begun_id(key, folder_of(run, output)))
     return rotate_pictures(
-        str(data), str(output), new, old, workers=workers, on_error=on_error, run=run, progress=progress
+        str(data),
+        str(output),
+        cast(Key, new),
+        cast(Key, old),
+        workers=workers,
+        on_error=on_error,
+        run=run,
+        progress=progress,
     )
 
 
@@ -165,21 +179,9 @@ def encode(
         DataError, OutputExists, RunError, Interrupted: See :func:`noli.engine.codes.encode_data`.
     """
     from noli.engine.codes import encode_data
-    from noli.engine.locking import LockRequest
 
-    spec = registry.get(method if "/" in method else f"lock/{method}")
-    if spec.arrow != "data->codes":
-        raise UsageError("This method makes no codes.", where=spec.name, fix="see noli list lock")
-    opened = open_key(key)
-    if opened is None:
-        fix = "make one with `noli key new owner.key` and pass its path"
-        raise UsageError("This method needs a key.", where=spec.name, fix=fix)
-    return encode_data(
-        LockRequest(
-            str(data), str(output), spec, resolve(spec, options), opened, "", labels, on_error,
-            None if run is None else Path(run), progress or Progress(),
-        )
-    )  # fmt: skip
+    spec = _found(method, "data->codes", "This method makes no codes.")
+    return encode_data(_job(spec, data, output, key, run, progress, options, labels, on_error))
 
 
 def lock_model(
@@ -217,24 +219,46 @@ def lock_model(
         UsageError, DataError, OutputExists, RunError, Interrupted: See :func:`noli.engine.keyed.lock_model`.
     """
     from noli.engine.keyed import lock_model as work
-    from noli.engine.locking import LockRequest
 
-    spec = registry.get(method if "/" in method else f"lock/{method}")
-    if spec.family != "lock" or spec.arrow != "model->model":
-        raise UsageError("This method locks no models.", where=spec.name, fix="see noli list lock")
+    spec = _found(method, "model->model", "This method locks no models.")
     if model is not None and not Path(model).exists():
         raise UsageError("There is no such model.", where=str(model), fix="name one that is there")
-    cfg: Any = resolve(spec, options)
-    opened = open_key(key)
-    if opened is None:
-        fix = "make one with `noli key new owner.key` and pass its path"
-        raise UsageError("This method needs a key.", where=spec.name, fix=fix)
-    return work(
-        LockRequest(
-            str(pictures), str(output), spec, cfg, opened, "" if model is None else str(model), labels,
-            on_error, None if run is None else Path(run), progress or Progress(),
-        )
-    )  # fmt: skip
+    job = _job(spec, pictures, output, key, run, progress, options, labels, on_error)
+    return work(replace(job, model="" if model is None else str(model)))
+
+
+def _found(method: str, arrow: Arrow, otherwise: str) -> Spec:
+    """Return a method of the family by its name, or its short one, if it does what is wanted."""
+    spec = registry.get(method if "/" in method else f"lock/{method}")
+    if spec.family != "lock" or spec.arrow != arrow:
+        others = {"data->data": "noli.lock", "data->codes": "noli.encode", "model->model": "noli.lock_model"}
+        fix = f"call {others[spec.arrow]}" if spec.family == "lock" else "see noli list lock"
+        raise UsageError(otherwise, where=spec.name, fix=fix)
+    return spec
+
+
+def _job(
+    spec: Spec,
+    data: str | Path,
+    output: str | Path,
+    key: KeyLike,
+    run: str | Path | None,
+    progress: Progress | None,
+    options: dict[str, Any],
+    labels: str | None,
+    on_error: ErrorPolicy,
+) -> LockRequest:
+    return LockRequest(
+        source=str(data),
+        output=str(output),
+        spec=spec,
+        cfg=resolve(spec, options),
+        key=key_for(spec, key, folder_of(run, output)),
+        run_dir=None if run is None else Path(run),
+        progress=progress or Progress(),
+        labels=labels,
+        on_error=on_error,
+    )
 
 
 def key_size(run: Run) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from noli.core.files import atomic_write, refuse_existing, write_new
 from noli.core.key import Key
 from noli.core.method import MethodConfig, Spec
 from noli.core.run import Run
-from noli.engine.request import KeyLike, begun_id, begun_with, folder_of, open_key
+from noli.engine.request import KeyLike, folder_of, key_for, open_key
 from noli.options import resolve
 from noli.proof.beacon import round_time
 from noli.proof.commitment import Commitment, Vault
@@ -113,21 +113,6 @@ def _unmarked(begun: Run) -> MarkRun:
     assert made is not None  # noqa: S101 - nothing waits without one
     run.commitment, run.waiting, run.worked = made, True, False
     return run
-
-
-def key_for(spec: Spec, key: KeyLike, folder: Path) -> Key:
-    """Return the key that a mark is made with; a run that was begun is ended with its own, retired or not.
-
-    Raises:
-        UsageError: There is none, or it is retired.
-    """
-    owner = open_key(key, begun_id(key, folder))
-    if owner is None:
-        raise UsageError("A mark needs a key.", where=spec.name, fix="make one with `noli key new owner.key`")
-    if owner.state != "active" and begun_with(folder) != owner.id:
-        fix = "use the active key of the file"
-        raise UsageError("This key is retired: it must not mark anything new.", where=owner.id, fix=fix)
-    return owner
 
 
 def owner_key(key: KeyLike, run: Run) -> Key:

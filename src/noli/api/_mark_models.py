@@ -10,7 +10,7 @@ from typing import Any, cast
 from noli import registry
 from noli.api._beacon import Wanted, begun_without, waiting
 from noli.api._commit_first import note_round, planned, refuse_beacon
-from noli.api._mark import commitment_file, commitment_of, key_for
+from noli.api._mark import commitment_file, commitment_of
 from noli.core.errors import DataError, UsageError, clean_url
 from noli.core.files import atomic_write
 from noli.core.method import State
@@ -20,7 +20,7 @@ from noli.engine.models.looks import SHEET
 from noli.engine.models.marking import Ready, begun, confirmed, injected, ready
 from noli.engine.models.request import EXTRACTOR, MARKED, ModelRequest
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike, folder_of
+from noli.engine.request import KeyLike, folder_of, key_for
 from noli.methods.mark import sleepermark as method
 from noli.ops.exact import sign_flip_tail
 from noli.options import configure

@@ -10,14 +10,14 @@ from typing import Any
 from noli import registry
 from noli.api._beacon import Wanted
 from noli.api._commit_first import committed_of, planned, refuse_beacon
-from noli.api._mark import COMMITMENT, PROOF, commitment_of, key_for
+from noli.api._mark import COMMITMENT, PROOF, commitment_of
 from noli.api._texts_first import await_round
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write, write_new
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike, folder_of
+from noli.engine.request import KeyLike, folder_of, key_for
 from noli.engine.texts.claims import claim_over, vault_of
 from noli.engine.texts.drafts import TextRequest, drafts
 from noli.engine.texts.marking import config_of, run_texts

@@ -96,6 +96,8 @@ def lock(
     place = f"{Path(output).name}-back"
     back = shlex.join(["noli", "undo", done.output, "-o", place, "--key", str(key), *phrase])
     out.hint(f"To bring them back: {back}")
+    look = shlex.join(["noli", "lock", "audit", done.output, "--clean", str(data)])
+    out.hint(f"To see what comes back without the key: {look}")
 
 
 def encode(
@@ -165,6 +167,7 @@ def lock_model(
     from noli import api, options
 
     out = console.Output(json=json, quiet=quiet)
+    out.hint("A key for a model is no access control: much of what it does needs no key; see the table.")
     chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
     done = api.lock_model(
         data,
@@ -218,7 +221,7 @@ def rotate(
     done = api.rotate(
         data,
         output,
-        key=load_key(key, passphrase_file),
+        key=load_begun_key(key, output, run, passphrase_file),
         former=load_key(former or key, passphrase_file, key_id=header.key_id if header else None),
         workers=workers,
         on_error=on_error,

@@ -102,7 +102,7 @@ def scanned(request: LockRequest, *, labelled: bool) -> StoredPictures:
     found = scan(source, require_labels=labelled, progress=request.progress.advance)
     rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]
     request.progress.finish()
-    return StoredPictures(source, rows, int(request.cfg.side))  # type: ignore[attr-defined]
+    return StoredPictures(source, rows, int(request.cfg.side))
 
 
 def shards(count: int, shape: tuple[int, ...]) -> Iterator[range]:

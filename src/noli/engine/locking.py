@@ -5,69 +5,40 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noli.core.dataset import Item
 from noli.core.errors import DataError, OutputExists
-from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
-from noli.core.method import MethodConfig, Spec
 from noli.core.run import Run
 from noli.data.place import is_url, local_path
 from noli.data.writers import check_paths
 from noli.engine.lock import locked
-from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, absolute, run_folder
+from noli.engine.request import ErrorPolicy, JobRequest, absolute
 
 RESUME = "run the same command again: it resumes where it stopped"
 
 
 @dataclass(frozen=True)
-class LockRequest:
+class LockRequest(JobRequest):
     """One job.
 
     Attributes:
-        source: Folder, file or URL with pictures.
-        output: Folder of what is made, local.
-        spec, cfg: The method.
-        key: The owner's key.
         model: File of a public network, for methods that take one; empty: none is given.
         labels: Name of the class column of a table.
         on_error: ``fail`` refuses broken items before any work, ``skip`` leaves them out.
-        run_dir: Run folder; None puts it beside the output.
-        progress: Where progress goes.
     """
 
-    source: str
-    output: str
-    spec: Spec
-    cfg: MethodConfig
-    key: Key
     model: str = ""
     labels: str | None = None
     on_error: ErrorPolicy = "fail"
-    run_dir: Path | None = None
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def folder(self) -> Path:
-        """Where the run folder lies."""
-        return self.run_dir or run_folder(self.output)
 
     def resolved(self) -> dict[str, Any]:
         """Return every argument that decides the output."""
-        return {
-            "source": absolute(self.source),
-            "output": absolute(self.output),
-            "model": absolute(self.model) if self.model else "",
-            "method": self.spec.name,
-            "direction": "apply",
-            "config": self.cfg.model_dump(mode="json"),
-            "key": self.key.id,
-            "labels": self.labels,
-        }
+        model = absolute(self.model) if self.model else ""
+        return {**super().resolved(), "model": model, "labels": self.labels}
 
 
 def worked(request: LockRequest, work: Callable[[Run | None], Run]) -> Run:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,14 @@ def method_of(header: Header) -> tuple[Spec, Any]:
     raise DataError("The header of a scrambled picture cannot be used.", why=why, fix="update noli")
 
 
-def first_header(place: str | Path) -> Header | None:
-    """Return the first header among the pictures of some data; None where none of them has one.
+def first_header(place: str | Path, most: int | None = None) -> Header | None:
+    """Return the first header among the pictures of some data, or the first `most`; None where there is none.
 
     Raises:
         DataError: All headers there are damaged.
     """
     damaged: DataError | None = None
-    for name, text in _headers(place):
+    for name, text in _headers(place, most):
         try:
             return Header.parse(text)
         except DataError as error:
@@ -157,11 +158,11 @@ def first_header(place: str | Path) -> Header | None:
     return None
 
 
-def _headers(place: str | Path) -> Iterator[tuple[str, str]]:
+def _headers(place: str | Path, most: int | None) -> Iterator[tuple[str, str]]:
     """Iterate over the names and headers of pictures; what cannot be read is passed over."""
     with suppress(NoliError, OSError):
         source = open_source(place)
-        for ref in source.refs():
+        for ref in islice(source.refs(), most):
             with suppress(NoliError, OSError):
                 if text := header_in(source.read(ref)):
                     yield ref.path, text

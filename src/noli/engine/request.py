@@ -133,6 +133,44 @@ class RunRequest:
         }
 
 
+@dataclass(frozen=True)
+class JobRequest:
+    """What every job has that is not of the data -> data arrow.
+
+    Attributes:
+        source: Folder, file or URL that is read.
+        output: Folder or file of what is made, local.
+        spec, cfg: The method; its Config is of the method's own class.
+        key: The owner's key.
+        run_dir: Run folder; None puts it beside the output.
+        progress: Where progress goes.
+    """
+
+    source: str
+    output: str
+    spec: Spec
+    cfg: Any
+    key: Key
+    run_dir: Path | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folder lies."""
+        return self.run_dir or run_folder(self.output)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every argument that decides the output."""
+        return {
+            "source": absolute(self.source),
+            "output": absolute(self.output),
+            "method": self.spec.name,
+            "direction": "apply",
+            "config": self.cfg.model_dump(mode="json"),
+            "key": self.key.id,
+        }
+
+
 def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
     """Return a key given as itself or as the path of a file without passphrase."""
     if key is None or isinstance(key, Key):
@@ -140,6 +178,24 @@ def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
     if not isinstance(key, str | Path):
         raise UsageError("This is no key.", where=type(key).__name__, fix="give a Key or a key file's path")
     return Key.load(key, key_id=key_id)
+
+
+def key_for(spec: Spec, key: KeyLike, folder: Path) -> Key:
+    """Return the key that a job is done with; a run that was begun is ended with its own, retired or not.
+
+    Raises:
+        UsageError: There is none, or it is retired.
+    """
+    owner = open_key(key, begun_id(key, folder))
+    if owner is None:
+        fix = "make one with `noli key new owner.key`"
+        raise UsageError(f"A {spec.family} needs a key.", where=spec.name, fix=fix)
+    if owner.state != "active" and begun_with(folder) != owner.id:
+        fix = "use the active key of the file"
+        raise UsageError(
+            f"This key is retired: it must not {spec.family} anything new.", where=owner.id, fix=fix
+        )
+    return owner
 
 
 def begun_with(folder: Path) -> str | None:

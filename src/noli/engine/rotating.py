@@ -16,7 +16,7 @@ from noli.core.images import Working, to_float
 from noli.core.key import Key
 from noli.core.method import Card, DataSummary, MethodConfig, Spec, State
 from noli.core.run import Run
-from noli.engine.opening import first_header, header_of, method_of
+from noli.engine.opening import header_of, method_of
 from noli.engine.progress import Progress
 from noli.engine.request import FORMER, ROTATION, ErrorPolicy, RunRequest, load_method
 from noli.engine.runner import run_data
@@ -84,13 +84,6 @@ def rotate_pictures(
     progress: Progress | None = None,
 ) -> Run:
     """Write scrambled pictures under another key; see :func:`noli.rotate`."""
-    if first_header(place) is None:
-        raise UsageError(
-            "These pictures say nothing about how they were scrambled.",
-            where=place,
-            why="none of them has a header: they are in plain, or a program dropped the text in the files",
-            fix="lock them; if they are scrambled, undo them with their run folder first",
-        )
     if key.id == former.id:
         fix = "add a key to the file with `noli key rotate`, or name the file of another one"
         raise UsageError("The pictures have this key already.", where=key.id, fix=fix)

@@ -18,6 +18,11 @@ from noli.engine.progress import Progress
 from noli.engine.request import ROTATION, ErrorPolicy, KeyLike, RunRequest, open_key, run_folder
 from noli.engine.runner import run_data
 
+_NOT_UNDONE = {
+    "data->codes": ("Codes cannot be undone.", "keep the pictures: nothing can make them from the codes"),
+    "model->model": ("Models are not undone.", "keep the model that was marked or locked"),
+}
+
 
 @dataclass(frozen=True)
 class UndoResult:
@@ -83,21 +88,19 @@ def undo(
         DataError, RunError, Interrupted: As for :func:`~noli.engine.runner.run_data`.
     """
     if protected_run is None and not has_run(protected) and (header := first_header(protected)):
-        opened_run = open_pictures(
-            protected, back, key, header=header, workers=workers, on_error=on_error, run=run,
-            progress=progress, lossy=lossy,
+        return _result(
+            open_pictures(
+                protected, back, key, header=header, workers=workers, on_error=on_error, run=run,
+                progress=progress, lossy=lossy,
+            )
         )  # fmt: skip
-        return UndoResult(opened_run, opened_run.manifest.results["items"], 0, 0, None, None)
-    before, place = find_run(protected_run or protected)
+    before, place = _finished(protected_run or protected)
     manifest = before.manifest
-    if manifest.status != "done" and not before.finished_once:
-        fix = f"finish it first: give the same {manifest.verb} command again"
-        raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
     spec = spec or registry.get(str(manifest.method))
     opened = _opened(key, manifest.key)
-    if spec.arrow == "data->codes":
-        fix = "keep the pictures: nothing can make them from the codes"
-        raise UsageError("Codes cannot be undone.", where=spec.name, fix=fix)
+    if spec.arrow in _NOT_UNDONE:
+        what, fix = _NOT_UNDONE[spec.arrow]
+        raise UsageError(what, where=spec.name, fix=fix)
     if spec.arrow == "texts->texts":
         return _undo_texts(before, place, back, opened, run)
     given = {"protected": protected, "back": back, "protected_run": protected_run}
@@ -118,6 +121,20 @@ def undo(
             progress=progress or Progress(),
         )
     )
+    return _result(done)
+
+
+def _finished(protected: str | Path) -> tuple[Run, str]:
+    """Return the run of protected data and where that lies; refuse one that is not finished."""
+    before, place = find_run(protected)
+    manifest = before.manifest
+    if manifest.status != "done" and not before.finished_once:
+        fix = f"finish it first: give the same {manifest.verb} command again"
+        raise UsageError("The run is not finished.", where=str(before.path), why=manifest.status, fix=fix)
+    return before, place
+
+
+def _result(done: Run) -> UndoResult:
     found = done.manifest.results
     return UndoResult(
         run=done,

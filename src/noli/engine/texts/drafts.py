@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noli.core.key import Key
-from noli.core.method import Spec
 from noli.data.documents import TextFile
-from noli.engine.progress import Progress
-from noli.engine.request import absolute, run_folder
+from noli.engine.request import JobRequest
 from noli.engine.texts.collection import Collection, layout_of
 from noli.engine.texts.queries import CLOSE, OPEN, complete
 from noli.methods.mark import leximark
@@ -23,45 +20,20 @@ Approve = Callable[[str, int, list[Slot]], list[Slot]]
 
 
 @dataclass(frozen=True)
-class TextRequest:
+class TextRequest(JobRequest):
     """One job.
 
     Attributes:
-        source, output: Folder or file of either end.
-        spec, cfg: The method.
-        key: The owner's key.
-        run_dir: Run folder; None puts it beside the output.
         approve: Takes away places that the owner does not want: file, number of the text, places -> places.
         approved: Digest of what it allows; empty where it allows everything.
-        progress: Where progress goes.
     """
 
-    source: str
-    output: str
-    spec: Spec
-    cfg: Config
-    key: Key
-    run_dir: Path | None = None
     approve: Approve = field(default=lambda name, number, slots: slots)
     approved: str = ""
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def folder(self) -> Path:
-        """Where the run folder lies."""
-        return self.run_dir or run_folder(self.output)
 
     def resolved(self) -> dict[str, Any]:
         """Return every argument that decides the output."""
-        return {
-            "source": absolute(self.source),
-            "output": absolute(self.output),
-            "method": self.spec.name,
-            "direction": "apply",
-            "config": self.cfg.model_dump(mode="json"),
-            "key": self.key.id,
-            "approved": self.approved,
-        }
+        return {**super().resolved(), "approved": self.approved}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from noli.ops.scramble import Flags, Order, Scramble, padded, then, unscramble
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Alike = Literal["shf", "np", "le"]
-# Correlation between the matched off-diagonal entries of C_e and C_p from which a fit counts as found.
+# Correlation between the matched off-diagonal entries of C_e and C_p that noise does not reach.
 CLAIM = 0.5
 
 
@@ -53,7 +53,8 @@ class Recovery(NamedTuple):
         images: The scrambled images put back with it; of ``le``, with the low halves set to 8.
         alike: All symmetries of it, `how` among them; whoever knows the truth may score the best.
         agreement: See :class:`Fit`.
-        claims: Whether the attack says that it found the key: agreement above 0.5.
+        claims: Whether there is structure to be found: agreement above 0.5. Noise stays below; single
+            pictures of which little came back can be above.
     """
 
     how: Scramble
