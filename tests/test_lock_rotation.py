@@ -50,6 +50,8 @@ def test_as_if_the_new_key_had_scrambled_them(
     for name, key in (("old", KEYS[0]), ("new", KEYS[1])):
         noli.lock(photos, tmp_path / name, method, key=key, workers=1, **options)
     done = noli.rotate(tmp_path / "old", tmp_path / "turned", key=KEYS[1], former=KEYS[0], workers=workers)
+    with pytest.raises(UsageError, match="about a rotation"):
+        noli.write_report(done)
     assert done.manifest.args_resolved["former"] == KEYS[0].id
     for file in photos.iterdir():
         assert (tmp_path / "turned" / file.name).read_bytes() == (tmp_path / "new" / file.name).read_bytes()

@@ -8,7 +8,7 @@ from noli.core.errors import OutputExists, UsageError
 from noli.core.files import refuse_existing
 from noli.core.run import Run
 from noli.data.place import is_url, local_path
-from noli.engine.request import run_folder
+from noli.engine.request import ROTATION, run_folder
 from noli.report.build import write_report as write
 
 
@@ -26,7 +26,7 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         Where the page is: ``html`` if given, else inside the run folder.
 
     Raises:
-        UsageError: There is no run, it made codes, or `html` does not end in ``.html``.
+        UsageError: There is no run, it made codes or gave another key, or `html` does not end in ``.html``.
         OutputExists: ``html`` lies inside the data of the run, or is a file that is no earlier report.
         RunError: The run is damaged, or a place cannot be written.
     """
@@ -39,10 +39,13 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
             why=f"there is no run.json in it or in {folder}",
             fix="name the run folder (it ends in .noli), or the output that lies beside it",
         )
-    output = Run.open(folder).manifest.output
-    if output is not None and output.layout == "codes":
+    found = Run.open(folder).manifest
+    if found.output is not None and found.output.layout == "codes":
         fix = "read codes.json beside the codes, and run.json in the run folder"
         raise UsageError("There is no report about codes.", where=str(folder), fix=fix)
+    if found.method == ROTATION:
+        fix = "run.json says which key followed which; noli lock audit says what the pictures are worth"
+        raise UsageError("There is no report about a rotation.", where=str(folder), fix=fix)
     if html is not None and Path(html).suffix.lower() not in (".html", ".htm"):
         fix = "let its name end in .html; any browser prints it as PDF"
         raise UsageError("The report is an HTML page.", where=str(html), fix=fix)

@@ -33,18 +33,6 @@ from noli.core.method import Spec
 from noli.core.run import Run
 from noli.ops.metrics import percent
 
-_MEANINGS = {
-    "clean": "with the key",
-    "plain": "the public network, without any lock",
-    "no key": "the secret layers on pictures that are not permuted",
-    "wrong keys": "other keys, mean",
-    "worst wrong key": "other keys, the one that does best",
-    "L1 public network": "attacked by who has the public network",
-    "L2 weights": "attacked by who has the secret layers, not the key",
-    "L2 guessed keys": "the same with guessed keys, the best of five",
-    "L3 key": "attacked by who has everything: no claim is made",
-    "plain attacked": "the public network, attacked",
-}
 _AUDIT_HELP = "Attack scrambled pictures as somebody without the key would."
 _ROTATE_HELP = "Give scrambled pictures another key, without the plain pictures in between."
 
@@ -165,6 +153,8 @@ def lock_model(
 ) -> None:
     """Give a classifier secret first layers that only a key fits, and say what that is worth."""
     from noli import api, options
+    from noli.api import write_report
+    from noli.methods.lock.embeddings import MEANINGS
 
     out = console.Output(json=json, quiet=quiet)
     out.hint("A key for a model is no access control: much of what it does needs no key; see the table.")
@@ -182,12 +172,12 @@ def lock_model(
         **chosen,
     )
     found = done.manifest.results
-    table = [(name, percent(value), _MEANINGS[name]) for name, value in found["accuracy"].items()]
+    table = [(name, percent(value), MEANINGS[name]) for name, value in found["accuracy"].items()]
     facts: console.Rows = [
         ("model", f"{output}, {found['pairs']} secret pair(s)"),
         ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
         ("guessing", percent(found["chance"])),
-        ("run", str(done.path)),
+        ("report", str(write_report(done))),
     ]
     shown = console.table("Accuracy on held-out pictures", ["row", "accuracy", "what it is"], table)
     out.result(

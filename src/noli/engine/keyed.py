@@ -17,6 +17,7 @@ from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
 
 BODY = "public.safetensors"
+LAYOUT = "keyed-model"
 
 
 def lock_model(request: LockRequest) -> Run:
@@ -31,7 +32,7 @@ def lock_model(request: LockRequest) -> Run:
 
     def work(run: Run | None) -> Run:
         pictures = _pictures(request)
-        run = run or created(request, "keyed-model")
+        run = run or created(request, LAYOUT)
         same_pictures(run, pictures.items, request.source)
         if not whole(run, Path(request.output)):
             with run.recording_failures(RESUME):

@@ -13,10 +13,11 @@ from noli.core.errors import NoliError, clean_url
 from noli.core.evidence import Evidence
 from noli.core.method import Card
 from noli.core.run import Run, read_artifact
+from noli.methods.lock.embeddings import MEANINGS
 from noli.report.pictures import Strip, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
-from noli.report.words import TITLES, Banner, banner, count
+from noli.report.words import KEYED, TITLES, Banner, banner, count
 
 _JUDGING = ("verify", "attack")
 
@@ -25,7 +26,8 @@ _JUDGING = ("verify", "attack")
 class Facts:
     """Everything a report says, before it becomes HTML, JSON or Markdown; nothing in it is secret.
 
-    `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged.
+    `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
+    `matrix` has name, meaning and accuracy of every row that was measured of a keyed model.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Facts:
     partner: str | None
     choice: Choice | None
     pictures: bool
+    matrix: tuple[tuple[str, str, float], ...] = ()
 
 
 def gather(
@@ -77,7 +80,16 @@ def gather(
         partner=protect_run.manifest.run_id if protect_run else None,
         choice=load_choice(run, names=pictures),
         pictures=pictures,
+        matrix=_matrix(run),
     )
+
+
+def _matrix(run: Run) -> tuple[tuple[str, str, float], ...]:
+    output = run.manifest.output
+    if output is None or output.layout != KEYED:
+        return ()
+    found = run.manifest.results.get("accuracy", {})
+    return tuple((name, MEANINGS[name], value) for name, value in found.items() if name in MEANINGS)
 
 
 def load_evidence(run: Run) -> Evidence | None:

@@ -41,6 +41,12 @@ _UNPROVEN = (
     "Publish the commitment in proof/commitment.json before the pictures, or have it time-stamped: without "
     "proof that it came first, no later claim is worth anything. This command asks a model that you suspect:"
 )
+# Layout of an output that is a keyed model.
+KEYED = "keyed-model"
+_KEYED = (
+    "A key hinders attacks from the public network or from the secret layers alone, in part. It is no access "
+    "control: the table says what the model does without it, and nothing holds against who has it."
+)
 _SCRAMBLED = (
     "Perceptual encryption hides pictures from a casual look. It is obfuscation, not confidentiality: see "
     "below what it does not stop. The key and noli undo bring the pictures back."
@@ -148,10 +154,7 @@ def banner(
         headline = {"running": "Not finished", "interrupted": "Interrupted", "failed": "Failed"}[status]
         return Banner("bad" if status == "failed" else "unsure", headline, tuple(sentences))
     if verb == "protect":
-        clean, protected = (
-            side["uri"] if side and names else word
-            for side, word in ((manifest["input"], "DATA"), (manifest["output"], "OUT"))
-        )
+        clean, protected = _places(manifest, names=names)
         command = shlex.join(["noli", "verify", protected, "--clean", clean])
         return Banner("none", "Not verified yet", (_UNVERIFIED,), command=command)
     if verb == "mark":
@@ -159,10 +162,25 @@ def banner(
         command = shlex.join(["noli", "detect", marked, "--key", "KEY", "--endpoint", "SUSPECT.yaml"])
         return Banner("none", "Marked; nothing is proven yet", (_UNPROVEN,), command=command)
     if verb == "lock":
-        return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,))
+        return _locked(manifest, names=names)
     if verb == "undo":
         return _restored(quality)
     return Banner("none", "Finished", ("The run is complete.",))
+
+
+def _places(manifest: Mapping[str, Any], *, names: bool) -> tuple[str, str]:
+    """Return where input and output lie, or what stands for them where names may not be shown."""
+    sides = ((manifest["input"], "DATA"), (manifest["output"], "OUT"))
+    before, after = (str(side["uri"]) if side and names else word for side, word in sides)
+    return before, after
+
+
+def _locked(manifest: Mapping[str, Any], *, names: bool) -> Banner:
+    if manifest["output"] and manifest["output"]["layout"] == KEYED:
+        return Banner("none", "A keyed model, not a closed one", (_KEYED,))
+    clean, scrambled = _places(manifest, names=names)
+    command = shlex.join(["noli", "lock", "audit", scrambled, "--clean", clean])
+    return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,), command=command)
 
 
 def _restored(quality: Quality) -> Banner:

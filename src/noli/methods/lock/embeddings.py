@@ -54,6 +54,20 @@ class Config(MethodConfig):
     attacked: int = Field(200, ge=1, description="held-out pictures that are attacked")
 
 
+# Rows of :func:`matrix`, in words.
+MEANINGS = {
+    "clean": "with the key",
+    "plain": "the public network, without any lock",
+    "no key": "the secret layers on pictures that are not permuted",
+    "wrong keys": "other keys, mean",
+    "worst wrong key": "other keys, the one that does best",
+    "L1 public network": "attacked by who has the public network",
+    "L2 weights": "attacked by who has the secret layers, not the key",
+    "L2 guessed keys": "the same with guessed keys, the best of five",
+    "L3 key": "attacked by who has everything: no claim is made",
+    "plain attacked": "the public network, attacked",
+}
+
 SPEC = Spec(
     name=NAME,
     family="lock",
@@ -145,8 +159,7 @@ def matrix(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) ->
         cfg: Options.
 
     Returns:
-        ``clean``: with the key; ``plain``: the public network; ``no key``; ``wrong keys`` and ``worst wrong
-        key``; under attack by ``L1 public network``, ``L2 weights``, ``L2 guessed keys`` and ``L3 key``.
+        Accuracies by the names in ``MEANINGS``.
     """
     from noli.zoo.keyed import KeyedModel, Pair
     from noli.zoo.keyed_folding import stolen
