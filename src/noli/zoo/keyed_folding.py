@@ -79,23 +79,33 @@ def folded(keyed: KeyedModel, number: int) -> Model:
     Raises:
         UsageError: There is no such pair.
     """
-    return _unkeyed(keyed, keyed.pair(number), keyed.pair(number).order.argsort())
+    return opened(keyed, number, keyed.pair(number).order)
 
 
 def stolen(keyed: KeyedModel, number: int) -> Model:
     """Return the plain model that the files of a pair make without transform: what a thief has.
 
-    With a guessed key he has ``KeyedModel(keyed, [Pair(pair.embed, pair.head, guess, pair.number)])``.
+    What he makes of it with guesses is in :mod:`noli.zoo.keyed_thieves`.
+
+    Raises:
+        UsageError: There is no such pair.
+    """
+    return opened(keyed, number, torch.arange(len(keyed.pair(number).order)))
+
+
+def opened(keyed: KeyedModel, number: int, order: Tensor) -> Model:
+    """Return the plain model that a pair makes with a permutation, guessed or right.
+
+    Args:
+        keyed: The keyed model.
+        number: Which pair.
+        order: ``int64 [n]``; value k of a permuted patch is value ``order[k]`` of the plain one.
 
     Raises:
         UsageError: There is no such pair.
     """
     pair = keyed.pair(number)
-    return _unkeyed(keyed, pair, torch.arange(len(pair.order), device=pair.order.device))
-
-
-def _unkeyed(keyed: KeyedModel, pair: Pair, order: Tensor) -> Model:
-    embed = carried(pair.embed, order, keyed.mean, keyed.std)
+    embed = carried(pair.embed, order.to(pair.order.device).argsort(), keyed.mean, keyed.std)
     with seeded(0):
         body = Isotropic(embed, copy.deepcopy(keyed.net.body.net))
         net = Classifier(body, pair.head.in_features, pair.head.out_features)

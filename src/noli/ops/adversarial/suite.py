@@ -1,0 +1,70 @@
+"""The standard set of attacks, as pictures that are made on one model and tried on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from noli.ops.adversarial.apgd import apgd, apgd_targeted
+from noli.ops.adversarial.fab import fab
+from noli.ops.adversarial.losses import dlr
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much work attacks are given; AutoAttack's own: 100 steps, 9 targets, 5,000 queries, 20 draws.
+
+    Attributes:
+        eps: Radius of the L-infinity ball in [0, 1] units.
+        steps: Gradient steps of every attack.
+        targets: Other classes that targeted attacks try.
+        queries: Questions per picture of attacks without gradients.
+        draws: Gradients that are averaged where a model answers at random.
+    """
+
+    eps: float
+    steps: int = 100
+    targets: int = 9
+    queries: int = 5000
+    draws: int = 20
+
+
+def by_gradient(
+    source: nn.Module, x: Tensor, y: Tensor, how: Strength, *, draws: int = 1, seed: int = 0
+) -> Iterator[tuple[str, Tensor]]:
+    """Make pictures on `source` by each of the attacks that use gradients.
+
+    FAB looks for the nearest wrong picture, which is wrong for `source` only by a hair; for another model its
+    change is stretched to the whole radius, or it would never carry over.
+
+    Args:
+        source: Callable on working images, logits ``[N, K]``.
+        x: Working images ``[N, C, H, W]`` in [0, 1].
+        y: Labels ``int64 [N]``.
+        how: How much work.
+        draws: Gradients that are averaged, for a source that answers at random.
+        seed: Of the random starts; an attacker's, so that it need not be secret.
+
+    Yields:
+        Name of the attack, and images within the radius.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        classes = source(x[:1]).shape[1] if len(x) else 0
+    rest = {"eps": how.eps, "steps": how.steps, "draws": draws, "generator": generator}
+    yield "APGD-CE", apgd(source, x, y, **rest)  # type: ignore[arg-type]
+    if classes >= 4:
+        yield "APGD-T", apgd_targeted(source, x, y, targets=how.targets, **rest)  # type: ignore[arg-type]
+    elif classes == 3:
+        yield "APGD-DLR", apgd(source, x, y, loss=dlr, **rest)  # type: ignore[arg-type]
+    yield "FAB-T", stretched(x, fab(source, x, y, steps=how.steps, targets=how.targets, draws=draws), how.eps)
+
+
+def stretched(x: Tensor, made: Tensor, eps: float) -> Tensor:
+    """Return `made` with every change scaled to the L-infinity length `eps`, clipped to [0, 1]."""
+    change = made - x
+    length = change.abs().flatten(1).amax(1).clamp(min=1e-12)[:, None, None, None]
+    return torch.clamp(x + change * (eps / length), 0, 1)

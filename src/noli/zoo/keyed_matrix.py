@@ -1,0 +1,158 @@
+"""Attack a keyed model in every way that an attacker's knowledge allows; the lowest accuracy counts.
+
+Levels: AprilPyone, Kiya, arXiv 2309.01620. Attacks: the standard set of Croce, Hein (arXiv 2003.01690), which
+knows one model only: pictures are made on models that the attacker has, and tried on the keyed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from noli.core.key import Key
+from noli.core.model import Model, evaluating
+from noli.core.robustness import WITHIN, Attempt, Level, Robustness
+from noli.ops.adversarial.apgd import apgd
+from noli.ops.adversarial.checks import check
+from noli.ops.adversarial.square import square
+from noli.ops.adversarial.suite import Strength, by_gradient
+from noli.zoo import keyed_thieves as thieves
+from noli.zoo.keyed import KeyedModel
+
+# Guesses that are averaged at once: every step asks all of them.
+AVERAGED = 5
+OWN_KEY = "a keyed model of his own"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is attacked, and what attackers may have.
+
+    Attributes:
+        keyed: The model.
+        public: The public network that its body is from.
+        x: Working images ``[N, C, H, W]``, N >= 1.
+        y: Labels ``int64 [N]``.
+        others: Further models of attackers of level L1, by name: keyed ones of their own, other devices.
+        guesses: Keys that are guessed.
+    """
+
+    keyed: KeyedModel
+    public: Model
+    x: Tensor
+    y: Tensor
+    others: Sequence[tuple[str, nn.Module]] = ()
+    guesses: Sequence[Key] = ()
+
+    @property
+    def random(self) -> bool:
+        """Whether the model answers at random."""
+        return len(self.keyed.pairs) > 1 and (
+            self.keyed.pick == "random" or 0 < self.keyed.samples < len(self.keyed.pairs)
+        )
+
+
+def robustness(case: Case, how: Strength, advance: Callable[[], None] = lambda: None) -> Robustness:
+    """Attack a keyed model from every level.
+
+    Args:
+        case: What is attacked.
+        how: How much work every attack is given.
+        advance: Called after every attack.
+
+    Returns:
+        Accuracies of the keyed model under all of them.
+    """
+    right = _right(case.keyed, case.x, case.y)
+    # What is wrong without an attack needs none; at random, everything may be either.
+    rows = torch.arange(len(case.x)) if case.random else right.nonzero()[:, 0]
+    found: list[tuple[Attempt, Tensor]] = []
+    for level, way, attack, made in _attempts(case, how, case.x[rows], case.y[rows]):
+        still = torch.zeros_like(right)
+        still[rows] = _right(case.keyed, made, case.y[rows])
+        found.append((Attempt(level=level, way=way, attack=attack, accuracy=_share(still)), still))
+        advance()
+    checks = check(case.keyed, case.x, case.y)
+    together: dict[Level, float] = {}
+    if not case.random:
+        for level, within in WITHIN.items():
+            together[level] = _share(_standing(found, within))
+        only = _standing(found, ("L3",)) & ~_standing(found, ("L0",))
+        checks = checks.model_copy(update={"square_better": _share(only)})
+    return Robustness(
+        eps=how.eps,
+        pictures=len(case.x),
+        clean=_share(right),
+        attempts=_best([one for one, _ in found]),
+        together=together,
+        checks=checks,
+    )
+
+
+def _attempts(case: Case, how: Strength, x: Tensor, y: Tensor) -> Iterator[tuple[Level, str, str, Tensor]]:
+    keyed, public = case.keyed, case.public
+    generator = torch.Generator().manual_seed(0)
+    yield (
+        "L0",
+        "queries",
+        "Square",
+        square(keyed, x, y, eps=how.eps, queries=how.queries, generator=generator),
+    )
+    sources: list[tuple[Level, str, nn.Module]] = [
+        ("L1", "the public network", public),
+        *(("L1", name, one) for name, one in case.others),
+        ("L2", "the secret layers without a transform", thieves.without_transform(keyed)),
+        ("L2", "the public first layer under the secret head", thieves.with_public_embedding(keyed, public)),
+        (
+            "L2",
+            "a permutation estimated from the public network",
+            thieves.with_estimated_order(keyed, public),
+        ),
+        ("L3", "the model with its key", thieves.with_everything(keyed)),
+    ]
+    for level, way, source in sources:
+        for attack, made in by_gradient(source, x, y, how):
+            yield level, way, attack, made
+    for guess in case.guesses:
+        made = apgd(
+            thieves.with_keys(keyed, [guess]), x, y, eps=how.eps, steps=how.steps, generator=generator
+        )
+        yield "L2", _guesses(case), "APGD-CE", made
+    if case.guesses:
+        source = thieves.with_keys(keyed, case.guesses[:AVERAGED])
+        made = apgd(source, x, y, eps=how.eps, steps=how.steps, generator=generator)
+        yield "L2", f"{len(case.guesses[:AVERAGED])} guessed keys at once", "EOT, APGD-CE", made
+
+
+def _guesses(case: Case) -> str:
+    return f"a guessed key, the best of {len(case.guesses)}"
+
+
+def _best(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Keep of attempts with one name the lowest: many guesses are one way."""
+    found: dict[tuple[str, str, str], Attempt] = {}
+    for one in attempts:
+        name = (one.level, one.way, one.attack)
+        if name not in found or one.accuracy < found[name].accuracy:
+            found[name] = one
+    return tuple(found.values())
+
+
+def _right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    if not len(x):
+        return torch.zeros(0, dtype=torch.bool)
+    with evaluating(model), torch.no_grad():
+        right: Tensor = model(x).argmax(1) == y
+    return right
+
+
+def _standing(found: Sequence[tuple[Attempt, Tensor]], levels: Sequence[Level]) -> Tensor:
+    """Return which pictures no attack of these levels gets."""
+    return torch.stack([still for one, still in found if one.level in levels]).all(0)
+
+
+def _share(which: Tensor) -> float:
+    return float(which.float().mean())
