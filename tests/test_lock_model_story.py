@@ -10,21 +10,23 @@ import pytest
 
 import noli
 from noli.core.errors import DataError, Interrupted, OutputExists, UsageError, WrongKey
+from noli.core.robustness import LEVELS, Robustness
+from noli.core.run import Run
+from noli.core.theft import SCRATCH, Theft
 from noli.data.demo import photo_crops
 from noli.engine import keyed as engine
 from noli.engine.locking import LockRequest
 from noli.methods.lock import embeddings
 from noli.report.words import percent
 from noli.testing import KEYS, tree
+from noli.train.picking import ADAPTER, TUNING
 from noli.zoo.keyed_folder import load_keyed
 
 FEW: dict[str, Any] = {
     "side": 16, "epochs": 2, "body_epochs": 2, "wrong_keys": 2, "attacked": 10, "network": "convmixer",
+    "attack_steps": 3, "targets": 2, "queries": 5, "thief_labels": 1,
 }  # fmt: skip
-ROWS = {
-    "clean", "plain", "no key", "wrong keys", "worst wrong key", "L1 public network", "L2 weights",
-    "L2 guessed keys", "L3 key", "plain attacked",
-}  # fmt: skip
+ROWS = {"clean", "plain", "no key", "wrong keys", "worst wrong key", "plain attacked"}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,23 @@ def test_a_model_is_locked_and_opened_with_its_key_only(photos: Path, tmp_path: 
     for name, value in found["accuracy"].items():
         assert f"{name}<span" in page
         assert percent(value) in page
+    robust = Robustness.model_validate(found["robustness"])
+    assert set(robust.least) == set(LEVELS)
+    assert robust.together == {}  # two pairs: every attempt is another draw
+    assert robust.checks.random
+    ways = {way for level in LEVELS for way in robust.ways(level)}
+    assert len(ways) == 9
+    theft = Theft.model_validate(found["theft"])
+    assert theft.labels == (1,)
+    assert set(theft.table()) == {ADAPTER, TUNING, SCRATCH}
+    for words in (
+        *theft.words,
+        *theft.table(),
+        *ways,
+        *robust.checks.words,
+        *(percent(share) for share in robust.least.values()),
+    ):
+        assert words in page
     keyed = load_keyed(tmp_path / "out", KEYS[0])
     assert keyed.predict(np.zeros((3, 16, 16, 3), np.uint8)).shape == (3, round(1 / found["chance"]))
     with pytest.raises(WrongKey):
@@ -55,7 +74,7 @@ def test_a_model_is_locked_and_opened_with_its_key_only(photos: Path, tmp_path: 
     assert again.manifest.run_id == done.manifest.run_id
 
 
-@pytest.mark.parametrize("where", ["public_network", "transform", "matrix"])
+@pytest.mark.parametrize("where", ["public_network", "transform", "rival", "use", "attacked", "stolen"])
 def test_killed_and_run_again_gives_the_same_model(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -71,7 +90,9 @@ def test_killed_and_run_again_gives_the_same_model(
     monkeypatch.setattr(engine.embeddings, where, real)
     noli.lock_model(photos / "train", tmp_path / "parts", key=KEYS[0], **FEW)
     assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
-    if where == "matrix":  # what is gone is made again
+    kept = [Run.open(tmp_path / f"{name}.noli").manifest.results for name in ("whole", "parts")]
+    assert kept[0] == kept[1]
+    if where == "use":  # what is gone is made again
         (tmp_path / "parts" / "pair-00.safetensors").unlink()
         noli.lock_model(photos / "train", tmp_path / "parts", key=KEYS[0], **FEW)
         assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
@@ -87,9 +108,16 @@ def test_a_public_network_of_ones_own_keeps_its_body(photos: Path, tmp_path: Pat
         photos / "train", tmp_path / "exact", key=KEYS[1], model=body, converted=True, **FEW
     )
     found = exact.manifest.results["accuracy"]
-    # Folding a key in changes nothing for who has the public network: his attack is as good as his own.
     assert found["clean"] == found["plain"]
-    assert found["L1 public network"] == found["plain attacked"]
+    # Folding a key in changes nothing for who has the public network, and a permutation that is estimated
+    # from it is the right one: both attack as well as somebody with the key.
+    robust = Robustness.model_validate(exact.manifest.results["robustness"])
+    own = robust.ways("L3")["the model with its key"]
+    for level, way in (
+        ("L1", "the public network"),
+        ("L2", "a permutation estimated from the public network"),
+    ):
+        assert robust.ways(level)[way] == own
 
 
 def test_every_class_is_held_out_by_content(photos: Path) -> None:

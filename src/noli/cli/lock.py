@@ -154,6 +154,8 @@ def lock_model(
     """Give a classifier secret first layers that only a key fits, and say what that is worth."""
     from noli import api, options
     from noli.api import write_report
+    from noli.core.robustness import LEVELS, Robustness
+    from noli.core.theft import Theft
     from noli.methods.lock.embeddings import MEANINGS
 
     out = console.Output(json=json, quiet=quiet)
@@ -180,10 +182,16 @@ def lock_model(
         ("report", str(write_report(done))),
     ]
     shown = console.table("Accuracy on held-out pictures", ["row", "accuracy", "what it is"], table)
-    out.result(
-        {"output": str(output), "run": str(done.path), "results": found}, shown, "", console.grid(facts)
-    )
-    out.hint("Attacks here are PGD with 20 steps: stronger ones find more. Who has the key is not hindered.")
+    robust = Robustness.model_validate(found["robustness"])
+    left = [(level, percent(share), f"who {LEVELS[level]}") for level, share in robust.least.items()]
+    attacked = console.table("Accuracy under the best attack", ["level", "accuracy", "of an attacker"], left)
+    answer = {"output": str(output), "run": str(done.path), "results": found}
+    theft = Theft.model_validate(found["theft"])
+    thefts = console.grid([("theft", words) for words in theft.words])
+    out.result(answer, shown, "", attacked, "", thefts, "", console.grid(facts))
+    for words in robust.checks.words:
+        out.warn(words)
+    out.hint("Who has the key is not hindered. The report has every attack.")
 
 
 def rotate(

@@ -101,6 +101,19 @@ class Robustness(_Frozen):
     checks: Checks
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The attacks, as they come."""
+        return tuple(dict.fromkeys(one.attack for one in self.attempts))
+
+    def ways(self, level: Level) -> dict[str, dict[str, float]]:
+        """Return the accuracies of a level by way and attack."""
+        found: dict[str, dict[str, float]] = {}
+        for one in self.attempts:
+            if one.level == level:
+                found.setdefault(one.way, {})[one.attack] = one.accuracy
+        return found
+
+    @property
     def least(self) -> dict[Level, float]:
         """The lowest accuracy of every level: by all attempts together, else by the best one."""
         found: dict[Level, float] = {}

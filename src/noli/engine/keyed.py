@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from pydantic import BaseModel
 
 from noli.core.errors import DataError
 from noli.core.run import Run
@@ -17,6 +19,7 @@ from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
 
 BODY = "public.safetensors"
+RIVAL = "rival"
 LAYOUT = "keyed-model"
 
 
@@ -85,11 +88,33 @@ def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
         checkpoint.depends_on(x[seen], y[seen], str(cfg), request.key.id)
         keyed = embeddings.transform(base, x[seen], y[seen], request.key, cfg, checkpoint)
         save_keyed(keyed, place)
+    bar.start(None, "attacker's own model")
+    kept = run.artifact(RIVAL)
+    if not (kept / MANIFEST).exists():
+        checkpoint = Checkpoint(run.artifact("learning"))
+        checkpoint.depends_on(x[seen], y[seen], str(cfg), RIVAL)
+        save_keyed(embeddings.rival(base, x[seen], y[seen], cfg, checkpoint), kept)
+    rival = load_keyed(kept, embeddings.guess(0))
     bar.start(None, "attack")
-    found = embeddings.matrix(keyed, base, x[held], y[held], cfg)
+    test = x[held], y[held]
+    accuracy = _once(run, "accuracy", lambda: embeddings.use(keyed, base, *test, cfg))
+    robust = _once(run, "robustness", lambda: embeddings.attacked(keyed, base, rival, *test, cfg))
+    bar.start(None, "theft")
+    theft = _once(run, "theft", lambda: embeddings.stolen(keyed, base, (x[seen], y[seen]), test, cfg))
     bar.finish()
     sizes = {"items": len(x), "training": len(seen), "held_out": len(held), "pairs": len(keyed.pairs)}
-    finish(run, place, {**sizes, "chance": 1 / len(pictures.classes), "accuracy": found})
+    found = {"accuracy": accuracy, "robustness": robust, "theft": theft}
+    finish(run, place, {**sizes, "chance": 1 / len(pictures.classes), **found})
+
+
+def _once(run: Run, name: str, measure: Callable[[], Any]) -> Any:
+    """Measure what an earlier call has not measured yet; figures are kept with the run."""
+    state = run.manifest.state or {}
+    if name not in state:
+        found = measure()
+        state = {**state, name: found.model_dump(mode="json") if isinstance(found, BaseModel) else found}
+        run.update(state=state)
+    return state[name]
 
 
 def _told(image: Images, bar: Progress) -> Images:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from noli.core.errors import OutputExists
 from noli.core.evidence import LEVELS, Evidence
 from noli.core.files import atomic_write
+from noli.core.robustness import LEVELS as ROBUST_LEVELS
 from noli.core.run import Run
 from noli.report import words
 from noli.report.facts import Facts, find_evidence, find_protect_run, gather
@@ -76,6 +77,9 @@ def render_html(facts: Facts) -> str:
     evidence = facts.evidence
     rows = evidence.rows if evidence else ()
     record = {name: value for name, value in facts.manifest.items() if value and name not in _LEFT_OUT}
+    if "results" in record:  # what has a table of its own
+        tables = ("robustness", "theft")
+        record["results"] = {name: v for name, v in record["results"].items() if name not in tables}
     if evidence:
         record["test"] = {"settings": evidence.config, "digests of the data": evidence.hashes}
     runs = {(len(row.values), row.n) for row in rows}
@@ -139,5 +143,5 @@ def template(name: str) -> Template:
     environment.filters.update(
         count=words.count, percent=words.percent, md=markdown, details=words.row_details, place=words.place
     )
-    environment.globals.update(words=words, ticks=ticks, LEVELS=LEVELS)
+    environment.globals.update(words=words, ticks=ticks, LEVELS=LEVELS, ROBUST_LEVELS=ROBUST_LEVELS)
     return environment.get_template(name)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from noli import registry
 from noli.core.choice import Choice
 from noli.core.errors import NoliError, clean_url
 from noli.core.evidence import Evidence
 from noli.core.method import Card
+from noli.core.robustness import Robustness
 from noli.core.run import Run, read_artifact
+from noli.core.theft import Theft
 from noli.methods.lock.embeddings import MEANINGS
 from noli.report.pictures import Strip, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
@@ -20,6 +22,7 @@ from noli.report.quality import Quality, summarise
 from noli.report.words import KEYED, TITLES, Banner, banner, count
 
 _JUDGING = ("verify", "attack")
+M = TypeVar("M", Robustness, Theft)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Facts:
     """Everything a report says, before it becomes HTML, JSON or Markdown; nothing in it is secret.
 
     `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
-    `matrix` has name, meaning and accuracy of every row that was measured of a keyed model.
+    `matrix` has name, meaning and accuracy of every row that was measured of a keyed model, `robustness` what
+    attacks left of it, `theft` what it costs without its key.
     """
 
     title: str
@@ -43,6 +47,8 @@ class Facts:
     choice: Choice | None
     pictures: bool
     matrix: tuple[tuple[str, str, float], ...] = ()
+    robustness: Robustness | None = None
+    theft: Theft | None = None
 
 
 def gather(
@@ -81,6 +87,8 @@ def gather(
         choice=load_choice(run, names=pictures),
         pictures=pictures,
         matrix=_matrix(run),
+        robustness=_measured(run, "robustness", Robustness),
+        theft=_measured(run, "theft", Theft),
     )
 
 
@@ -90,6 +98,11 @@ def _matrix(run: Run) -> tuple[tuple[str, str, float], ...]:
         return ()
     found = run.manifest.results.get("accuracy", {})
     return tuple((name, MEANINGS[name], value) for name, value in found.items() if name in MEANINGS)
+
+
+def _measured(run: Run, name: str, kind: type[M]) -> M | None:
+    found = run.manifest.results.get(name)
+    return None if found is None else kind.model_validate(found)
 
 
 def load_evidence(run: Run) -> Evidence | None:

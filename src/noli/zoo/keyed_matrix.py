@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from noli.core.key import Key
-from noli.core.model import Model, evaluating
+from noli.core.model import Model
 from noli.core.robustness import WITHIN, Attempt, Level, Robustness
 from noli.ops.adversarial.apgd import apgd
 from noli.ops.adversarial.checks import check
 from noli.ops.adversarial.square import square
-from noli.ops.adversarial.suite import Strength, by_gradient
+from noli.ops.adversarial.suite import Strength, by_gradient, right_on
 from noli.zoo import keyed_thieves as thieves
 from noli.zoo.keyed import KeyedModel
 
@@ -66,13 +66,13 @@ def robustness(case: Case, how: Strength, advance: Callable[[], None] = lambda: 
     Returns:
         Accuracies of the keyed model under all of them.
     """
-    right = _right(case.keyed, case.x, case.y)
+    right = right_on(case.keyed, case.x, case.y)
     # What is wrong without an attack needs none; at random, everything may be either.
     rows = torch.arange(len(case.x)) if case.random else right.nonzero()[:, 0]
     found: list[tuple[Attempt, Tensor]] = []
     for level, way, attack, made in _attempts(case, how, case.x[rows], case.y[rows]):
         still = torch.zeros_like(right)
-        still[rows] = _right(case.keyed, made, case.y[rows])
+        still[rows] = right_on(case.keyed, made, case.y[rows])
         found.append((Attempt(level=level, way=way, attack=attack, accuracy=_share(still)), still))
         advance()
     checks = check(case.keyed, case.x, case.y)
@@ -139,14 +139,6 @@ def _best(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
         if name not in found or one.accuracy < found[name].accuracy:
             found[name] = one
     return tuple(found.values())
-
-
-def _right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    if not len(x):
-        return torch.zeros(0, dtype=torch.bool)
-    with evaluating(model), torch.no_grad():
-        right: Tensor = model(x).argmax(1) == y
-    return right
 
 
 def _standing(found: Sequence[tuple[Attempt, Tensor]], levels: Sequence[Level]) -> Tensor:

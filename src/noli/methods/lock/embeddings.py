@@ -16,6 +16,7 @@ not be read; keys have 256 bits (published code: a seed of torch with 32).
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,7 +27,12 @@ from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from noli.core.model import Model
+    from noli.core.robustness import Robustness
+    from noli.core.theft import Theft
+    from noli.ops.adversarial.suite import Strength
     from noli.train.checkpoint import Checkpoint
     from noli.zoo.keyed import KeyedModel
 
@@ -51,22 +57,26 @@ class Config(MethodConfig):
     )
     wrong_keys: int = Field(20, ge=1, le=1000, description="other keys that are tried on the finished model")
     eps: float = Field(4 / 255, gt=0, le=1, description="radius of the attacks on the finished model")
-    attacked: int = Field(200, ge=1, description="held-out pictures that are attacked")
+    attacked: int = Field(100, ge=1, description="held-out pictures that are attacked")
+    attack_steps: int = Field(30, ge=1, le=1000, description="gradient steps per attack (AutoAttack: 100)")
+    targets: int = Field(3, ge=1, le=100, description="other classes of targeted attacks (AutoAttack: 9)")
+    queries: int = Field(500, ge=1, description="questions per picture without gradients (AutoAttack: 5,000)")
+    thief_labels: int = Field(
+        40, ge=1, description="most labelled pictures per class of thieves; 1, 5, 10 and 40 are tried"
+    )
 
 
-# Rows of :func:`matrix`, in words.
+# Rows of :func:`use`, in words.
 MEANINGS = {
     "clean": "with the key",
     "plain": "the public network, without any lock",
     "no key": "the secret layers on pictures that are not permuted",
     "wrong keys": "other keys, mean",
     "worst wrong key": "other keys, the one that does best",
-    "L1 public network": "attacked by who has the public network",
-    "L2 weights": "attacked by who has the secret layers, not the key",
-    "L2 guessed keys": "the same with guessed keys, the best of five",
-    "L3 key": "attacked by who has everything: no claim is made",
-    "plain attacked": "the public network, attacked",
+    "plain attacked": "the public network, under attacks by gradients with the same effort as below",
 }
+# Labelled pictures per class of thieves.
+LABELS_OF_THIEVES = (1, 5, 10, 40)
 
 SPEC = Spec(
     name=NAME,
@@ -146,10 +156,26 @@ def transform(
     return model  # type: ignore[no-any-return]
 
 
-def matrix(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> dict[str, float]:
-    """Return accuracies on held-out pictures: with and without the key, and under attack by what is known.
+def rival(base: Model, x: Images, y: Labels, cfg: Config, checkpoint: Checkpoint | None = None) -> KeyedModel:
+    """Train what an attacker can make who has public network, pictures and program: a pair under his own key.
 
-    The attacks are PGD with 20 steps, a stand-in for stronger ones: they bound robustness from above only.
+    Args:
+        base: The public network.
+        x: ``uint8 [N, side, side, C]``.
+        y: Labels ``[N]``.
+        cfg: Options of the owner, who is thought to have published them.
+        checkpoint: Where finished steps are kept.
+    """
+    return transform(base, x, y, guess(0), cfg.model_copy(update={"pairs": 1}), checkpoint)
+
+
+def guess(number: int) -> Key:
+    """Return a key that an attacker tries; it is known to everybody, so that a run can be repeated."""
+    return Key.from_bytes(hashlib.sha256(f"noli guessed key {number}".encode()).digest(), f"guess-{number}")
+
+
+def use(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> dict[str, float]:
+    """Return accuracies on held-out pictures: with the key, without it, under others, without any lock.
 
     Args:
         keyed: The finished model.
@@ -161,49 +187,87 @@ def matrix(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) ->
     Returns:
         Accuracies by the names in ``MEANINGS``.
     """
-    from noli.zoo.keyed import KeyedModel, Pair
-    from noli.zoo.keyed_folding import stolen
+    from noli.ops.adversarial.suite import standing
+    from noli.zoo.keyed_thieves import with_keys, without_transform
 
-    pairs = keyed.pairs
-
-    def guessed(other: Key) -> KeyedModel:
-        own = [Pair(pair.embed, pair.head, other, pair.number) for pair in pairs]
-        return KeyedModel(keyed, own, pick="average")
-
-    guesses = [guessed(Key.generate()) for _ in range(cfg.wrong_keys)]
-    wrong = [_accuracy(one, x, y) for one in guesses]
-    few, labels = x[: cfg.attacked], y[: cfg.attacked]
-    thief = stolen(keyed, 0)
-    open_ = KeyedModel(keyed, pairs, pick="average")
-    under = [_attacked(one, keyed, few, labels, cfg.eps) for one in guesses[:5]]
+    wrong = [_accuracy(with_keys(keyed, [guess(i)]), x, y) for i in range(1, cfg.wrong_keys + 1)]
     return {
         "clean": _accuracy(keyed, x, y),
         "plain": _accuracy(base, x, y),
-        "no key": _accuracy(thief, x, y),
+        "no key": _accuracy(without_transform(keyed), x, y),
         "wrong keys": float(np.mean(wrong)),
         "worst wrong key": max(wrong),
-        "L1 public network": _attacked(base, keyed, few, labels, cfg.eps),
-        "L2 weights": _attacked(thief, keyed, few, labels, cfg.eps),
-        "L2 guessed keys": min(under),
-        "L3 key": _attacked(open_, keyed, few, labels, cfg.eps),
-        "plain attacked": _attacked(base, base, few, labels, cfg.eps),
+        "plain attacked": standing(base, *_working(x, y, cfg), _strength(cfg)),
     }
 
 
-def _accuracy(model: Model, x: Images, y: Labels) -> float:
-    return float((model.predict(x).argmax(1) == y).mean())
+def attacked(
+    keyed: KeyedModel, base: Model, other: KeyedModel, x: Images, y: Labels, cfg: Config
+) -> Robustness:
+    """Attack the finished model in every way that an attacker's knowledge allows.
+
+    Args:
+        keyed: The finished model.
+        base: The public network.
+        other: What :func:`rival` returns.
+        x: Held-out pictures ``uint8 [N, side, side, C]``; the first ``cfg.attacked`` are taken.
+        y: Labels ``[N]``.
+        cfg: Options.
+
+    """
+    from noli.zoo.keyed_matrix import OWN_KEY, Case, robustness
+
+    guesses = [guess(i) for i in range(1, cfg.wrong_keys + 1)]
+    case = Case(keyed, base, *_working(x, y, cfg), others=[(OWN_KEY, other)], guesses=guesses)
+    return robustness(case, _strength(cfg))
 
 
-def _attacked(source: Model, target: Model, x: Images, y: Labels, eps: float) -> float:
-    """Return the accuracy of one model on pictures that were made against another."""
+def stolen(
+    keyed: KeyedModel, base: Model, own: tuple[Images, Labels], held: tuple[Images, Labels], cfg: Config
+) -> Theft:
+    """Pick the lock of the first pair with few labelled pictures: what the model costs without its key.
+
+    Args:
+        keyed: The finished model.
+        base: The public network.
+        own: The thief's pictures; those that the model has learned from are to his advantage.
+        held: Held-out pictures.
+        cfg: Options.
+    """
+    from noli.train.keyed_lock import EmbeddingLock
+    from noli.train.picking import Effort, pick
+    from noli.zoo.keyed_thieves import estimated_order
+
+    labels = [count for count in LABELS_OF_THIEVES if count <= cfg.thief_labels]
+    searched = [count for count in labels if count == 5]  # it asks the model thousands of times
+    effort = Effort(labels, searched, wrong_keys=cfg.wrong_keys, epochs=2 * cfg.epochs)
+    return pick(EmbeddingLock(keyed), own, held, effort, matched=estimated_order(keyed, 0, base))
+
+
+def _working(x: Images, y: Labels, cfg: Config) -> tuple[Tensor, Tensor]:
     import torch
 
     from noli.core.images import to_float
-    from noli.ops.pgd import pgd_linf
 
-    images = torch.from_numpy(np.ascontiguousarray(to_float(x)))
-    generator = torch.Generator().manual_seed(0)  # an attacker's, so that it need not be secret
-    made = pgd_linf(source, images, torch.from_numpy(y), eps=eps, steps=20, generator=generator)
-    with torch.no_grad():
-        found = target(made).argmax(1).numpy()
-    return float((found == y).mean())
+    images = torch.from_numpy(np.ascontiguousarray(to_float(x[: cfg.attacked])))
+    return images, torch.from_numpy(np.asarray(y[: cfg.attacked], np.int64))
+
+
+def _strength(cfg: Config) -> Strength:
+    from noli.ops.adversarial.suite import Strength
+
+    return Strength(eps=cfg.eps, steps=cfg.attack_steps, targets=cfg.targets, queries=cfg.queries)
+
+
+def _accuracy(model: nn.Module, x: Images, y: Labels) -> float:
+    import torch
+
+    from noli.core.images import to_float
+    from noli.core.model import evaluating
+
+    right = 0
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(x), 500):
+            images = torch.from_numpy(np.ascontiguousarray(to_float(x[start : start + 500])))
+            right += int((model(images).argmax(1).numpy() == y[start : start + 500]).sum())
+    return right / len(x)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from noli.core.model import evaluating
 from noli.ops.adversarial.apgd import apgd, apgd_targeted
 from noli.ops.adversarial.fab import fab
 from noli.ops.adversarial.losses import dlr
@@ -68,3 +69,28 @@ def stretched(x: Tensor, made: Tensor, eps: float) -> Tensor:
     change = made - x
     length = change.abs().flatten(1).amax(1).clamp(min=1e-12)[:, None, None, None]
     return torch.clamp(x + change * (eps / length), 0, 1)
+
+
+def standing(model: nn.Module, x: Tensor, y: Tensor, how: Strength) -> float:
+    """Return the share of pictures that a model gets right after every attack by gradients on itself.
+
+    Args:
+        model: Callable on working images, logits ``[N, K]``.
+        x: Working images ``[N, C, H, W]``, N >= 1.
+        y: Labels ``int64 [N]``.
+        how: How much work.
+    """
+    right = right_on(model, x, y)
+    rows = right.nonzero()[:, 0]
+    for _, made in by_gradient(model, x[rows], y[rows], how):
+        right[rows] &= right_on(model, made, y[rows])
+    return float(right.float().mean())
+
+
+def right_on(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return which working images ``[N, C, H, W]`` get their label ``[N]``; one answer per image."""
+    if not len(x):
+        return torch.zeros(0, dtype=torch.bool)
+    with evaluating(model), torch.no_grad():
+        right: Tensor = model(x).argmax(1) == y
+    return right

@@ -1,0 +1,103 @@
+"""Theft: what somebody without the key gets out of a locked model, and how many labels it takes."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+# Shares of the unlocked model's score that a thief may be content with.
+SHARES = (0.8, 0.9, 0.95)
+SCRATCH = "training from scratch"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TheftRow(_Frozen):
+    """One attack with so many labelled pictures.
+
+    Attributes:
+        attack: Its name.
+        labels: Labelled pictures per class that the thief has.
+        score: Accuracy or mAP that he reaches on held-out pictures, in [0, 1].
+        asked: Times that he let the model look at all of his pictures.
+    """
+
+    attack: str
+    labels: int
+    score: float
+    asked: int
+
+
+class Theft(_Frozen):
+    """All attacks on one lock.
+
+    Attributes:
+        size: Places that the key decides about: the lock has ``size!`` settings by the formula.
+        score: Of the model with its key.
+        no_key: Of the model as it is, without the key's permutation.
+        wrong_mean: Mean score under wrong keys.
+        wrong_most: The highest among them.
+        wrong_keys: How many were tried.
+        displaced: Score by how many places of the right permutation are wrong.
+        matched: Score with a permutation that is estimated from a public network; None where there is none.
+        rows: Attacks with labelled pictures.
+    """
+
+    size: int
+    score: float
+    no_key: float
+    wrong_mean: float
+    wrong_most: float
+    wrong_keys: int
+    displaced: dict[int, float]
+    matched: float | None = None
+    rows: tuple[TheftRow, ...]
+
+    @property
+    def without_labels(self) -> float:
+        """The best score that needs no labelled picture."""
+        return max(self.no_key, self.wrong_most, self.matched or 0.0)
+
+    def needed(self, share: float) -> int | None:
+        """Return the fewest labels per class that an attack needs for a share of the score; None: none did.
+
+        Training from scratch is no attack on the lock: it is what the thief could do without the model.
+        """
+        if self.without_labels >= share * self.score:
+            return 0
+        enough = [
+            row.labels for row in self.rows if row.attack != SCRATCH and row.score >= share * self.score
+        ]
+        return min(enough, default=None)
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """How many labelled pictures per class were tried."""
+        return tuple(sorted({row.labels for row in self.rows}))
+
+    def table(self) -> dict[str, dict[int, float]]:
+        """Return the scores by attack and labels per class."""
+        found: dict[str, dict[int, float]] = {}
+        for row in self.rows:
+            found.setdefault(row.attack, {})[row.labels] = row.score
+        return found
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the lock costs a thief, one sentence per share."""
+        said = []
+        for share in SHARES:
+            count = self.needed(share)
+            if count == 0:
+                said.append(f"{share:.0%} of the score needs no key and no labelled picture.")
+            elif count is None:
+                most = max((row.labels for row in self.rows), default=0)
+                said.append(
+                    f"No attack reached {share:.0%} of the score with {most} labels per class or fewer."
+                )
+            else:
+                said.append(
+                    f"A thief reaches {share:.0%} of the score with {count} labelled picture(s) per class."
+                )
+        return tuple(said)

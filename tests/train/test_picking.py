@@ -1,0 +1,179 @@
+"""Picking locks: the search on a lock whose loss is known, the models of thieves, and what is made of it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noli.core.model import Model
+from noli.core.theft import SCRATCH, Theft, TheftRow
+from noli.testing import KEYS
+from noli.train.keyed import untrained_pair
+from noli.train.keyed_lock import EmbeddingLock
+from noli.train.picking import (
+    ADAPTER,
+    PASSES,
+    SEARCH,
+    TUNING,
+    Effort,
+    Images,
+    Labels,
+    climbed,
+    displaced,
+    per_class,
+    pick,
+)
+from noli.zoo import network
+from noli.zoo.keyed import KeyedModel
+
+X = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+Y = np.arange(24) % 4
+
+
+class Counting:
+    """A lock whose models are permutations: the loss is how far each place is from where it belongs."""
+
+    def __init__(self, order: torch.Tensor) -> None:
+        self.order = order
+        self.calls: list[str] = []
+
+    def opened(self, order: torch.Tensor) -> Model:
+        return order  # type: ignore[return-value]
+
+    def adapted(self) -> Model:
+        return "adapted"  # type: ignore[return-value]
+
+    def loosened(self) -> Model:
+        return "loosened"  # type: ignore[return-value]
+
+    def fresh(self) -> Model:
+        return "fresh"  # type: ignore[return-value]
+
+    def trained(self, model: Model, x: Images, y: Labels, epochs: int) -> Model:
+        self.calls.append(f"{model} {len(x)} {epochs}")
+        return model
+
+    def loss(self, model: Model, x: Images, y: Labels) -> float:
+        return float((model - self.order).abs().sum())  # type: ignore[operator]
+
+    def score(self, model: Model, x: Images, y: Labels) -> float:
+        if isinstance(model, str):
+            return {"adapted": 0.9, "loosened": 0.7, "fresh": 0.5}[model]
+        return float((model == self.order).float().mean())  # type: ignore[operator]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 20), st.integers(0, 1000))
+def test_the_search_finds_what_gets_better_step_by_step(size: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    lock = Counting(torch.randperm(size, generator=generator))
+    found, asked = climbed(lock, X, Y, generator)
+    assert sorted(found.tolist()) == list(range(size))  # type: ignore[attr-defined]
+    assert asked <= 1 + PASSES * size * (size - 1) // 2
+    # Sorting by exchanges that help ends at the answer: no other order is without one.
+    if asked < 1 + PASSES * size * (size - 1) // 2:
+        assert torch.equal(found, lock.order)  # type: ignore[arg-type]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 30), st.data())
+def test_displaced_differs_in_exactly_so_many_places(size: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, size))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    order = torch.randperm(size, generator=generator)
+    made = displaced(order, count, generator)
+    assert int((made != order).sum()) == count
+    assert sorted(made.tolist()) == list(range(size))
+
+
+def test_every_attack_gets_its_pictures_and_no_others() -> None:
+    lock = Counting(torch.randperm(8, generator=torch.Generator().manual_seed(3)))
+    effort = Effort(labels=(1, 3, 100), searched=(3,), wrong_keys=5, epochs=7)
+    seen: list[int] = []
+    found = pick(lock, (X, Y), (X, Y), effort, matched=lock.order, advance=lambda: seen.append(1))
+    assert lock.calls == [
+        f"{name} {4 * count} 7" for count in (1, 3) for name in ("adapted", "loosened", "fresh")
+    ]
+    table = found.table()
+    assert list(table) == [ADAPTER, TUNING, SCRATCH, SEARCH]
+    assert list(table[SEARCH]) == [3]
+    assert table[SCRATCH] == {1: 0.5, 3: 0.5}
+    assert len(seen) == 1 + len(found.rows)
+    assert (found.score, found.matched, found.size, found.wrong_keys) == (1.0, 1.0, 8, 5)
+    assert found.displaced == {2: 0.75, 4: 0.5, 8: 0.0}
+    assert found.wrong_mean <= found.wrong_most < 1
+    assert pick(lock, (X, Y), (X, Y), effort, matched=lock.order) == found
+
+
+def test_so_many_pictures_of_every_class_or_none() -> None:
+    y = np.array([1, 0, 1, 1, 0, 2])
+    x = np.arange(6)
+    assert per_class(x, y, 1)[0].tolist() == [0, 1, 5]  # type: ignore[index]
+    assert per_class(x, y, 2) is None
+    assert per_class(x[:0], y[:0], 1) is None
+
+
+def test_what_a_thief_needs_is_said_in_words() -> None:
+    rows = tuple(
+        TheftRow(attack=attack, labels=labels, score=score, asked=1)
+        for attack, labels, score in (
+            (ADAPTER, 1, 0.5),
+            (TUNING, 5, 0.73),
+            (SCRATCH, 1, 0.79),
+            (ADAPTER, 10, 0.72),
+        )
+    )
+    facts = {
+        "size": 48,
+        "no_key": 0.3,
+        "wrong_mean": 0.2,
+        "wrong_most": 0.4,
+        "wrong_keys": 3,
+        "displaced": {},
+    }
+    found = Theft(score=0.8, rows=rows, **facts)
+    # From scratch is what needs no model, and so says nothing about the lock.
+    assert [found.needed(share) for share in (0.5, 0.8, 0.9, 0.95)] == [0, 5, 5, None]
+    assert "5 labelled" in found.words[0]
+    assert "No attack reached 95%" in found.words[2]
+    assert found.model_copy(update={"matched": 0.8}).needed(0.95) == 0
+    assert "needs no key" in found.model_copy(update={"no_key": 0.8}).words[2]
+
+
+@pytest.mark.parametrize("arch", ["convmixer", "vit"])
+def test_models_of_thieves_are_what_they_are_called(arch: str) -> None:
+    sided = {"side": 8} if arch == "vit" else {}
+    base = network(arch, 4, size=8, width=16, depth=1, **sided).eval()
+    keyed = KeyedModel(base, [untrained_pair(base, KEYS[0])])
+    lock, before = EmbeddingLock(keyed), keyed.weight_hash()
+    right = keyed.predict(X)
+    assert np.allclose(lock.opened(lock.order).predict(X), right, atol=1e-5)
+    bare = lock.loosened().predict(X)
+    assert not np.allclose(bare, right, atol=1e-3)
+    assert np.allclose(lock.adapted().predict(X), bare, atol=1e-5)
+    assert not np.allclose(lock.fresh().predict(X), bare, atol=1e-3)
+    assert lock.score(keyed, X, right.argmax(1)) == 1.0
+    logits = torch.from_numpy(right)
+    expected = -logits.log_softmax(1)[torch.arange(24), torch.from_numpy(Y)].mean()
+    assert lock.loss(keyed, X, Y) == pytest.approx(float(expected), abs=1e-5)
+    for start, moves in ((lock.adapted, 2), (lock.loosened, None), (lock.fresh, None)):
+        model = start()
+        old = copy.deepcopy(dict(model.named_parameters()))
+        lock.trained(model, X, Y, 2)
+        moved = [name for name, value in model.named_parameters() if not torch.equal(value, old[name])]
+        assert len(moved) == (len(old) if moves is None else moves)
+    # A permutation is a linear map: the layer in its place could be the key.
+    adapted = lock.adapted()
+    weight = adapted.net.body[0].weight
+    n = len(lock.order)
+    flat = weight.data.permute(0, 2, 3, 1).reshape(n, n)
+    weight.data = flat[lock.order].reshape(n, 4, 4, 3).permute(0, 3, 1, 2)
+    assert np.allclose(adapted.predict(X), right, atol=1e-5)
+    assert keyed.weight_hash() == before
+    one = lock.adapted()
+    assert lock.trained(one, X[:1], Y[:1], 2) is one  # one picture is no batch
