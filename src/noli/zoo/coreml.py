@@ -7,6 +7,7 @@ Conversion runs on Linux and macOS, prediction on macOS only. Core ML knows no 6
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,17 @@ def to_coreml(graph: Graph, facts: Mapping[str, str], place: Path) -> Any:
     if graph.ordered:
         given.append(tools.TensorType(name=ORDER, shape=tuple(example[1].shape), dtype=np.int32))
     try:
-        made = tools.convert(
-            torch.jit.trace(graph.module, example, check_trace=False),  # type: ignore[no-untyped-call]
-            inputs=given,
-            outputs=[tools.TensorType(name=LOGITS)],
-            convert_to="mlprogram",
-            compute_precision=tools.precision.FLOAT32,
-            minimum_deployment_target=tools.target.iOS15,
-        )
+        with warnings.catch_warnings():
+            # The converter uses what NumPy is about to drop, and from 2.4 on has dropped.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            made = tools.convert(
+                torch.jit.trace(graph.module, example, check_trace=False),  # type: ignore[no-untyped-call]
+                inputs=given,
+                outputs=[tools.TensorType(name=LOGITS)],
+                convert_to="mlprogram",
+                compute_precision=tools.precision.FLOAT32,
+                minimum_deployment_target=tools.target.iOS15,
+            )
     # Any kind of error comes out of a converter that meets a version of its surroundings it does not know.
     except Exception as error:
         why = str(error).partition("\n")[0]
