@@ -36,6 +36,8 @@ def tools() -> Any:
 def saved(place: Path, arch: str) -> Path:
     base = network(arch, ("cat", "dog"), 3, size=16, seed=0, **ARCHS[arch])
     embed, _, head = isotropic_parts(network(arch, ("cat", "dog"), 3, size=16, seed=1, **ARCHS[arch]))
+    with torch.no_grad():
+        head.weight *= 10
     KeyedModel(base, [Pair(embed, head, KEYS[0])]).save(place)
     return place
 

@@ -129,7 +129,7 @@ def patch_order(
 
     folder = Path(model)
     if output is not None:
-        _refuse(folder, Path(output))
+        refuse_place(folder, Path(output))
     facts, number = chosen(folder, pair)
     one = facts.pairs[number]
     order = keyed.patch_order(_opened(one, key, folder), facts.patch, facts.channels, one.number)
@@ -150,7 +150,7 @@ def chosen(folder: Path, pair: int | None) -> tuple[Manifest, int]:
     from noli.zoo.keyed_folder import read_manifest
 
     facts = read_manifest(folder)
-    facts.pair(pair)
+    facts.pair(pair, folder)
     return facts, pair or 0
 
 
@@ -168,11 +168,15 @@ def _check_call(folder: Path, place: Path, keyed: bool, fold: bool, to: To) -> N
         )
     if to == "coreml" and place.suffix != ".mlpackage":
         raise UsageError("Core ML wants a name that ends in .mlpackage.", where=str(place))
-    _refuse(folder, place)
+    refuse_place(folder, place)
 
 
-def _refuse(folder: Path, place: Path) -> None:
-    """Refuse a place that is taken, or lies in the model."""
+def refuse_place(folder: Path, place: Path) -> None:
+    """Refuse a place that is taken, or lies in the model's folder.
+
+    Raises:
+        OutputExists: It is, or does.
+    """
     refuse_existing(place)
     if place.resolve().is_relative_to(folder.resolve()):
         what, fix = "This would lie inside the model's folder.", "name a place outside of it"

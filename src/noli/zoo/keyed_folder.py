@@ -99,7 +99,7 @@ def load_bare(folder: str | Path, pair: int = 0) -> Model:
     """
     folder = Path(folder)
     facts = read_manifest(folder)
-    one = facts.pair(pair)
+    one = facts.pair(pair, folder)
     with _fitting(folder):
         plain = _with_body(folder, facts)
         embed, _, head = isotropic_parts(plain)
@@ -159,8 +159,8 @@ class Manifest(BaseModel):
     body: str
     pairs: list[Stored] = Field(min_length=1)
 
-    def pair(self, number: int | None) -> Stored:
-        """Return a pair, counted from 0; for None the only one.
+    def pair(self, number: int | None, where: str | Path) -> Stored:
+        """Return a pair, counted from 0; for None the only one. `where` is the folder, for errors.
 
         Raises:
             UsageError: There is no such pair, or there are several and none is named.
@@ -170,7 +170,7 @@ class Manifest(BaseModel):
             return self.pairs[number or 0]
         what = "The model has several pairs." if number is None else f"There is no pair {number}."
         why = "it has " + ", ".join(f"{i} (key {one.key_id})" for i, one in enumerate(self.pairs))
-        raise UsageError(what, why=why, fix="say which one, counted from 0")
+        raise UsageError(what, where=str(where), why=why, fix="name one of them: pair=0, or --pair 0")
 
     def rendered(self) -> bytes:
         """Return the only file that says this, with a digest over the rest of it."""
