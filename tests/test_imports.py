@@ -77,8 +77,8 @@ def test_reading_about_a_method_needs_no_torch() -> None:
             f"from noli.cli.main import main; assert main({words!r}) == 0"
             for words in (["--help"], ["list"], ["list", "protect"], ["list", "attack"], ["attack"],
                           ["attack", "--help"], ["protect", "--help"], ["protect", "auto", "--help"],
-                          ["key", "--help"], ["lock", "export", "--help"], ["verify", "--help"], ["check", "--help"],
-                          ["mark", "--help"],
+                          ["key", "--help"], ["verify", "--help"], ["check", "--help"],
+                          ["mark", "--help"], ["lock", "export", "--help"],
                           ["mark", "plan", "labels", "--help"], ["t2ue", "--help"], ["--version"])
         ),
     ],
