@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pytest
 
 from noli.core.errors import OutputExists, RunError
-from noli.core.files import atomic_write, write_new
+from noli.core.files import TEMP_SUFFIX, atomic_write, write_new
 
 
 def test_write_new_refuses_what_is_there_and_leaves_it_alone(tmp_path: Path) -> None:
@@ -43,3 +43,20 @@ def test_a_disk_that_fills_up_while_the_content_is_made_keeps_the_old_file(tmp_p
     with pytest.raises(RunError, match="disk is full"):
         atomic_write(tmp_path / "noise.npy", half)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("noise.npy", b"old")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_private_file_was_never_readable_by_others(tmp_path: Path) -> None:
+    place, seen = tmp_path / "order.npy", []
+    temp = place.with_name(f".{place.name}{TEMP_SUFFIX}")
+    temp.write_text("left by a kill, readable by all")
+    temp.chmod(0o644)
+
+    def content(file: BinaryIO) -> None:
+        seen.append(os.fstat(file.fileno()).st_mode & 0o777)
+        file.write(b"secret")
+
+    atomic_write(place, content, private=True)
+    assert (seen, place.stat().st_mode & 0o777) == ([0o600], 0o600)
+    assert place.read_bytes() == b"secret"
+    assert [file.name for file in tmp_path.iterdir()] == ["order.npy"]

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from noli.api._verify import verify as verify
     from noli.api._write import write_report as write_report
     from noli.engine.diff import diff as diff
+    from noli.engine.exporting import Exported as Exported
+    from noli.engine.exporting import export_model as export_model
+    from noli.engine.exporting import patch_order as patch_order
     from noli.engine.undo import undo as undo
 
 _MODULES = {
@@ -65,6 +68,7 @@ _MODULES = {
     "noli.api._verify": ("verify",),
     "noli.api._write": ("write_report",),
     "noli.engine.diff": ("diff",),
+    "noli.engine.exporting": ("Exported", "export_model", "patch_order"),
     "noli.engine.undo": ("undo",),
 }
 _NAMES = {name: f"{module}:{name}" for module, names in _MODULES.items() for name in names}

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.dynamic import method_group
+from noli.cli.lock_export import EXPORT_HELP, export
 from noli.cli.protect import show_run
 from noli.cli.shared import (
     Config,
@@ -311,7 +312,11 @@ GROUP = typer.Typer(
     cls=method_group(
         "lock",
         lock,
-        {"audit": (audit, _AUDIT_HELP), "rotate": (rotate, _ROTATE_HELP)},
+        {
+            "audit": (audit, _AUDIT_HELP),
+            "rotate": (rotate, _ROTATE_HELP),
+            "export": (export, EXPORT_HELP),
+        },
         {"data->codes": encode, "model->model": lock_model},
     ),
     no_args_is_help=True,

@@ -16,7 +16,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
 
-def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object], *, private: bool = False) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
     The parent folder is created. The temporary file lies beside the target and is removed on failure.
@@ -24,6 +24,7 @@ def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None
     Args:
         path: Target.
         data: The content, or a function that writes it to an open file.
+        private: Nobody but the owner of the file may read it (mode 0600), from its first byte on.
 
     Raises:
         RunError: The place is full, read-only or otherwise not writable.
@@ -32,6 +33,9 @@ def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None
     temp = path.with_name(f".{path.name}{TEMP_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if private:
+            temp.unlink(missing_ok=True)
+            temp.touch(0o600)
         with temp.open("wb") as handle:
             if callable(data):
                 data(handle)
@@ -45,15 +49,15 @@ def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None
         raise storage_error(exc, str(path)) from exc
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Write `data` to a place that the user named and that must not exist yet.
+def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write `data` to a place that the user named and that must not exist yet; see :func:`atomic_write`.
 
     Raises:
         OutputExists: Something is there; it was not touched.
         RunError: The place cannot be written.
     """
     refuse_existing(path)
-    atomic_write(path, data)
+    atomic_write(path, data, private=private)
 
 
 def refuse_existing(place: str | Path) -> None:

@@ -75,7 +75,7 @@ class _Attend(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
         parts = self.query_key_value(self.norms[0](x)).reshape(batch, tokens, 3, self.heads, -1)
-        seen = F.scaled_dot_product_attention(*parts.permute(2, 0, 3, 1, 4))
+        seen = F.scaled_dot_product_attention(*parts.permute(2, 0, 3, 1, 4).unbind())
         x = x + self.merge(seen.transpose(1, 2).reshape(batch, tokens, width))
         out: Tensor = x + self.narrow(F.gelu(self.widen(self.norms[1](x))))
         return out
