@@ -124,7 +124,7 @@ def test_every_class_is_held_out_by_content(photos: Path) -> None:
     request = LockRequest(
         str(photos / "train"), "unused", embeddings.SPEC, embeddings.Config(side=16), KEYS[0]
     )
-    pictures = engine._pictures(request)
+    pictures = engine.labelled_pictures(request)
     seen, held = engine.split(pictures, 0.25)
     assert sorted([*seen, *held]) == list(range(len(pictures)))
     labels = np.asarray(pictures.labels)

@@ -27,6 +27,7 @@ _SUMMARIES = {
     "lock/le": "Halves of bytes scrambled alike in all blocks, for learning on them (LE)",
     "lock/neuracrypt": "Codes of a secret random network; broken, to compare with (NeuraCrypt, colour too)",
     "lock/pixel": "Values negated and colours reordered pixel by pixel, a key for every picture",
+    "lock/proliferate": "A keyed model for every device, so that none breaks or leaks for all of them",
     "lock/shuffle": "Values of blocks permuted, negated or replaced, for keyed networks (SHF, NP, FFX)",
     "mark/gratings": "Secret stripes that a network comes to read as classes, found by secret queries (ours)",
     "mark/leximark": "Keyed synonyms that a language model remembers, found by exact tests (LexiMark)",

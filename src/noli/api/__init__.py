@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from noli.api._doctor import doctor as doctor
     from noli.api._explain import Explanation as Explanation
     from noli.api._explain import explain as explain
+    from noli.api._fleet import device_key as device_key
+    from noli.api._fleet import proliferate as proliferate
+    from noli.api._fleet import revoke_device as revoke_device
+    from noli.api._fleet import rotate_device as rotate_device
+    from noli.api._fleet import trace_model as trace_model
     from noli.api._lock import encode as encode
     from noli.api._lock import lock as lock
     from noli.api._lock import lock_model as lock_model
@@ -59,6 +64,7 @@ _MODULES = {
     "noli.api._doctor": ("DoctorReport", "doctor"),
     "noli.api._explain": ("Explanation", "explain"),
     "noli.api._audit": ("audit",),
+    "noli.api._fleet": ("device_key", "proliferate", "revoke_device", "rotate_device", "trace_model"),
     "noli.api._lock": ("encode", "lock", "lock_model", "rotate"),
     "noli.api._mark": ("MarkRun", "mark", "stamp"),
     "noli.api._mark_models": ("ModelRun", "mark_model"),

@@ -68,7 +68,7 @@ def lock(
         RunError: Disk full, place not writable, worker killed; the same call resumes.
         Interrupted: Ctrl-C; the same call resumes.
     """
-    name = _found(method, "data->data", "This method locks no pictures.").name
+    name = found_method(method, "data->data", "This method locks no pictures.").name
     request = request_for(
         data, output, name, key=key, workers=workers, format=format, metadata=metadata, on_error=on_error,
         labels=labels, run=run, progress=progress, **options,
@@ -180,7 +180,7 @@ def encode(
     """
     from noli.engine.codes import encode_data
 
-    spec = _found(method, "data->codes", "This method makes no codes.")
+    spec = found_method(method, "data->codes", "This method makes no codes.")
     return encode_data(_job(spec, data, output, key, run, progress, options, labels, on_error))
 
 
@@ -220,18 +220,23 @@ def lock_model(
     """
     from noli.engine.keyed import lock_model as work
 
-    spec = _found(method, "model->model", "This method locks no models.")
+    spec = found_method(method, "model->model", "This method locks no models.")
     if model is not None and not Path(model).exists():
         raise UsageError("There is no such model.", where=str(model), fix="name one that is there")
     job = _job(spec, pictures, output, key, run, progress, options, labels, on_error)
     return work(replace(job, model="" if model is None else str(model)))
 
 
-def _found(method: str, arrow: Arrow, otherwise: str) -> Spec:
+def found_method(method: str, arrow: Arrow, otherwise: str) -> Spec:
     """Return a method of the family by its name, or its short one, if it does what is wanted."""
     spec = registry.get(method if "/" in method else f"lock/{method}")
     if spec.family != "lock" or spec.arrow != arrow:
-        others = {"data->data": "noli.lock", "data->codes": "noli.encode", "model->model": "noli.lock_model"}
+        others = {
+            "data->data": "noli.lock",
+            "data->codes": "noli.encode",
+            "model->model": "noli.lock_model",
+            "model->models": "noli.proliferate",
+        }
         fix = f"call {others[spec.arrow]}" if spec.family == "lock" else "see noli list lock"
         raise UsageError(otherwise, where=spec.name, fix=fix)
     return spec

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.dynamic import method_group
+from noli.cli.fleet import DEVICE_HELP, TRACE_HELP, device, proliferate, trace
 from noli.cli.lock_export import EXPORT_HELP, export
 from noli.cli.protect import show_run
 from noli.cli.shared import (
@@ -316,8 +317,10 @@ GROUP = typer.Typer(
             "audit": (audit, _AUDIT_HELP),
             "rotate": (rotate, _ROTATE_HELP),
             "export": (export, EXPORT_HELP),
+            "device": (device, DEVICE_HELP),
+            "trace": (trace, TRACE_HELP),
         },
-        {"data->codes": encode, "model->model": lock_model},
+        {"data->codes": encode, "model->model": lock_model, "model->models": proliferate},
     ),
     no_args_is_help=True,
     help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",

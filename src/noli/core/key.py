@@ -89,11 +89,8 @@ class Key:
             KeyFileError: It cannot be written.
             UsageError: Empty passphrase or unusable label.
         """
-        phrase = _masked(passphrase)
-        del passphrase
         key = cls.generate(label)
-        entry = Entry.make(key._secret, label, key.created, phrase)
-        keyfile.create(Path(path), Ring(label=label, keys=(entry,)))
+        key.write(path, passphrase=passphrase)
         return key
 
     @classmethod
@@ -170,6 +167,23 @@ class Key:
             {"label": ring.label, "id": e.key_id, **e.published(), "passphrase": e.wrapped is not None}
             for e in ring.keys
         ]
+
+    def write(self, path: str | os.PathLike[str], *, passphrase: str | None = None) -> None:
+        """Write this key to a new file, as :meth:`new` does with a fresh one.
+
+        Args:
+            path: The file to make; it must not exist, its folder must.
+            passphrase: If given, the file is useless without it.
+
+        Raises:
+            OutputExists: The file exists; nothing was changed.
+            KeyFileError: It cannot be written.
+            UsageError: Empty passphrase.
+        """
+        phrase = _masked(passphrase)
+        del passphrase
+        entry = Entry.make(self._secret, self.label, self.created or _now(), phrase)
+        keyfile.create(Path(path), Ring(label=self.label, keys=(entry,)))
 
     def commit(self) -> str:
         """Return the commitment to publish before a release, 64 hex digits (hiding and binding)."""

@@ -16,7 +16,7 @@ from noli.core.images import Working
 from noli.core.key import Key
 
 Family = Literal["protect", "mark", "lock", "attack", "unlearn", "harden", "generate", "evaluate", "verify"]
-Arrow = Literal["data->data", "data->codes", "texts->texts", "model->model", "judge"]
+Arrow = Literal["data->data", "data->codes", "texts->texts", "model->model", "model->models", "judge"]
 Codes = dict[str, npt.NDArray[Any]]
 State = dict[str, Any]
 Extra = dict[str, float]

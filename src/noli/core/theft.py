@@ -85,19 +85,17 @@ class Theft(_Frozen):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the lock costs a thief, one sentence per share."""
+        """What the lock costs a thief: per number of labels, the largest share that they buy."""
+        bought = {self.needed(share): share for share in SHARES}
         said = []
-        for share in SHARES:
-            count = self.needed(share)
+        for count, share in bought.items():
             if count == 0:
                 said.append(f"{share:.0%} of the score needs no key and no labelled picture.")
-            elif count is None:
-                most = max((row.labels for row in self.rows), default=0)
-                said.append(
-                    f"No attack reached {share:.0%} of the score with {most} labels per class or fewer."
-                )
-            else:
-                said.append(
-                    f"A thief reaches {share:.0%} of the score with {count} labelled picture(s) per class."
-                )
+            elif count is not None:
+                noun = "labelled picture" if count == 1 else "labelled pictures"
+                said.append(f"A thief reaches {share:.0%} of the score with {count} {noun} per class.")
+        if None in bought:
+            least = next(share for share in SHARES if self.needed(share) is None)
+            most = max(self.labels, default=0)
+            said.append(f"No attack reached {least:.0%} of it with {most} labels per class or fewer.")
         return tuple(said)

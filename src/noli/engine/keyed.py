@@ -34,7 +34,7 @@ def lock_model(request: LockRequest) -> Run:
     """
 
     def work(run: Run | None) -> Run:
-        pictures = _pictures(request)
+        pictures = labelled_pictures(request)
         run = run or created(request, LAYOUT)
         same_pictures(run, pictures.items, request.source)
         if not whole(run, Path(request.output)):
@@ -45,7 +45,8 @@ def lock_model(request: LockRequest) -> Run:
     return worked(request, work)
 
 
-def _pictures(request: LockRequest) -> StoredPictures:
+def labelled_pictures(request: LockRequest) -> StoredPictures:
+    """Scan the pictures of a request: two classes or more, with five pictures each, or a DataError."""
     pictures = scanned(request, labelled=True)
     counts = np.bincount(pictures.labels) if pictures.labels is not None else np.zeros(0)
     if len(counts) < 2 or counts.min() < 5:
@@ -62,6 +63,7 @@ def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
     from noli import zoo
     from noli.train.checkpoint import Checkpoint
     from noli.zoo.keyed_folder import MANIFEST, load_keyed, save_keyed
+    from noli.zoo.keyed_thieves import guess
 
     cfg, bar = cast(Config, request.cfg), request.progress
     bar.start(len(pictures), "read")
@@ -94,13 +96,17 @@ def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
         checkpoint = Checkpoint(run.artifact("learning"))
         checkpoint.depends_on(x[seen], y[seen], str(cfg), RIVAL)
         save_keyed(embeddings.rival(base, x[seen], y[seen], cfg, checkpoint), kept)
-    rival = load_keyed(kept, embeddings.guess(0))
+    rival = load_keyed(kept, guess(0))
     bar.start(None, "attack")
     test = x[held], y[held]
     accuracy = _once(run, "accuracy", lambda: embeddings.use(keyed, base, *test, cfg))
-    robust = _once(run, "robustness", lambda: embeddings.attacked(keyed, base, rival, *test, cfg))
+    robust = _once(
+        run, "robustness", lambda: embeddings.attacked(keyed, base, rival, *test, cfg, bar.advance)
+    )
     bar.start(None, "theft")
-    theft = _once(run, "theft", lambda: embeddings.stolen(keyed, base, (x[seen], y[seen]), test, cfg))
+    theft = _once(
+        run, "theft", lambda: embeddings.stolen(keyed, base, (x[seen], y[seen]), test, cfg, bar.advance)
+    )
     bar.finish()
     sizes = {"items": len(x), "training": len(seen), "held_out": len(held), "pairs": len(keyed.pairs)}
     found = {"accuracy": accuracy, "robustness": robust, "theft": theft}

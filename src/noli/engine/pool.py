@@ -71,7 +71,7 @@ def _map_processes(
     try:
         while True:
             for shard in islice(shards, workers * IN_FLIGHT_PER_WORKER - waiting):
-                with _without_main():  # the executor spawns its processes while work is submitted
+                with without_main():  # the executor spawns its processes while work is submitted
                     submit(pool, finished, _process, *shard)
                 waiting += 1
             if not waiting:
@@ -95,7 +95,7 @@ def _start_worker(work: ShardWork, secrets: list[tuple[bytes, str] | None], thre
     global _work
     # Ctrl-C reaches the whole process group; only the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     cv2.setNumThreads(threads)
@@ -112,8 +112,8 @@ def _process(index: int, rows: list[Record]) -> tuple[int, list[Record], int, fl
     return index, _work.process(index, rows), os.getpid(), peak_memory_mb()
 
 
-def _die_with_parent() -> None:
-    # Pool workers of a killed parent would wait for work for ever.
+def die_with_parent() -> None:
+    """End this process when its parent ends: workers of a killed one would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -121,7 +121,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Hide the main script while workers are spawned.
 
     Workers need nothing from it. Importing it again would run a user's script a second time when it has

@@ -21,6 +21,7 @@ from noli.engine.runner import run_data
 _NOT_UNDONE = {
     "data->codes": ("Codes cannot be undone.", "keep the pictures: nothing can make them from the codes"),
     "model->model": ("Models are not undone.", "keep the model that was marked or locked"),
+    "model->models": ("Models are not undone.", "keep the network that they were made from"),
 }
 
 

@@ -78,7 +78,7 @@ def render_html(facts: Facts) -> str:
     rows = evidence.rows if evidence else ()
     record = {name: value for name, value in facts.manifest.items() if value and name not in _LEFT_OUT}
     if "results" in record:  # what has a table of its own
-        tables = ("robustness", "theft")
+        tables = ("robustness", "theft", "transfer")
         record["results"] = {name: v for name, v in record["results"].items() if name not in tables}
     if evidence:
         record["test"] = {"settings": evidence.config, "digests of the data": evidence.hashes}

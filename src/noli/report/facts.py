@@ -15,6 +15,7 @@ from noli.core.method import Card
 from noli.core.robustness import Robustness
 from noli.core.run import Run, read_artifact
 from noli.core.theft import Theft
+from noli.core.transfer import Transfer
 from noli.methods.lock.embeddings import MEANINGS
 from noli.report.pictures import Strip, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
@@ -22,7 +23,7 @@ from noli.report.quality import Quality, summarise
 from noli.report.words import KEYED, TITLES, Banner, banner, count
 
 _JUDGING = ("verify", "attack")
-M = TypeVar("M", Robustness, Theft)
+M = TypeVar("M", Robustness, Theft, Transfer)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Facts:
 
     `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
     `matrix` has name, meaning and accuracy of every row that was measured of a keyed model, `robustness` what
-    attacks left of it, `theft` what it costs without its key.
+    attacks left of it, `theft` what it costs without its key, `transfer`
+    what devices of a fleet give away about each other.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Facts:
     matrix: tuple[tuple[str, str, float], ...] = ()
     robustness: Robustness | None = None
     theft: Theft | None = None
+    transfer: Transfer | None = None
 
 
 def gather(
@@ -89,6 +92,7 @@ def gather(
         matrix=_matrix(run),
         robustness=_measured(run, "robustness", Robustness),
         theft=_measured(run, "theft", Theft),
+        transfer=_measured(run, "transfer", Transfer),
     )
 
 

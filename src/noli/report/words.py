@@ -47,6 +47,12 @@ _KEYED = (
     "A key hinders attacks from the public network or from the secret layers alone, in part. It is no access "
     "control: the table says what the model does without it, and nothing holds against who has it."
 )
+# Layout of an output that is a fleet of them.
+FLEET = "fleet"
+_FLEET = (
+    "Whoever has a device can attack it and use it. The table says how much that does to the others; a "
+    "leaked model can be traced to its device."
+)
 _SCRAMBLED = (
     "Perceptual encryption hides pictures from a casual look. It is obfuscation, not confidentiality: see "
     "below what it does not stop. The key and noli undo bring the pictures back."
@@ -178,6 +184,8 @@ def _places(manifest: Mapping[str, Any], *, names: bool) -> tuple[str, str]:
 def _locked(manifest: Mapping[str, Any], *, names: bool) -> Banner:
     if manifest["output"] and manifest["output"]["layout"] == KEYED:
         return Banner("none", "A keyed model, not a closed one", (_KEYED,))
+    if manifest["output"] and manifest["output"]["layout"] == FLEET:
+        return Banner("none", "A model for every device", (_FLEET,))
     clean, scrambled = _places(manifest, names=names)
     command = shlex.join(["noli", "lock", "audit", scrambled, "--clean", clean])
     return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,), command=command)

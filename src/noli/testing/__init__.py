@@ -44,6 +44,7 @@ _FUNCTIONS: dict[str, tuple[str, ...]] = {
     "data->codes": ("coder",),
     "texts->texts": ("propose", "passages"),
     "model->model": ("transform",),
+    "model->models": ("device",),
     "judge": ("judge",),
 }
 

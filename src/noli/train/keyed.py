@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from noli import zoo
 from noli.core.errors import DataError
 from noli.core.key import Key
 from noli.core.model import Model
+from noli.train.callbacks import CropFlip
 from noli.train.checkpoint import Checkpoint
 from noli.train.fit import Callback, FitResult, fit
 from noli.train.recipe import Recipe
@@ -98,3 +100,28 @@ def untrained_pair(model: Model, key: Key, number: int = 0, *, seed: int | None 
             key,
             number,
         )
+
+
+def train_public(
+    x: npt.NDArray[np.uint8],
+    y: npt.NDArray[Any],
+    names: Sequence[str],
+    arch: str,
+    epochs: int,
+    checkpoint: Checkpoint | None = None,
+) -> Model:
+    """Train a network of patches whose body keyed models take; nothing in it depends on a key.
+
+    Args:
+        x: Plain images ``uint8 [N, side, side, C]``.
+        y: Labels ``[N]``.
+        names: Class names.
+        arch: ``convmixer`` or ``vit``.
+        epochs: Passes over the images.
+        checkpoint: Where finished steps are kept.
+    """
+    side = x.shape[1]
+    model = zoo.network(arch, names, x.shape[3], size=side, **({"side": side} if arch == "vit" else {}))
+    recipe = Recipe(epochs=epochs, optimiser="adam", lr=3e-3, weight_decay=0.01)
+    fit(model, x, y, recipe, [CropFlip()], checkpoint=checkpoint)
+    return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors import torch as safe_torch
 from torch import Tensor, nn
 
 from noli import zoo
-from noli.core import foreign
+from noli.core.digested import Digested
 from noli.core.errors import DataError, UsageError, WrongKey
 from noli.core.files import atomic_write, refuse_existing
 from noli.core.key import Key
@@ -78,7 +77,7 @@ def load_keyed(
         pairs = []
         for i, one in enumerate(facts.pairs):
             pairs.append(Pair(embed, head, known[one.key_id, one.check_value], one.number))
-            pairs[i].load_state_dict(_weights(folder / PAIR.format(i), one.sha256))
+            pairs[i].load_state_dict(read_weights(folder / PAIR.format(i), one.sha256))
     return KeyedModel(plain, pairs, pick=pick, samples=samples)
 
 
@@ -104,7 +103,7 @@ def load_bare(folder: str | Path, pair: int = 0) -> Model:
         plain = _with_body(folder, facts)
         embed, _, head = isotropic_parts(plain)
         own = nn.ModuleDict({"embed": embed, "head": head})
-        own.load_state_dict(_weights(folder / PAIR.format(pair), one.sha256))
+        own.load_state_dict(read_weights(folder / PAIR.format(pair), one.sha256))
     return plain.eval()
 
 
@@ -116,7 +115,7 @@ def _with_body(folder: Path, facts: Manifest) -> Model:
     embed, blocks, _ = isotropic_parts(plain)
     if (embed.kernel_size[0], embed.in_channels) != (facts.patch, facts.channels):
         raise ValueError("it has other patches")
-    blocks.load_state_dict(_weights(folder / BODY, facts.body))
+    blocks.load_state_dict(read_weights(folder / BODY, facts.body))
     return plain
 
 
@@ -141,10 +140,8 @@ class Stored(BaseModel):
     sha256: str
 
 
-class Manifest(BaseModel):
+class Manifest(Digested):
     """What lies in a folder; `body` is the SHA-256 of its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["noli-keyed"] = "noli-keyed"
     version: Literal[1] = 1
@@ -172,16 +169,6 @@ class Manifest(BaseModel):
         why = "it has " + ", ".join(f"{i} (key {one.key_id})" for i, one in enumerate(self.pairs))
         raise UsageError(what, where=str(where), why=why, fix="name one of them: pair=0, or --pair 0")
 
-    def rendered(self) -> bytes:
-        """Return the only file that says this, with a digest over the rest of it."""
-        facts = self.model_dump()
-        digest = hashlib.sha256(_text(facts)).hexdigest()
-        return _text({**facts, "digest": digest})
-
-
-def _text(facts: dict[str, Any]) -> bytes:
-    return (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode()
-
 
 def read_manifest(folder: Path) -> Manifest:
     """Read what a folder says of itself, without a key and without weights.
@@ -189,30 +176,21 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: It is no whole keyed model of this version.
     """
-    data, fix = _read(folder / MANIFEST), "name a folder that noli wrote, or take a whole copy of it"
+    return Manifest.read(folder / MANIFEST, "keyed model")
+
+
+def read_weights(file: Path, sha256: str) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file that a manifest names.
+
+    Raises:
+        DataError: It is missing or another one.
+    """
     try:
-        facts = foreign.loads(data)
-        made = Manifest(**{name: value for name, value in facts.items() if name != "digest"})
-        whole = made.rendered() == data
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        what, where = "This is no keyed model of this version.", str(folder / MANIFEST)
-        raise DataError(what, where=where, why=str(error).partition("\n")[0], fix=fix) from error
-    if not whole:
-        raise DataError("The keyed model's manifest is damaged.", where=str(folder / MANIFEST), fix=fix)
-    return made
-
-
-def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
-    data = _read(file)
+        data = file.read_bytes()
+    except OSError as error:
+        what, fix = "A file of the keyed model cannot be read.", "name the folder of a whole one"
+        raise DataError(what, where=str(file), why=str(error.strerror), fix=fix) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         what, fix = "The file is not the one that the manifest names.", "take a whole copy of the folder"
         raise DataError(what, where=str(file), fix=fix)
     return safe_torch.load(data)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        what, fix = "A file of the keyed model cannot be read.", "name the folder of a whole one"
-        raise DataError(what, where=str(file), why=str(error.strerror), fix=fix) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,11 @@ from noli.zoo.base import Classifier, seeded
 from noli.zoo.isotropic import Isotropic
 from noli.zoo.keyed import KeyedModel, Pair, described, isotropic_parts
 from noli.zoo.keyed_folding import opened
+
+
+def guess(number: int) -> Key:
+    """Return a key that an attacker tries; it is known to everybody, so that a run can be repeated."""
+    return Key.from_bytes(hashlib.sha256(f"noli guessed key {number}".encode()).digest(), f"guess-{number}")
 
 
 class Mean(nn.Module):

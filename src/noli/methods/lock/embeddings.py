@@ -16,7 +16,7 @@ not be read; keys have 256 bits (published code: a seed of torch with 32).
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -116,16 +116,9 @@ def public_network(
         cfg: Options.
         checkpoint: Where finished steps are kept.
     """
-    from noli import zoo
-    from noli.train.callbacks import CropFlip
-    from noli.train.fit import fit
-    from noli.train.recipe import Recipe
+    from noli.train.keyed import train_public
 
-    sided = {"side": cfg.side} if cfg.network == "vit" else {}
-    model = zoo.network(cfg.network, names, x.shape[3], size=cfg.side, **sided)
-    recipe = Recipe(epochs=cfg.body_epochs, optimiser="adam", lr=3e-3, weight_decay=0.01)
-    fit(model, x, y, recipe, [CropFlip()], checkpoint=checkpoint)
-    return model
+    return train_public(x, y, names, cfg.network, cfg.body_epochs, checkpoint)
 
 
 def transform(
@@ -166,12 +159,9 @@ def rival(base: Model, x: Images, y: Labels, cfg: Config, checkpoint: Checkpoint
         cfg: Options of the owner, who is thought to have published them.
         checkpoint: Where finished steps are kept.
     """
+    from noli.zoo.keyed_thieves import guess
+
     return transform(base, x, y, guess(0), cfg.model_copy(update={"pairs": 1}), checkpoint)
-
-
-def guess(number: int) -> Key:
-    """Return a key that an attacker tries; it is known to everybody, so that a run can be repeated."""
-    return Key.from_bytes(hashlib.sha256(f"noli guessed key {number}".encode()).digest(), f"guess-{number}")
 
 
 def use(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> dict[str, float]:
@@ -188,7 +178,7 @@ def use(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> di
         Accuracies by the names in ``MEANINGS``.
     """
     from noli.ops.adversarial.suite import standing
-    from noli.zoo.keyed_thieves import with_keys, without_transform
+    from noli.zoo.keyed_thieves import guess, with_keys, without_transform
 
     wrong = [_accuracy(with_keys(keyed, [guess(i)]), x, y) for i in range(1, cfg.wrong_keys + 1)]
     return {
@@ -202,7 +192,13 @@ def use(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> di
 
 
 def attacked(
-    keyed: KeyedModel, base: Model, other: KeyedModel, x: Images, y: Labels, cfg: Config
+    keyed: KeyedModel,
+    base: Model,
+    other: KeyedModel,
+    x: Images,
+    y: Labels,
+    cfg: Config,
+    advance: Callable[[], None] = lambda: None,
 ) -> Robustness:
     """Attack the finished model in every way that an attacker's knowledge allows.
 
@@ -213,17 +209,23 @@ def attacked(
         x: Held-out pictures ``uint8 [N, side, side, C]``; the first ``cfg.attacked`` are taken.
         y: Labels ``[N]``.
         cfg: Options.
-
+        advance: Called after every attack.
     """
     from noli.zoo.keyed_matrix import OWN_KEY, Case, robustness
+    from noli.zoo.keyed_thieves import guess
 
     guesses = [guess(i) for i in range(1, cfg.wrong_keys + 1)]
     case = Case(keyed, base, *_working(x, y, cfg), others=[(OWN_KEY, other)], guesses=guesses)
-    return robustness(case, _strength(cfg))
+    return robustness(case, _strength(cfg), advance)
 
 
 def stolen(
-    keyed: KeyedModel, base: Model, own: tuple[Images, Labels], held: tuple[Images, Labels], cfg: Config
+    keyed: KeyedModel,
+    base: Model,
+    own: tuple[Images, Labels],
+    held: tuple[Images, Labels],
+    cfg: Config,
+    advance: Callable[[], None] = lambda: None,
 ) -> Theft:
     """Pick the lock of the first pair with few labelled pictures: what the model costs without its key.
 
@@ -233,6 +235,7 @@ def stolen(
         own: The thief's pictures; those that the model has learned from are to his advantage.
         held: Held-out pictures.
         cfg: Options.
+        advance: Called after every attack.
     """
     from noli.train.keyed_lock import EmbeddingLock
     from noli.train.picking import Effort, pick
@@ -241,7 +244,9 @@ def stolen(
     labels = [count for count in LABELS_OF_THIEVES if count <= cfg.thief_labels]
     searched = [count for count in labels if count == 5]  # it asks the model thousands of times
     effort = Effort(labels, searched, wrong_keys=cfg.wrong_keys, epochs=2 * cfg.epochs)
-    return pick(EmbeddingLock(keyed), own, held, effort, matched=estimated_order(keyed, 0, base))
+    return pick(
+        EmbeddingLock(keyed), own, held, effort, matched=estimated_order(keyed, 0, base), advance=advance
+    )
 
 
 def _working(x: Images, y: Labels, cfg: Config) -> tuple[Tensor, Tensor]:
