@@ -6,9 +6,9 @@ pictures that are made on one device should not work on others, and a leaked mod
 
 Shapes: pictures ``uint8 [N, side, side, C]``, as working images in [0, 1].
 
-Threat model: the attacker has everything of device A and attacks device B. It does not protect A from whoever
-has A, nor any device from queries. How much carries over is measured, not assumed, as devices share most of
-their weights. Where ours differs: rank, rates and epochs are ours, as the paper's could not be read; the
+Threat model: the attacker has everything of device A and attacks device B. It does not stop whoever has A
+from attacking or using A, nor queries. How much carries over is measured, not assumed, as devices share most
+of their weights. Where ours differs: rank, rates and epochs are ours, as the paper's could not be read; the
 embedding starts from random weights unless asked otherwise, as the public one would protect little.
 """
 
