@@ -18,6 +18,7 @@ from noli.core.key import Key
 from noli.engine import codes as engine
 from noli.engine.locking import LockRequest
 from noli.methods.lock import instahide, neuracrypt
+from noli.ops.codes import MEAN, SPREAD
 from noli.testing import KEYS, tree
 
 SMALL: dict[str, Any] = {"side": 16, "patch": 4, "width": 24, "depth": 2, "i_understand_this_is_broken": True}
@@ -116,7 +117,7 @@ def test_instahide_is_the_mixture_written_out(photos: Path, tmp_path: Path) -> N
     assert done.manifest.results["shape"] == [2, 3, 8, 8]
     cfg = instahide.Config(side=8, k=3, copies=2, i_understand_this_is_broken=True)
     mixer = instahide.coder(shown, KEYS[0], cfg)
-    mean, spread = np.array(instahide._MEAN), np.array(instahide._SPREAD)
+    mean, spread = np.array(MEAN), np.array(SPREAD)
     for number in range(8):
         for copy in range(2):
             stream = KEYS[0].stream("lock/instahide/code", f"{shown.items[number].id}/{copy}")

@@ -21,15 +21,12 @@ import numpy.typing as npt
 from pydantic import Field
 
 from noli.core.errors import DataError, UsageError
-from noli.core.images import to_float
 from noli.core.key import Key
 from noli.core.keystream import Stream
 from noli.core.method import Card, Codes, Pictures, Spec
-from noli.ops.codes import BrokenConfig
+from noli.ops.codes import BrokenConfig, normalised
 
 NAME = "lock/instahide"
-# Mean and spread of CIFAR-10, which the published code takes for all data.
-_MEAN, _SPREAD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 class Config(BrokenConfig):
@@ -82,7 +79,7 @@ class Coder:
                 stream = self.key.stream(f"{NAME}/code", f"{pictures.items[number].id}/{copy}")
                 chosen = self._mixed(stream, number, len(pictures))
                 weights = mixing_weights(stream, len(chosen), self.cfg.cap)
-                parts = [_normalised(pictures[one]) for one in chosen]
+                parts = [normalised(pictures[one][None])[0] for one in chosen]
                 mixed = np.tensordot(weights, np.stack(parts), 1)
                 out[row, copy] = mixed * np.where(stream.bits(mixed.size), -1, 1).reshape(mixed.shape)
                 labels = [_label(pictures, one) for one in chosen]
@@ -105,12 +102,6 @@ def mixing_weights(stream: Stream, k: int, cap: float) -> npt.NDArray[np.float64
         weights: npt.NDArray[np.float64] = drawn / drawn.sum()
         if weights.max() <= cap:
             return weights
-
-
-def _normalised(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    mean, spread = (np.array(values[: image.shape[2]]) for values in (_MEAN, _SPREAD))
-    found: npt.NDArray[np.float64] = (to_float(image[None])[0] - mean[:, None, None]) / spread[:, None, None]
-    return found
 
 
 def _label(pictures: Pictures, number: int) -> int:
