@@ -23,7 +23,7 @@ import torch
 
 import noli
 from common import CLASSES, DATA, Cells, arguments, bench_key, cifar10, save
-from noli.ops.decipher.rematch import assigned, nearness
+from noli.ops.decipher.rematch import assigned, boosted, nearness
 from noli.ops.decipher.tokens import reduced, statistics
 from noli.train.likening import alike_coder, means_of, patches_of
 
@@ -108,6 +108,7 @@ def linear(width: int = 256, patch: int = 4, count: int = 200) -> dict[str, Any]
     begun = time.process_time()
     secret, own = reduced(codes(order=False)), reduced(codes(order=True))
     match = assigned(nearness(statistics(own), statistics(secret)))
+    boost = boosted(own.mean(axis=1), secret.mean(axis=1), match)
     means = secret.mean(axis=1)
     means = means / means.std()
     net = alike_coder(images[count:], means, patch, -1)
@@ -115,6 +116,7 @@ def linear(width: int = 256, patch: int = 4, count: int = 200) -> dict[str, Any]
     right = np.arange(count)
     rows = {
         "lengths and distances": {"back": float((match.codes == right).mean())},
+        "boosted matching": {"back": float((boost.codes == right).mean())},
         "distributions": {"back": float((alike.codes == right).mean())},
     }
     return {"cpu_seconds": time.process_time() - begun, "rows": rows}

@@ -65,3 +65,32 @@ def test_the_command_says_what_came_of_it(noli: Run, tmp_path: Path) -> None:
     assert again.json["rows"][0]["name"] == "statistics"
     refused = noli("verify", out, "--clean", photos, "--battery", "full")
     assert "attacked, not trained on" in refused.err
+
+
+def test_codes_are_audited_by_the_same_command(noli: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = cv2.imread(str(photo_folder() / "coffee.png"))
+    for number in range(40):
+        top, left = 40 * (number // 10), 50 * (number % 10)
+        cv2.imwrite(str(photos / f"{number}.png"), pixels[top : top + 40, left : left + 40])
+    Key.new(tmp_path / "k.key")
+    out = tmp_path / "out"
+    made = noli(
+        "lock", "neuracrypt", photos, "-o", out, "--key", tmp_path / "k.key", "--side", "32", "--patch", "4",
+        "--width", "128", "--i-understand-this-is-broken",
+    )  # fmt: skip
+    assert made.code == 0
+    assert "To see what that is worth: noli lock audit" in made.err
+    done = noli("lock", "audit", out, "--clean", photos)
+    assert done.code == 1
+    words = " ".join(done.out.split())
+    assert "boosted matching" in words
+    assert "hides among" in words
+    assert "which ones are of the same picture" in words
+    assert "bits" not in words.replace("256 bits", "")
+    assert "protect nothing" in done.err
+    assert (tmp_path / "out.audit.html").exists()
+    again = noli("verify", out, "--clean", photos, "--json")
+    assert again.code == 1
+    assert again.json["rows"][0]["name"] == "linking"

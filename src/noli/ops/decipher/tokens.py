@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 Order = npt.NDArray[np.int64]
 # Directions that are kept of codes, vectors that these are measured on, and quantiles of distances.
 KEPT, MEASURED, QUANTILES = 256, 8192, 64
-_SMALL = 1e-9
+_SMALL, _ROUNDING = 1e-9, 1e-5
 
 
 def reduced(codes: npt.NDArray[np.floating], most: int = KEPT) -> Floats:
@@ -103,8 +103,9 @@ def statistics(codes: Floats) -> Floats:
 
 
 def standard(values: npt.NDArray[np.floating]) -> Floats:
-    """Return columns ``[N, F]`` with mean 0 and spread 1; those that do not vary become 0."""
-    found: Floats = ((values - values.mean(axis=0)) / (values.std(axis=0) + _SMALL)).astype(np.float32)
+    """Return columns ``[N, F]`` with mean 0 and spread 1; those that vary by rounding only become about 0."""
+    least = _ROUNDING * np.abs(values).max(initial=0) + _SMALL
+    found: Floats = ((values - values.mean(axis=0)) / (values.std(axis=0) + least)).astype(np.float32)
     return found
 
 
