@@ -41,6 +41,7 @@ SETTINGS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "instahide, 20 codes": ("instahide", 100, {"copies": 20}),
     "instahide, 50 codes": ("instahide", 100, {"copies": 50}),
     "instahide, 50 codes, k 6": ("instahide", 100, {"copies": 50, "k": 6}),
+    "instahide, 50 codes, k 6, 4 public": ("instahide", 100, {"copies": 50, "k": 6, "public": "yes"}),
 }
 LINEAR = "linear encoder, 256 wide"
 
@@ -82,6 +83,7 @@ def cell(setting: str) -> dict[str, Any]:
         place = Path(work)
         clean = folder_of(images[:count], labels[:count], place / "clean")
         public = folder_of(images[count:], labels[count:], place / "public")
+        options = {name: str(public) if name == "public" else value for name, value in options.items()}
         noli.encode(
             clean, place / "codes", method, key=bench_key(0), i_understand_this_is_broken=True, **options
         )

@@ -108,6 +108,11 @@ def test_pictures_come_back_from_instahide(photos: Path, public: Path, tmp_path:
     assert "no integers" in rows["integer seed"].note
     assert found.worst is rows["graph of codes"] or found.worst is rows["grouped as stored"]
     assert "a demonstration" in page.read_text()
+    # With public pictures in every code the row says how many.
+    crossed = {**MIXED, "copies": 2, "public": str(public)}
+    noli.encode(few, tmp_path / "crossed", "instahide", key=KEYS[0], **crossed)
+    row = noli.audit(tmp_path / "crossed", clean=few, public=public).rows[0]
+    assert "2 codes of each picture, 2 public pictures in each" in row.note
     # A part of the set cannot be solved alone: it is encoded again, and the row says so.
     part = noli.audit(tmp_path / "out", clean=few, public=public, pictures=12)
     assert part.pictures == 12
@@ -125,7 +130,7 @@ def test_codes_are_read_beside_their_own_pictures(sets: Path, photos: Path, publ
     places = [int(np.flatnonzero((whole.originals == one).all((1, 2, 3)))[0]) for one in case.originals]
     assert np.array_equal(case.codes, whole.codes[places])
     # The owner's key would give the same codes, up to the order within: what is read belongs together.
-    mine = case.encode(case.originals, KEYS[0], case.cfg)
+    mine = case.encode(case.originals, KEYS[0], case.cfg)["codes"]
     for one, other in zip(mine, case.codes, strict=True):
         assert np.allclose(np.sort(one, axis=0), np.sort(other, axis=0), atol=5e-3)
 

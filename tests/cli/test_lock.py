@@ -40,7 +40,9 @@ def test_the_size_of_a_key_is_told_and_not_as_its_strength(noli: Run, tmp_path: 
     assert "To bring them back: noli undo" in done.err
     assert "what comes back without the key: noli lock audit" in done.err
     assert "noli lock audit" in (tmp_path / "out.noli" / "report.html").read_text()
-    back = noli("undo", tmp_path / "out", "-o", tmp_path / "back", "--key", tmp_path / "k.key", "--workers", "1")
+    back = noli(
+        "undo", tmp_path / "out", "-o", tmp_path / "back", "--key", tmp_path / "k.key", "--workers", "1"
+    )
     assert back.code == 0
     assert "obfuscation, not confidentiality" in back.err
     found = noli(*words, "--block", "2", "--json").json

@@ -31,6 +31,7 @@ from noli.engine.undo import output_of
 from noli.ops.decipher.suite import Found
 
 Codes = npt.NDArray[np.float16]
+Arrays = dict[str, npt.NDArray[Any]]
 # What attackers encode with: not the owner's, and public, so that an audit says the same every time.
 OTHER_KEY = Key.from_bytes(hashlib.sha256(b"noli: an attacker's own key").digest())
 
@@ -42,19 +43,21 @@ class CodeCase:
     Attributes:
         spec, cfg: How the codes were made.
         codes: ``float16 [N, ...]``.
+        labels: Labels of the codes as published, ``[N, ...]``; None: there are none.
         originals: ``uint8 [N, S, S, C]``, the pictures of these codes as they were encoded.
         public: ``uint8 [M, S, S, C]``, other pictures.
         total: How many pictures the whole set has, N or more.
-        encode: Encodes ``uint8 [n, S, S, C]`` under a key with options.
+        encode: Encodes ``uint8 [n, S, S, C]``, all of one class, under a key with options.
     """
 
     spec: Spec
     cfg: MethodConfig
     codes: Codes
+    labels: npt.NDArray[Any] | None
     originals: Images
     public: Images
     total: int
-    encode: Callable[[Images, Key, MethodConfig], Codes]
+    encode: Callable[[Images, Key, MethodConfig], Arrays]
 
 
 class Answer(NamedTuple):
@@ -95,9 +98,11 @@ class GivenPictures:
 
     Attributes:
         images: ``uint8 [N, S, S, C]``.
+        public: Public pictures to mix in, or None.
     """
 
     images: Images
+    public: GivenPictures | None = None
 
     @property
     def items(self) -> Sequence[Item]:
@@ -186,17 +191,18 @@ def gather_codes(run: Run, clean: str, public: str | None, most: int) -> CodeCas
     others = np.stack([square(image, cfg.side, channels) for image in others])
     method: CodesMethod = load_method(spec.module)  # type: ignore[assignment]
 
-    def encode(images: Images, key: Key, how: MethodConfig) -> Codes:
-        pictures = GivenPictures(images)
-        made: Codes = method.coder(pictures, key, how)(pictures, range(len(images)))["codes"]
-        return made
+    def encode(images: Images, key: Key, how: MethodConfig) -> Arrays:
+        mixed = GivenPictures(others) if getattr(how, "public", "") else None
+        pictures = GivenPictures(images, mixed)
+        return method.coder(pictures, key, how)(pictures, range(len(images)))
 
-    codes = _read(Path(output_of(run)), chosen)
-    return CodeCase(spec, cfg, codes, originals, others, len(names), encode)
+    found = _read(Path(output_of(run)), chosen)
+    labels = found.get("labels")
+    return CodeCase(spec, cfg, found["codes"], labels, originals, others, len(names), encode)
 
 
-def _read(place: Path, chosen: npt.NDArray[np.int64]) -> Codes:
-    """Return the codes of some pictures, whose numbers ascend."""
+def _read(place: Path, chosen: npt.NDArray[np.int64]) -> Arrays:
+    """Return the codes and labels of some pictures, whose numbers ascend."""
     summary = place / SUMMARY
     if not summary.exists():
         raise DataError("The codes are gone.", where=str(summary), fix="run the same noli lock command again")
@@ -204,6 +210,7 @@ def _read(place: Path, chosen: npt.NDArray[np.int64]) -> Codes:
     for shard in json.loads(summary.read_bytes())["shards"]:
         rows = chosen[(chosen >= start) & (chosen < start + shard["items"])] - start
         if len(rows):
-            parts.append(safetensors.numpy.load_file(place / shard["file"])["codes"][rows])
+            arrays = safetensors.numpy.load_file(place / shard["file"])
+            parts.append({name: array[rows] for name, array in arrays.items()})
         start += int(shard["items"])
-    return np.concatenate(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from noli.engine.auditing import Images
 from noli.engine.codecase import OTHER_KEY, CodeAttack, CodeCase
+from noli.methods.lock.instahide import PRIVATE
 from noli.ops.codes import normalised, stored
 from noli.ops.decipher import mixed_seeds
 from noli.ops.decipher.absolute import refined, solved
@@ -55,16 +56,37 @@ class MixTarget:
         return self.case.originals[: max(cfg.k, min(SAMPLE, VALUES // self.case.codes[0].size))]
 
     @cached_property
+    def made(self) -> tuple[Floats, Floats]:
+        """Their codes ``float32 [N, copies, C, S, S]``, and the sums of their labels ``[N * copies]``.
+
+        The labels are published: with public pictures, which have none, they tell the weight of the others.
+        """
+        case = self.case
+        codes, labels = case.codes, case.labels
+        if self.again:
+            arrays = case.encode(self.plain, OTHER_KEY, case.cfg)
+            codes, labels = arrays["codes"], arrays["labels"]
+        totals = np.ones(codes.shape[:2]) if labels is None else labels.sum(axis=2)
+        return codes.astype(np.float32), totals.reshape(-1).astype(np.float32)
+
+    @property
     def codes(self) -> Floats:
-        """Their codes ``float32 [N, copies, C, S, S]``."""
-        made = self.case.encode(self.plain, OTHER_KEY, self.case.cfg) if self.again else self.case.codes
-        return made.astype(np.float32)
+        """See :attr:`made`."""
+        return self.made[0]
+
+    @property
+    def mixed(self) -> int:
+        """How many pictures of the set are in a code."""
+        cfg: Any = self.case.cfg
+        return PRIVATE if cfg.public else int(cfg.k)
 
 
 def mix_attacks(target: MixTarget) -> Iterator[CodeAttack]:
     """Iterate over the attacks, and the demonstration of what an integer seed would give away."""
     count, copies = target.codes.shape[:2]
     per = f"{copies} code{'s' * (copies > 1)} of each picture"
+    cfg: Any = target.case.cfg
+    per += f", {cfg.k - PRIVATE} public pictures in each" if cfg.public else ""
     note = f"{count} of them encoded again under another key, {per}" if target.again else per
     how = "tells by absolute values which codes share a picture, and solves for the pictures"
     yield CodeAttack(
@@ -88,17 +110,17 @@ def mix_attacks(target: MixTarget) -> Iterator[CodeAttack]:
 
 def _graph(target: MixTarget, *, grouped: bool = False) -> Found:
     begun = time.process_time()
-    cfg: Any = target.case.cfg
     count, copies = target.codes.shape[:2]
     codes = target.codes.reshape(-1, *target.codes.shape[2:])
     rows = looks(codes)
     start = rows.reshape(count, copies, -1).mean(axis=1) if grouped else None
-    weights = weights_of(rows, count, cfg.k, start=start, seconds=target.seconds / 2)
+    totals = target.made[1]
+    weights = weights_of(rows, count, target.mixed, start=start, seconds=target.seconds / 2) * totals[:, None]
     for _ in range(SOLVED):
         pictures = solved(codes, weights)
         if time.process_time() - begun > target.seconds:
             break
-        weights, pictures = refined(codes, weights, pictures, cfg.k)
+        weights, pictures = refined(codes, weights, pictures, target.mixed, totals=totals)
     back = stored(pictures)
     order = _whose(back, target.plain)
     return Found(back[order], target.plain, "listed", (stored(-pictures)[order],))

@@ -65,7 +65,7 @@ class SetTarget:
         """Return codes of pictures under another key, by a network of at most 512 values."""
         cfg: Any = self.case.cfg
         changed = {"shuffle": shuffle, "width": min(cfg.width, WIDEST)}
-        return self.case.encode(images, OTHER_KEY, cfg.model_copy(update=changed))
+        return self.case.encode(images, OTHER_KEY, cfg.model_copy(update=changed))["codes"]
 
     @cached_property
     def start(self) -> Match:

@@ -51,7 +51,13 @@ def solved(codes: Floats, weights: Floats, turns: int = TURNS) -> Floats:
 
 
 def refined(
-    codes: Floats, weights: Floats, pictures: Floats, mixed: int, rounds: int = 10
+    codes: Floats,
+    weights: Floats,
+    pictures: Floats,
+    mixed: int,
+    *,
+    totals: Floats | None = None,
+    rounds: int = 10,
 ) -> tuple[Floats, Floats]:
     """Find weights again by the pictures that were solved for, and pictures by these; return both.
 
@@ -60,6 +66,7 @@ def refined(
         weights: What it was given.
         pictures: What it returned.
         mixed: k, how many pictures are in a code.
+        totals: ``[M]``: sums of the weights of each code; None: 1, as no other pictures are in it.
         rounds: How often.
     """
     size = np.abs(codes.reshape(len(codes), -1)).astype(np.float32)
@@ -68,6 +75,7 @@ def refined(
         signed = np.where(weights @ flat < 0, -size, size)
         weights = pursued(signed, flat, mixed)
         weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), _SMALL)
+        weights = weights if totals is None else weights * totals[:, None]
         flat = _turned(size, weights, flat, 2)
     return weights, one_sign(flat.reshape(pictures.shape))
 
