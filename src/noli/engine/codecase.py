@@ -192,7 +192,7 @@ def gather_codes(run: Run, clean: str, public: str | None, most: int) -> CodeCas
     method: CodesMethod = load_method(spec.module)  # type: ignore[assignment]
 
     def encode(images: Images, key: Key, how: MethodConfig) -> Arrays:
-        mixed = GivenPictures(others) if getattr(how, "public", "") else None
+        mixed = GivenPictures(others) if getattr(how, "public", None) else None
         pictures = GivenPictures(images, mixed)
         return method.coder(pictures, key, how)(pictures, range(len(images)))
 

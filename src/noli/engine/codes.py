@@ -102,7 +102,7 @@ def scanned(request: LockRequest, *, labelled: bool) -> StoredPictures:
             pictures in colour beside grey ones.
     """
     found = _scanned(request, request.source, request.labels, labelled=labelled)
-    if place := str(getattr(request.cfg, "public", "")):
+    if place := getattr(request.cfg, "public", None):
         found.public = _scanned(request, place, None, labelled=False)
         if found.public.channels > found.channels:
             fix = "give public pictures in grey, or pictures in colour"

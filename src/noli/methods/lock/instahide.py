@@ -40,7 +40,7 @@ class Config(BrokenConfig):
     k: int = Field(4, ge=1, le=16, description="pictures mixed into one (paper: 4, with public ones 6)")
     cap: float = Field(0.65, gt=0, le=1, description="largest weight of a picture (paper: 0.65)")
     copies: int = Field(1, ge=1, le=1000, description="codes of every picture (paper: one per epoch)")
-    public: str = Field("", description="folder of public pictures; all but two of a code are from there")
+    public: str | None = Field(None, description="folder of public pictures; all but two of a code are these")
     least: float = Field(0.3, ge=0, lt=1, description="least weight of those two together (paper: 0.3)")
 
 
