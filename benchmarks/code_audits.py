@@ -6,8 +6,8 @@
 
 NeuraCrypt: 200 test images of CIFAR-10, 400 others are public; at the published size 100 pictures of ImageNet
 (squeezed to 256 pixels) and 200 public ones. InstaHide: 100 training images of CIFAR-10. One key. The linear
-encoder (published: "weak") is none of noli's methods and is made here. Cells lie in
-results/code_audits.jsonl; delete a line to measure it again.
+encoder (published: "weak") and normalisation by statistics of batches (as published) are none of noli's
+methods and are made here. Cells lie in results/code_audits.jsonl; delete a line to measure it again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import torch
 import noli
 from common import CLASSES, DATA, Cells, arguments, bench_key, cifar10, save
 from noli.ops.decipher.rematch import assigned, boosted, nearness
-from noli.ops.decipher.tokens import reduced, statistics
-from noli.train.likening import alike_coder, means_of, patches_of
+from noli.ops.decipher.tokens import ordered, reduced, statistics
+from noli.train.likening import PatchCoder, alike_coder, means_of, patches_of
+from noli.zoo.base import seeded
 
 SMALL: dict[str, Any] = {"side": 32, "patch": 4, "width": 256}
 SETTINGS: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -44,6 +45,7 @@ SETTINGS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "instahide, 50 codes, k 6, 4 public": ("instahide", 100, {"copies": 50, "k": 6, "public": "yes"}),
 }
 LINEAR = "linear encoder, 256 wide"
+BATCHES = {f"statistics of batches of {size}, 256 wide": size for size in (128, 16)}
 
 
 def folder_of(images: np.ndarray, labels: np.ndarray, place: Path) -> Path:
@@ -124,12 +126,46 @@ def linear(width: int = 256, patch: int = 4, count: int = 200) -> dict[str, Any]
     return {"cpu_seconds": time.process_time() - begun, "rows": rows}
 
 
+def in_batches(size: int, width: int = 256, patch: int = 4, count: int = 200) -> dict[str, Any]:
+    """Attack a network of NeuraCrypt whose normalisation takes its statistics from batches, as published."""
+    images, _ = cifar10("test", count)
+    shown = patches_of(images, patch)
+
+    def codes(seed: int, batch: int, *, shuffle: bool) -> np.ndarray:
+        with seeded(seed):
+            net = PatchCoder(shown.shape[2], shown.shape[1], width, width, depth=4).eval()
+        draw, made = np.random.default_rng(seed), np.empty((count, shown.shape[1], width), np.float32)
+        order = draw.permutation(count)
+        with torch.no_grad():
+            for rows in (order[start : start + batch] for start in range(0, count, batch)):
+                made[rows] = net(shown[rows]).numpy()
+        return np.stack([one[draw.permutation(len(one))] for one in made]) if shuffle else made
+
+    begun = time.process_time()
+    secret, own = reduced(codes(1, size, shuffle=True)), reduced(codes(2, count, shuffle=False))
+    placed = np.take_along_axis(secret, ordered(secret)[:, :, None], axis=1)
+    start = assigned(nearness(*(statistics(x - x.mean(axis=0)) for x in (own, placed))))
+    boost, right = boosted(own, placed, start), np.arange(count)
+    rows = {
+        name: {"back": float((match.codes == right).mean())}
+        for name, match in (("order undone", start), ("boosted matching", boost))
+    }
+    return {"cpu_seconds": time.process_time() - begun, "rows": rows}
+
+
+def work(setting: str) -> dict[str, Any]:
+    """Measure one setting."""
+    if setting in BATCHES:
+        return in_batches(BATCHES[setting])
+    return linear() if setting == LINEAR else cell(setting)
+
+
 def main() -> None:
-    names = [*SETTINGS, LINEAR]
+    names = [*SETTINGS, LINEAR, *BATCHES]
     args, cells = arguments(names, [], [0]).parse_args(), Cells("code_audits")
     if not args.summary:
         for setting in args.only[args.part[0] :: args.part[1]]:
-            cells.get(setting, lambda one=setting: linear() if one == LINEAR else cell(one))  # type: ignore[misc]
+            cells.get(setting, lambda one=setting: work(one))  # type: ignore[misc]
     done = {name: cells.done[name] for name in names if name in cells.done}
     table = {name: {k: v for k, v in one.items() if k not in ("cell", "on")} for name, one in done.items()}
     save("code_audits", {"settings": table}, cells)
