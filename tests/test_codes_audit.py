@@ -17,6 +17,7 @@ from noli.core.errors import DataError, UsageError
 from noli.data.demo import PHOTOS, photo_folder
 from noli.engine.codecase import codes_run, gather_codes
 from noli.testing import KEYS
+from noli.train import likening
 
 BROKEN = {"i_understand_this_is_broken": True}
 SMALL: dict[str, Any] = {"side": 32, "patch": 4, "width": 128, **BROKEN}
@@ -34,6 +35,12 @@ def write(folder: Path, count: int, seed: int) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), photo[top : top + 64, left : left + 64])
     return folder
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of a few steps: what they reach has tests of its own."""
+    monkeypatch.setattr(likening, "STEPS", likening.STEPS.model_copy(update={"steps": 10}))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from noli.core.key import Key
 from noli.data.demo import photo_folder
+from noli.train import likening
 
 Run = Callable[..., Any]
 
@@ -72,7 +73,10 @@ def test_the_command_says_what_came_of_it(noli: Run, tmp_path: Path) -> None:
     assert "attacked, not trained on" in refused.err
 
 
-def test_codes_are_audited_by_the_same_command(noli: Run, tmp_path: Path) -> None:
+def test_codes_are_audited_by_the_same_command(
+    noli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likening, "STEPS", likening.STEPS.model_copy(update={"steps": 10}))
     photos = tmp_path / "photos"
     photos.mkdir()
     pixels = cv2.imread(str(photo_folder() / "coffee.png"))

@@ -57,17 +57,14 @@ class MixTarget:
 
     @cached_property
     def made(self) -> tuple[Floats, Floats]:
-        """Their codes ``float32 [N, copies, C, S, S]``, and the sums of their labels ``[N * copies]``.
-
-        The labels are published: with public pictures, which have none, they tell the weight of the others.
-        """
+        """Their codes ``float32 [N, copies, C, S, S]`` and their labels ``[N * copies, L]``."""
         case = self.case
         codes, labels = case.codes, case.labels
         if self.again:
             arrays = case.encode(self.plain, OTHER_KEY, case.cfg)
             codes, labels = arrays["codes"], arrays["labels"]
-        totals = np.ones(codes.shape[:2]) if labels is None else labels.sum(axis=2)
-        return codes.astype(np.float32), totals.reshape(-1).astype(np.float32)
+        found = np.ones((*codes.shape[:2], 1)) if labels is None else labels
+        return codes.astype(np.float32), found.reshape(-1, found.shape[2]).astype(np.float32)
 
     @property
     def codes(self) -> Floats:
@@ -114,13 +111,13 @@ def _graph(target: MixTarget, *, grouped: bool = False) -> Found:
     codes = target.codes.reshape(-1, *target.codes.shape[2:])
     rows = looks(codes)
     start = rows.reshape(count, copies, -1).mean(axis=1) if grouped else None
-    totals = target.made[1]
-    weights = weights_of(rows, count, target.mixed, start=start, seconds=target.seconds / 2) * totals[:, None]
+    labels, mixed = target.made[1], target.mixed
+    weights = weights_of(rows, count, mixed, start=start, labels=labels, seconds=target.seconds / 2)
     for _ in range(SOLVED):
         pictures = solved(codes, weights)
         if time.process_time() - begun > target.seconds:
             break
-        weights, pictures = refined(codes, weights, pictures, target.mixed, totals=totals)
+        weights, pictures = refined(codes, weights, pictures, mixed, labels=labels)
     back = stored(pictures)
     order = _whose(back, target.plain)
     return Found(back[order], target.plain, "listed", (stored(-pictures)[order],))

@@ -64,6 +64,26 @@ def test_pursuit_finds_the_entries_of_a_sum_and_their_weights() -> None:
     assert mixtures.pursued(rows, entries[:2], 3).shape == (20, 2)
 
 
+def test_labels_tell_classes_weights_and_what_cannot_be_there() -> None:
+    weights, whose = mixing(20, 30, 4), np.arange(20) % 5
+    labels = weights @ np.eye(5, dtype=np.float32)[whose]
+    assert np.array_equal(mixtures.classes_of(weights, labels), whose)
+    assert mixtures.classes_of(weights, None) is None
+    # Weights that are right but for their size in a class are right afterwards, where it has one picture.
+    worse = weights * np.random.default_rng(0).uniform(0.5, 2, (600, 1)).astype(np.float32)
+    back = mixtures.scaled(worse, labels, whose)
+    assert np.allclose(back, weights, atol=1e-5)
+    assert np.allclose(mixtures.scaled(worse, None, None), weights, atol=1e-5)
+    # Nothing is found of a class that is not there, and something of every class that is.
+    draw = np.random.default_rng(1)
+    rows, entries = draw.normal(size=(600, 40)), draw.normal(size=(20, 40))
+    found = mixtures.pursued(rows.astype(np.float32), entries.astype(np.float32), 4, labels, whose)
+    got = found @ np.eye(5)[whose]
+    assert ((got > 0) == (labels > 0)).all()
+    with pytest.raises(DataError, match="without classes"):
+        mixtures.pursued(rows.astype(np.float32), entries.astype(np.float32), 4, labels)
+
+
 def test_looks_do_not_see_signs() -> None:
     codes = normalised(crops(6, 16)).astype(np.float32)
     signs = np.where(np.random.default_rng(0).random(codes.shape) < 0.5, -1, 1).astype(np.float32)

@@ -19,7 +19,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from noli.core.errors import DataError
-from noli.ops.decipher.mixtures import Floats, pursued
+from noli.ops.decipher.mixtures import Floats, classes_of, pursued, scaled
 
 TURNS, POWERS, BLUR = 30, 30, 1.0
 # What is added to sums of squares of weights: few of them say little.
@@ -56,7 +56,7 @@ def refined(
     pictures: Floats,
     mixed: int,
     *,
-    totals: Floats | None = None,
+    labels: Floats | None = None,
     rounds: int = 10,
 ) -> tuple[Floats, Floats]:
     """Find weights again by the pictures that were solved for, and pictures by these; return both.
@@ -66,16 +66,15 @@ def refined(
         weights: What it was given.
         pictures: What it returned.
         mixed: k, how many pictures are in a code.
-        totals: ``[M]``: sums of the weights of each code; None: 1, as no other pictures are in it.
+        labels: See :func:`noli.ops.decipher.mixtures.weights_of`.
         rounds: How often.
     """
     size = np.abs(codes.reshape(len(codes), -1)).astype(np.float32)
     flat = pictures.reshape(len(pictures), -1)
     for _ in range(rounds):
         signed = np.where(weights @ flat < 0, -size, size)
-        weights = pursued(signed, flat, mixed)
-        weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), _SMALL)
-        weights = weights if totals is None else weights * totals[:, None]
+        classes = classes_of(weights, labels)
+        weights = scaled(pursued(signed, flat, mixed, labels, classes), labels, classes)
         flat = _turned(size, weights, flat, 2)
     return weights, one_sign(flat.reshape(pictures.shape))
 
