@@ -18,6 +18,7 @@ from noli.core.key import Key
 from noli.engine import codes as engine
 from noli.engine.locking import LockRequest
 from noli.methods.lock import instahide, neuracrypt
+from noli.ops.codes import MEAN, SPREAD
 from noli.testing import KEYS, tree
 
 SMALL: dict[str, Any] = {"side": 16, "patch": 4, "width": 24, "depth": 2, "i_understand_this_is_broken": True}
@@ -116,11 +117,12 @@ def test_instahide_is_the_mixture_written_out(photos: Path, tmp_path: Path) -> N
     assert done.manifest.results["shape"] == [2, 3, 8, 8]
     cfg = instahide.Config(side=8, k=3, copies=2, i_understand_this_is_broken=True)
     mixer = instahide.coder(shown, KEYS[0], cfg)
-    mean, spread = np.array(instahide._MEAN), np.array(instahide._SPREAD)
+    mean, spread = np.array(MEAN), np.array(SPREAD)
     for number in range(8):
         for copy in range(2):
             stream = KEYS[0].stream("lock/instahide/code", f"{shown.items[number].id}/{copy}")
-            chosen = mixer._mixed(stream, number, 8)
+            chosen, others = mixer._mixed(stream, number, shown)
+            assert others == []
             assert chosen[0] == number
             assert len(set(chosen)) == 3
             weights = instahide.mixing_weights(stream, 3, 0.65)
@@ -135,6 +137,53 @@ def test_instahide_is_the_mixture_written_out(photos: Path, tmp_path: Path) -> N
             assert np.allclose(np.abs(code), np.abs(mixed), atol=5e-3)
             assert 0.3 < (np.sign(code) == np.sign(mixed)).mean() < 0.7
             assert np.allclose(found["labels"][number, copy], label, atol=1e-6)
+
+
+def test_public_pictures_are_mixed_in(photos: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(9)
+    (tmp_path / "public").mkdir()
+    for number in range(5):
+        values = draw.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(values).save(tmp_path / "public" / f"{number}.png")
+    options: dict[str, Any] = {
+        "side": 8, "k": 4, "copies": 2, "public": str(tmp_path / "public"),
+        "i_understand_this_is_broken": True,
+    }  # fmt: skip
+    noli.encode(photos, tmp_path / "out", "instahide", key=KEYS[0], **options)
+    found, cfg = arrays(tmp_path / "out"), instahide.Config(**options)
+    request = LockRequest(str(photos), "unused", instahide.SPEC, cfg, KEYS[0])
+    shown = engine.scanned(request, labelled=True)
+    assert shown.public is not None
+    assert len(shown.public) == 5
+    mixer = instahide.coder(shown, KEYS[0], cfg)
+    for number in range(8):
+        for copy in range(2):
+            stream = KEYS[0].stream("lock/instahide/cross", f"{shown.items[number].id}/{copy}")
+            own, others = mixer._mixed(stream, number, shown)
+            assert own[0] == number
+            assert len(set(own)) == len(others) == 2
+            weights = instahide.mixing_weights(stream, 4, 0.65, 0.3)
+            assert weights[:2].sum() >= 0.3
+            mixed, label = np.zeros((3, 8, 8)), np.zeros(2)
+            for image, weight in zip([*(shown[one] for one in own), *others], weights, strict=True):
+                mixed += weight * ((image / 255 - np.array(MEAN)) / np.array(SPREAD)).transpose(2, 0, 1)
+            for one, weight in zip(own, weights, strict=False):
+                label[shown.labels[one]] += weight
+            assert np.allclose(np.abs(found["codes"][number, copy]), np.abs(mixed), atol=5e-3)
+            assert np.allclose(found["labels"][number, copy], label, atol=1e-6)
+    (tmp_path / "public" / "0.png").unlink()
+    (tmp_path / "out" / "codes.json").unlink()
+    with pytest.raises(DataError, match="not those"):
+        noli.encode(photos, tmp_path / "out", "instahide", key=KEYS[0], **options)
+    for further in ({"k": 2}, {"k": 9}, {"least": 0.99, "cap": 0.4}):
+        with pytest.raises(UsageError, match="cannot be mixed"):
+            noli.encode(photos, tmp_path / "no", "instahide", key=KEYS[0], **{**options, **further})
+    grey = tmp_path / "grey" / "a"
+    grey.mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(draw.integers(0, 256, (9, 9), dtype=np.uint8)).save(grey / f"{number}.png")
+    with pytest.raises(DataError, match="have colours"):
+        noli.encode(grey.parent, tmp_path / "no", "instahide", key=KEYS[0], **options)
 
 
 @pytest.mark.parametrize(("method", "options"), [("neuracrypt", SMALL), ("instahide", {"side": 8})])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from noli.core.key import Key
 from noli.data.demo import photo_folder
+from noli.train import likening
 
 Run = Callable[..., Any]
 
@@ -40,6 +41,11 @@ def test_the_size_of_a_key_is_told_and_not_as_its_strength(noli: Run, tmp_path: 
     assert "To bring them back: noli undo" in done.err
     assert "what comes back without the key: noli lock audit" in done.err
     assert "noli lock audit" in (tmp_path / "out.noli" / "report.html").read_text()
+    back = noli(
+        "undo", tmp_path / "out", "-o", tmp_path / "back", "--key", tmp_path / "k.key", "--workers", "1"
+    )
+    assert back.code == 0
+    assert "obfuscation, not confidentiality" in back.err
     found = noli(*words, "--block", "2", "--json").json
     assert found["key_bits"]["nominal"] == found["key_bits"]["capped"] == pytest.approx(math.log2(479001600))
 
@@ -65,3 +71,35 @@ def test_the_command_says_what_came_of_it(noli: Run, tmp_path: Path) -> None:
     assert again.json["rows"][0]["name"] == "statistics"
     refused = noli("verify", out, "--clean", photos, "--battery", "full")
     assert "attacked, not trained on" in refused.err
+
+
+def test_codes_are_audited_by_the_same_command(
+    noli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likening, "STEPS", likening.STEPS.model_copy(update={"steps": 10}))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = cv2.imread(str(photo_folder() / "coffee.png"))
+    for number in range(40):
+        top, left = 40 * (number // 10), 50 * (number % 10)
+        cv2.imwrite(str(photos / f"{number}.png"), pixels[top : top + 40, left : left + 40])
+    Key.new(tmp_path / "k.key")
+    out = tmp_path / "out"
+    made = noli(
+        "lock", "neuracrypt", photos, "-o", out, "--key", tmp_path / "k.key", "--side", "32", "--patch", "4",
+        "--width", "128", "--i-understand-this-is-broken",
+    )  # fmt: skip
+    assert made.code == 0
+    assert "To see what that is worth: noli lock audit" in made.err
+    done = noli("lock", "audit", out, "--clean", photos)
+    assert done.code == 1
+    words = " ".join(done.out.split())
+    assert "boosted matching" in words
+    assert "hides among" in words
+    assert "which ones are of the same picture" in words
+    assert "bits" not in words.replace("256 bits", "")
+    assert "protect nothing" in done.err
+    assert (tmp_path / "out.audit.html").exists()
+    again = noli("verify", out, "--clean", photos, "--json")
+    assert again.code == 1
+    assert again.json["rows"][0]["name"] == "linking"

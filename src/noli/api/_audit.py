@@ -1,4 +1,4 @@
-"""Audit scrambled pictures: every attack that suits their scheme, and what is left of the key."""
+"""Audit scrambled pictures or codes: every attack that suits their scheme, and what is left of the key."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from noli.core.errors import UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.engine.auditing import Case, Images, gather
+from noli.engine.codecase import codes_run
 from noli.engine.progress import Progress
 from noli.ops.decipher.scores import left_bits
 from noli.ops.decipher.suite import Attack, Found, Target, attacks, variants
@@ -45,13 +46,15 @@ def audit(
     html: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """Attack scrambled pictures as somebody without the key would, and say what he brings back.
+    """Attack scrambled pictures or codes as somebody without the key would, and say what he brings back.
 
     Attackers know scheme, options and size of blocks. What they have beside the pictures differs from row to
-    row. Chosen pictures are scrambled under a key that is thrown away; the owner's key is not needed.
+    row. Chosen pictures are scrambled under a key that is thrown away; the owner's key is not needed. Of
+    codes (:func:`noli.encode`) they tell which belongs to which picture (NeuraCrypt), or they bring the
+    pictures back (InstaHide).
 
     Args:
-        scrambled: Pictures that ``noli lock`` wrote, or their run folder.
+        scrambled: Pictures or codes that ``noli lock`` wrote, or their run folder.
         clean: The originals: attacks are scored by them, and one of them is a known pair.
         public: Other pictures of the kind, for attacks by statistics; None: photographs that come along.
         pictures: Most pictures that are attacked, of the size that is most frequent.
@@ -63,7 +66,7 @@ def audit(
         The attacks with SSIM, share of pictures brought back, and bits of the key that are left.
 
     Raises:
-        UsageError: The pictures are not scrambled by noli.
+        UsageError: The pictures are not scrambled by noli, or the codes have no finished run.
         DataError: No originals, or nothing to learn from.
         OutputExists: ``html`` lies inside the data, or is a file that is no earlier report.
     """
@@ -73,6 +76,15 @@ def audit(
         refuse_inside(html, scrambled, clean, public)
         check_replaceable(Path(html))
     bar = progress or Progress()
+    if run := codes_run(scrambled):
+        from noli.api._audit_codes import audit_codes
+
+        told, text = audit_codes(
+            run, str(clean), None if public is None else str(public), pictures, seconds, bar
+        )
+        if html is not None:
+            atomic_write(Path(html), text.encode())
+        return told
     case = gather(str(scrambled), str(clean), None if public is None else str(public), pictures)
     target = _target(case, seconds)
     rows, shown = [], []
@@ -120,8 +132,7 @@ def _measured(attack: Attack, target: Target) -> tuple[AuditRow, Images]:
     begun = time.process_time()
     found = attack.run(target)
     spent = time.process_time() - begun
-    back, alike = _best(found, per_picture=target.fresh or found.alike != "listed")
-    scores = [ssim(one, other) for one, other in zip(back, found.truth, strict=True)]
+    back, alike, scores = scored(found, per_picture=target.fresh or found.alike != "listed")
     exact = _exact(back, found)
     bits = None
     if found.units:
@@ -142,6 +153,17 @@ def _measured(attack: Attack, target: Target) -> tuple[AuditRow, Images]:
         note=attack.note,
     )
     return row, back
+
+
+def scored(found: Found, *, per_picture: bool) -> tuple[Images, int, list[float]]:
+    """Return the best of what an attack brings back, among how many answers, and the SSIM of each picture.
+
+    Args:
+        found: What it brings back.
+        per_picture: Whether the best answer is chosen for every picture, or for all together.
+    """
+    back, alike = _best(found, per_picture=per_picture)
+    return back, alike, [ssim(one, other) for one, other in zip(back, found.truth, strict=True)]
 
 
 def _best(found: Found, *, per_picture: bool) -> tuple[Images, int]:

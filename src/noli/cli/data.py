@@ -52,6 +52,7 @@ def undo(
 ) -> None:
     """Bring the originals back with the key, as far as the method allows."""
     from noli import api
+    from noli.api._lock import BANNER
     from noli.engine.undo import key_of
 
     out = console.Output(json=json, quiet=quiet)
@@ -77,6 +78,8 @@ def undo(
     figures = ("items", "missing", "compared", "identical", "psnr_mean", "psnr_min")
     document = {name: getattr(found, name) for name in figures}
     out.result({"output": output, "run": folder, **document, "results": results}, console.grid(rows))
+    if str(found.run.manifest.method).startswith("lock/"):
+        out.hint(BANNER)
     out.warn_of_dicom(results.get("dicom", 0))
 
 

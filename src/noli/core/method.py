@@ -150,6 +150,10 @@ class Pictures(Protocol):
     def labels(self) -> npt.NDArray[np.int64] | None:
         """Class of every picture as a place in `classes`; None unless all have one."""
 
+    @property
+    def public(self) -> Pictures | None:
+        """Public pictures of the same size, where the Config names some as ``public``; else None."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from noli.data.demo import PHOTOS, photo_folder
 from noli.data.sources import open_source
 from noli.data.study import square
 from noli.engine.opening import first_header, method_of
+from noli.engine.request import run_folder
 from noli.engine.undo import find_run, has_run
 
 Images = npt.NDArray[np.uint8]
@@ -70,7 +71,7 @@ def gather(place: str, clean: str, public: str | None, most: int) -> Case:
     chosen = shapes.most_common(1)[0][0]
     kept = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == chosen][:most]
     originals, scrambled = (np.stack([pair[side] for pair in kept]) for side in (0, 1))
-    others = _public(public, chosen[0], [before for before, _ in pairs])
+    others = public_pictures(public, chosen[0], [before for before, _ in pairs])
     return Case(spec, cfg, scrambled, originals, others)
 
 
@@ -93,20 +94,19 @@ def is_lock(spec: Spec) -> bool:
 
 
 def scrambled_here(place: str | Path) -> bool:
-    """Tell whether pictures are scrambled, by their run or by the header in their files."""
+    """Tell whether pictures are scrambled or encoded, by their run or by the header in their files."""
     text = str(place)
     if has_run(text):
-        folder = Path(text) if Run.exists(text) else None
-        manifest = (Run.open(folder) if folder else find_run(text)[0]).manifest
-        return str(manifest.method).startswith("lock/")
+        run = Run.open(text if Run.exists(text) else run_folder(text))
+        return str(run.manifest.method).startswith("lock/")
     # Most data is not scrambled, and need not be read for this question.
     return first_header(text, PEEKED) is not None
 
 
 def _pairs(scrambled: Source, clean: Source) -> Iterator[tuple[Images, Images]]:
-    refs = {_stem(ref.path): ref for ref in clean.refs()}
+    refs = {stem_of(ref.path): ref for ref in clean.refs()}
     for ref in scrambled.refs():
-        other = refs.get(_stem(ref.path))
+        other = refs.get(stem_of(ref.path))
         if other is not None:
             before = upright(clean.read(other), other.path)
             after = upright(scrambled.read(ref), ref.path)
@@ -114,12 +114,13 @@ def _pairs(scrambled: Source, clean: Source) -> Iterator[tuple[Images, Images]]:
                 yield before, after
 
 
-def _stem(path: str) -> str:
+def stem_of(path: str) -> str:
+    """Return a path without the suffix of its file, by which pictures are found again in another format."""
     folder, slash, base = path.rpartition("/")
     return folder + slash + base.split(".")[0]
 
 
-def _public(place: str | None, shape: tuple[int, ...], originals: Sequence[Images]) -> Images:
+def public_pictures(place: str | None, shape: tuple[int, ...], originals: Sequence[Images]) -> Images:
     """Return public pictures as squares about as large as those that are attacked, and none of these."""
     side, channels = min(max(shape[:2]), PUBLIC_SIDE), shape[2]
     known = np.stack([_thumbnail(image) for image in originals])

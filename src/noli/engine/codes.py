@@ -39,6 +39,8 @@ _KEPT = 256  # pictures in memory, for methods that mix them
 class StoredPictures:
     """Pictures of a source, squeezed when they are asked for; see :class:`noli.core.method.Pictures`."""
 
+    public: StoredPictures | None = None
+
     def __init__(self, source: Source, rows: Sequence[ScanRow], side: int) -> None:
         self.source, self.rows, self.side = source, rows, side
         self.items = [row.item for row in rows if row.item is not None]
@@ -82,7 +84,8 @@ def encode_data(request: LockRequest) -> Run:
         method: CodesMethod = load_method(request.spec.module)  # type: ignore[assignment]
         coder = method.coder(pictures, request.key, request.cfg)
         run = run or created(request, "codes")
-        same_pictures(run, pictures.items, request.source)
+        others = pictures.public.items if pictures.public is not None else []
+        same_pictures(run, [*pictures.items, *others], request.source)
         if not whole(run, Path(request.output)):
             with run.recording_failures(RESUME):
                 _finish(run, request, pictures, coder)
@@ -92,12 +95,26 @@ def encode_data(request: LockRequest) -> Run:
 
 
 def scanned(request: LockRequest, *, labelled: bool) -> StoredPictures:
-    """Return the pictures of a request; the Config of its method has their ``side``.
+    """Return the pictures of a request; its Config has their ``side``, and may name public ones.
 
     Raises:
-        DataError: Bad items, as ``on_error`` says, or none; with `labelled`, items without a class.
+        DataError: Bad items, as ``on_error`` says, or none; with `labelled`, items without a class; public
+            pictures in colour beside grey ones.
     """
-    source = open_source(request.source, labels=request.labels)
+    found = _scanned(request, request.source, request.labels, labelled=labelled)
+    if place := getattr(request.cfg, "public", None):
+        found.public = _scanned(request, place, None, labelled=False)
+        if found.public.channels > found.channels:
+            fix = "give public pictures in grey, or pictures in colour"
+            raise DataError(
+                "The public pictures have colours, and the others have none.", where=place, fix=fix
+            )
+        found.public.channels = found.channels
+    return found
+
+
+def _scanned(request: LockRequest, place: str, labels: str | None, *, labelled: bool) -> StoredPictures:
+    source = open_source(place, labels=labels)
     request.progress.start(None, "scan")
     found = scan(source, require_labels=labelled, progress=request.progress.advance)
     rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]

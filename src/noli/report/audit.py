@@ -15,10 +15,10 @@ def write_page(found: Audit, originals: Pixels, scrambled: Pixels, back: Sequenc
     Args:
         found: The audit.
         originals: ``uint8 [n, H, W, C]``.
-        scrambled: The same pictures scrambled.
-        back: Name of every attack, and the first pictures that it brings back.
+        scrambled: The same pictures scrambled, or their codes drawn.
+        back: Name of every attack, and the first pictures that it brings back or answers with.
     """
-    columns = [("original", originals), ("scrambled", scrambled), *back]
+    columns = [("original", originals), ("code" if found.nominal is None else "scrambled", scrambled), *back]
     sheet: list[list[Tile]] = [
         [
             tile(name, f"{name}, picture {row + 1}", images[row])

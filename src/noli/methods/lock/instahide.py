@@ -7,9 +7,11 @@ Shapes: pictures of any size, squeezed to ``side`` pixels, give codes ``float16 
 values, so not within [0, 1]) and soft labels ``float32 [K]``; ``copies`` of each.
 
 Threat model: none that holds. It does not stop somebody who groups the codes that share a picture and solves
-for it, and every further code of a picture helps him. Where ours differs: mixing within the set only (not
-with public pictures); weights and signs come from the key by a stream cipher (published: NumPy and torch with
-one integer seed, which is how the strongest attack came in).
+for it, and every further code of a picture helps him. With ``public`` (published: cross-dataset) two pictures
+of the set are mixed with k - 2 public ones, and labels are those of the two, with their weights. Where ours
+differs: weights and signs come from the key by a stream cipher (published: NumPy and torch with one integer
+seed, which is how the strongest attack came in); public pictures are taken as they are (published: only those
+with many key points).
 """
 
 from __future__ import annotations
@@ -21,24 +23,25 @@ import numpy.typing as npt
 from pydantic import Field
 
 from noli.core.errors import DataError, UsageError
-from noli.core.images import to_float
 from noli.core.key import Key
 from noli.core.keystream import Stream
 from noli.core.method import Card, Codes, Pictures, Spec
-from noli.ops.codes import BrokenConfig
+from noli.ops.codes import BrokenConfig, normalised
 
 NAME = "lock/instahide"
-# Mean and spread of CIFAR-10, which the published code takes for all data.
-_MEAN, _SPREAD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+# Pictures of the set in a code, where the others are public.
+PRIVATE = 2
 
 
 class Config(BrokenConfig):
-    """Options of InstaHide within a data set."""
+    """Options of InstaHide, within a data set or with public pictures."""
 
     side: int = Field(32, ge=1, le=1024, description="pixels to which pictures are squeezed (paper: 32)")
-    k: int = Field(4, ge=1, le=16, description="pictures that are mixed into one (paper: 4)")
+    k: int = Field(4, ge=1, le=16, description="pictures mixed into one (paper: 4, with public ones 6)")
     cap: float = Field(0.65, gt=0, le=1, description="largest weight of a picture (paper: 0.65)")
     copies: int = Field(1, ge=1, le=1000, description="codes of every picture (paper: one per epoch)")
+    public: str | None = Field(None, description="folder of public pictures; all but two of a code are these")
+    least: float = Field(0.3, ge=0, lt=1, description="least weight of those two together (paper: 0.3)")
 
 
 SPEC = Spec(
@@ -60,7 +63,7 @@ SPEC = Spec(
         "booktitle={ICML}, year={2020}}",
     ),
     needs=frozenset({"key", "labels"}),
-    options=("side", "k", "copies", "i_understand_this_is_broken"),
+    options=("side", "k", "copies", "public", "i_understand_this_is_broken"),
     module="noli.methods.lock.instahide",
 )
 
@@ -79,38 +82,48 @@ class Coder:
         soft = np.empty((len(numbers), self.cfg.copies, len(classes)), np.float32)
         for row, number in enumerate(numbers):
             for copy in range(self.cfg.copies):
-                stream = self.key.stream(f"{NAME}/code", f"{pictures.items[number].id}/{copy}")
-                chosen = self._mixed(stream, number, len(pictures))
-                weights = mixing_weights(stream, len(chosen), self.cfg.cap)
-                parts = [_normalised(pictures[one]) for one in chosen]
-                mixed = np.tensordot(weights, np.stack(parts), 1)
+                purpose = "code" if pictures.public is None else "cross"
+                stream = self.key.stream(f"{NAME}/{purpose}", f"{pictures.items[number].id}/{copy}")
+                own, others = self._mixed(stream, number, pictures)
+                least = 0.0 if pictures.public is None else self.cfg.least
+                weights = mixing_weights(stream, len(own) + len(others), self.cfg.cap, least)
+                shown = [*(pictures[one] for one in own), *others]
+                mixed = np.tensordot(weights, normalised(np.stack(shown)), 1)
                 out[row, copy] = mixed * np.where(stream.bits(mixed.size), -1, 1).reshape(mixed.shape)
-                labels = [_label(pictures, one) for one in chosen]
-                soft[row, copy] = weights @ classes[labels]
+                labels = [_label(pictures, one) for one in own]
+                soft[row, copy] = weights[: len(own)] @ classes[labels]
         return {"codes": out, "labels": soft}
 
-    def _mixed(self, stream: Stream, number: int, count: int) -> list[int]:
-        """Return the picture itself and others, all different."""
-        chosen = [number]
-        while len(chosen) < self.cfg.k:
-            if (other := stream.choice(count)) not in chosen:
-                chosen.append(other)
-        return chosen
+    def _mixed(
+        self, stream: Stream, number: int, pictures: Pictures
+    ) -> tuple[list[int], list[npt.NDArray[np.uint8]]]:
+        """Return the picture itself and others of the set, and public pictures, all different."""
+        public = pictures.public
+        own = chosen_besides(stream, [number], self.cfg.k if public is None else PRIVATE, len(pictures))
+        if public is None:
+            return own, []
+        return own, [public[one] for one in chosen_besides(stream, [], self.cfg.k - PRIVATE, len(public))]
 
 
-def mixing_weights(stream: Stream, k: int, cap: float) -> npt.NDArray[np.float64]:
-    """Return `k` absolute normal numbers that sum to 1, drawn again until none is above `cap`."""
+def chosen_besides(stream: Stream, chosen: list[int], count: int, among: int) -> list[int]:
+    """Return `count` different numbers below `among`, those given first."""
+    found = list(chosen)
+    while len(found) < count:
+        if (other := stream.choice(among)) not in found:
+            found.append(other)
+    return found
+
+
+def mixing_weights(stream: Stream, k: int, cap: float, least: float = 0.0) -> npt.NDArray[np.float64]:
+    """Return `k` absolute normal numbers that sum to 1, none above `cap`, the first two `least` together.
+
+    Others are drawn again.
+    """
     while True:
         drawn = np.abs(stream.normal(k))
         weights: npt.NDArray[np.float64] = drawn / drawn.sum()
-        if weights.max() <= cap:
+        if weights.max() <= cap and weights[:PRIVATE].sum() >= least:
             return weights
-
-
-def _normalised(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    mean, spread = (np.array(values[: image.shape[2]]) for values in (_MEAN, _SPREAD))
-    found: npt.NDArray[np.float64] = (to_float(image[None])[0] - mean[:, None, None]) / spread[:, None, None]
-    return found
 
 
 def _label(pictures: Pictures, number: int) -> int:
@@ -124,8 +137,8 @@ def coder(pictures: Pictures, key: Key, cfg: Config) -> Coder:
     """Return what encodes the pictures of a data set.
 
     Raises:
-        UsageError: Nobody has said that he knows that it is broken; fewer pictures than are mixed; a cap
-            that no weights can keep.
+        UsageError: Nobody has said that he knows that it is broken; fewer pictures than are mixed, also
+            public ones; a cap that no weights can keep.
         DataError: There are no labels.
     """
     if not cfg.i_understand_this_is_broken:
@@ -135,12 +148,17 @@ def coder(pictures: Pictures, key: Key, cfg: Config) -> Coder:
             why="Carlini et al. reconstruct the pictures (arXiv 2011.05315)",
             fix="to compare or attack it nevertheless, pass --i-understand-this-is-broken",
         )
-    if len(pictures) < cfg.k or cfg.cap * cfg.k <= 1:
+    others = None if pictures.public is None else len(pictures.public)
+    few = len(pictures) < cfg.k if others is None else others < cfg.k - PRIVATE or len(pictures) < PRIVATE
+    crossed = others is not None and (cfg.k <= PRIVATE or cfg.least >= PRIVATE * cfg.cap)
+    if few or crossed or cfg.cap * cfg.k <= 1:
+        also = "" if others is None else f" and {others} public ones"
         raise UsageError(
             "These pictures cannot be mixed like this.",
             where=NAME,
-            why=f"{len(pictures)} pictures, k = {cfg.k}, and no weight above {cfg.cap}",
-            fix="give at least k pictures, and a cap well above one part in k",
+            why=f"{len(pictures)} pictures{also}, k = {cfg.k}, and no weight above {cfg.cap}",
+            fix="give at least k pictures (with public ones 2, and k - 2 of these; k from 3 up), and a cap "
+            "well above one part in k",
         )
     _label(pictures, 0)
     return Coder(pictures, key, cfg)

@@ -8,7 +8,7 @@ them: it is here for pictures that somebody else has scrambled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -51,22 +51,38 @@ def search(
     """
     rows = block_rows(images, block).astype(np.int16)
     rows = rows[np.argsort(-rows.std(axis=1), kind="stable")[:blocks]]
-    best: list[Guess] = []
-    for seed in seeds:
+
+    def rough(seed: int) -> Iterator[float]:
         order = np.asarray(permutation(seed))
         if order.shape != rows.shape[1:]:
             why = f"it has {order.shape}, a block has {rows.shape[1]} values"
             raise DataError(
                 "The permutation does not fit the blocks.", why=why, fix="check block and colours"
             )
-        # Most seeds show on a few blocks already that they are wrong.
+        yield _roughness(rows[:FEW], order, block)
+        yield _roughness(rows, order, block)
+
+    return smoothest(rough, seeds, kept)
+
+
+def smoothest(rough: Callable[[int], Iterator[float]], seeds: Iterable[int], kept: int = 5) -> list[Guess]:
+    """Return the seeds that leave least roughness, the best first.
+
+    Args:
+        rough: Seed -> roughness of a few parts, then of all; the second is asked for only where the first is
+            not more than twice the worst that is kept: most seeds show on a few parts that they are wrong.
+        seeds: What to try.
+        kept: How many are returned.
+    """
+    best: list[Guess] = []
+    for seed in seeds:
         limit = best[-1].roughness if len(best) == kept else np.inf
-        rough = _roughness(rows[:FEW], order, block)
-        if rough > 2 * limit:
+        found = rough(seed)
+        if next(found) > 2 * limit:
             continue
-        rough = _roughness(rows, order, block)
-        if rough < limit:
-            best = sorted([*best, Guess(seed, rough)], key=lambda one: one.roughness)[:kept]
+        whole = next(found)
+        if whole < limit:
+            best = sorted([*best, Guess(seed, whole)], key=lambda one: one.roughness)[:kept]
     return best
 
 

@@ -1,0 +1,188 @@
+"""Audits of codes: what is matched or brought back, by whom, and how it is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import noli
+from noli.core.audit import Audit, AuditRow
+from noli.core.errors import DataError, UsageError
+from noli.data.demo import PHOTOS, photo_folder
+from noli.engine.codecase import codes_run, gather_codes
+from noli.testing import KEYS
+from noli.train import likening
+
+BROKEN = {"i_understand_this_is_broken": True}
+SMALL: dict[str, Any] = {"side": 32, "patch": 4, "width": 128, **BROKEN}
+MIXED: dict[str, Any] = {"side": 16, "copies": 20, **BROKEN}
+
+
+def write(folder: Path, count: int, seed: int) -> Path:
+    """Squares of 64 pixels from the embedded photographs, in two classes."""
+    draw = np.random.default_rng(seed)
+    photos = [cv2.imread(str(photo_folder() / name)) for name in PHOTOS if (photo_folder() / name).exists()]
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        top, left = (int(draw.integers(0, photo.shape[axis] - 64)) for axis in (0, 1))
+        file = folder / "ab"[number % 2] / f"{number:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), photo[top : top + 64, left : left + 64])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of a few steps: what they reach has tests of its own."""
+    monkeypatch.setattr(likening, "STEPS", likening.STEPS.model_copy(update={"steps": 10}))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("codes") / "photos", 60, 0)
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("codes") / "public", 20, 1)
+
+
+@pytest.fixture(scope="module")
+def sets(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("codes") / "sets"
+    noli.encode(photos, place, "neuracrypt", key=KEYS[0], **SMALL)
+    return place
+
+
+def test_codes_of_neuracrypt_are_matched(sets: Path, photos: Path, public: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    found = noli.audit(sets, clean=photos, public=public, html=page)
+    rows = {row.name: row for row in found.rows}
+    assert list(rows) == [
+        "linking", "distributions", "lengths and distances", "order undone", "boosted matching", "1 pair",
+        "10 pairs",
+    ]  # fmt: skip
+    assert found.pictures == 60
+    assert found.matches
+    assert found.nominal is None
+    for row in found.rows:
+        assert row.ssim is None
+        assert row.chance == 1 / row.pictures
+        assert (row.low or 0) <= row.back <= (row.high or 0)
+    assert rows["10 pairs"].pictures == 50
+    assert rows["boosted matching"].has == "the pictures, unordered"
+    # The challenge calls privacy bad from here.
+    assert rows["boosted matching"].back > 0.2
+    assert "which code belongs to which picture" in found.words[0]
+    text = page.read_text()
+    assert "Hides among" in text
+    assert "bits left" not in text.lower()
+    assert text.count("<img") == 6 * (2 + 6)
+    # The same codes are judged alike every time: attackers' keys are fixed.
+    again = noli.audit(sets, clean=photos, public=public)
+    assert [row.back for row in again.rows] == [row.back for row in found.rows]
+
+
+def test_an_order_that_was_kept_is_as_good_as_one_that_was_found(photos: Path, tmp_path: Path) -> None:
+    noli.encode(photos, tmp_path / "out", "neuracrypt", key=KEYS[0], shuffle=False, colour="planes", **SMALL)
+    found = noli.audit(tmp_path / "out", clean=photos, pictures=30)
+    rows = {row.name: row for row in found.rows}
+    assert found.pictures == rows["boosted matching"].pictures == 30
+    assert found.least is not None
+
+
+def test_pictures_come_back_from_instahide(photos: Path, public: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    for number, file in enumerate(sorted(photos.rglob("*.png"))[:24]):
+        place = few / "ab"[number % 2] / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    noli.encode(few, tmp_path / "out", "instahide", key=KEYS[0], **MIXED)
+    page = tmp_path / "page.html"
+    found = noli.audit(tmp_path / "out", clean=few, public=public, html=page)
+    rows = {row.name: row for row in found.rows}
+    assert list(rows) == ["graph of codes", "grouped as stored", "integer seed"]
+    assert not found.matches
+    assert rows["grouped as stored"].ssim > 0.43
+    assert rows["integer seed"].ssim > 0.95
+    assert not rows["integer seed"].counts
+    assert "no integers" in rows["integer seed"].note
+    assert found.worst is rows["graph of codes"] or found.worst is rows["grouped as stored"]
+    assert "a demonstration" in page.read_text()
+    # With public pictures in every code the row says how many.
+    crossed = {**MIXED, "copies": 2, "public": str(public)}
+    noli.encode(few, tmp_path / "crossed", "instahide", key=KEYS[0], **crossed)
+    row = noli.audit(tmp_path / "crossed", clean=few, public=public).rows[0]
+    assert "2 codes of each picture, 2 public pictures in each" in row.note
+    # A part of the set cannot be solved alone: it is encoded again, and the row says so.
+    part = noli.audit(tmp_path / "out", clean=few, public=public, pictures=12)
+    assert part.pictures == 12
+    assert "encoded again" in part.rows[0].note
+
+
+def test_codes_are_read_beside_their_own_pictures(sets: Path, photos: Path, public: Path) -> None:
+    run = codes_run(sets)
+    assert run is not None
+    case = gather_codes(run, str(photos), str(public), 7)
+    whole = gather_codes(run, str(photos), str(public), 200)
+    assert (len(case.codes), case.total, len(whole.codes)) == (7, 60, 60)
+    stored = [safetensors.numpy.load_file(file)["codes"] for file in sorted(sets.glob("codes-*"))]
+    assert np.array_equal(whole.codes, np.concatenate(stored))
+    places = [int(np.flatnonzero((whole.originals == one).all((1, 2, 3)))[0]) for one in case.originals]
+    assert np.array_equal(case.codes, whole.codes[places])
+    # The owner's key would give the same codes, up to the order within: what is read belongs together.
+    mine = case.encode(case.originals, KEYS[0], case.cfg)["codes"]
+    for one, other in zip(mine, case.codes, strict=True):
+        assert np.allclose(np.sort(one, axis=0), np.sort(other, axis=0), atol=5e-3)
+
+
+def test_codes_that_cannot_be_audited_are_refused(
+    sets: Path, photos: Path, public: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="no picture there"):
+        noli.audit(sets, clean=public / "a")
+    with pytest.raises(UsageError, match="attacked, not trained on"):
+        noli.verify(sets, clean=photos)
+    noli.encode(photos / "a", tmp_path / "out", "neuracrypt", key=KEYS[0], **SMALL)
+    text = (tmp_path / "out" / "codes.json").read_text()
+    (tmp_path / "out" / "codes.json").unlink()
+    with pytest.raises(DataError, match="codes are gone"):
+        noli.audit(tmp_path / "out", clean=photos / "a", public=public)
+    (tmp_path / "out" / "codes.json").write_text(text)
+    manifest = json.loads((tmp_path / "out.noli" / "run.json").read_text())
+    (tmp_path / "out.noli" / "run.json").write_text(json.dumps({**manifest, "status": "running"}))
+    with pytest.raises(UsageError, match="not complete"):
+        noli.audit(tmp_path / "out", clean=photos / "a", public=public)
+    (tmp_path / "out.noli").rename(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="how these codes were made"):
+        noli.audit(tmp_path / "out", clean=photos / "a")
+
+
+def test_what_is_said_follows_from_the_rows() -> None:
+    def told(*rows: dict[str, Any]) -> Audit:
+        full = [AuditRow(**{"name": "x", "about": "", "pictures": 100, "seconds": 0, **row}) for row in rows]
+        return Audit(
+            method="lock/neuracrypt", title="", config={}, pictures=9, shape=(8, 8, 3), rows=tuple(full),
+            limits=(),
+        )  # fmt: skip
+
+    one: dict[str, Any] = {"has": "the pictures, unordered", "chance": 0.01, "low": 0.3, "high": 0.5}
+    assert told({**one, "back": 0.4}).least == "the pictures, unordered"
+    assert told({**one, "back": 0.4}).rows[0].anonymity == pytest.approx(2.5)
+    assert told({**one, "back": 0.0, "low": 0.0}).rows[0].anonymity is None
+    assert told({**one, "back": 0.2}).least is None
+    assert "None of these attacks matched more than 20%" in told({**one, "back": 0.1}).words[0]
+    # Few pictures: a share above the bar that guessing reaches as well says nothing.
+    assert told({**one, "back": 0.4, "chance": 0.35}).least is None
+    linked = {**one, "has": "nothing more", "back": 1.0}
+    assert told(linked).words[0] == "Whoever has the codes can tell which ones are of the same picture."
+    shown: dict[str, Any] = {"has": "nothing more", "ssim": 0.9, "back": 1.0}
+    assert told({**shown, "counts": False}).least is None
+    assert told({**shown, "counts": False}).worst is None
+    assert "bring the pictures back" in told(shown).words[0]
