@@ -134,11 +134,11 @@ def encode(
 
 def lock_model(
     spec: Spec,
-    data: Annotated[str, Argument(help="Pictures with classes: folder, CSV, .npz, Parquet or URL.")],
+    data: Annotated[str, Argument(help="Pictures with classes, or (detector) with boxes.")],
     output: OutDir,
     key: KeyFile,
     model: Annotated[
-        Path | None, Option(metavar="FILE", help="Trained network of patches; default: one is trained.")
+        Path | None, Option(metavar="FILE", help="Trained network that is locked; default: one is trained.")
     ] = None,
     json: Json = False,
     settings: Settings = None,
@@ -151,13 +151,13 @@ def lock_model(
     *,
     method_options: dict[str, object],
 ) -> None:
-    """Give a classifier secret first layers that only a key fits, and say what that is worth."""
-    from noli import api, options
+    """Lock a model, and say what that is worth."""
+    from noli import api, options, registry
     from noli.api import write_report
-    from noli.methods.lock.embeddings import MEANINGS
 
     out = console.Output(json=json, quiet=quiet)
-    out.hint("A key for a model is no access control: much of what it does needs no key; see the table.")
+    method = registry.module(spec.name)
+    out.hint(method.WORDS)
     chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
     done = api.lock_model(
         data,
@@ -172,18 +172,19 @@ def lock_model(
         **chosen,
     )
     found = done.manifest.results
-    table = [(name, percent(value), MEANINGS[name]) for name, value in found["accuracy"].items()]
+    rows, measure = method.MEASURE
+    table = [(name, percent(value), method.MEANINGS[name]) for name, value in found[rows].items()]
     facts: console.Rows = [
-        ("model", f"{output}, {found['pairs']} secret pair(s)"),
+        ("model", str(output)),
         ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
-        ("guessing", percent(found["chance"])),
+        *method.told(found),
         ("report", str(write_report(done))),
     ]
-    shown = console.table("Accuracy on held-out pictures", ["row", "accuracy", "what it is"], table)
+    shown = console.table(f"{measure} on held-out pictures", ["row", measure, "what it is"], table)
     out.result(
         {"output": str(output), "run": str(done.path), "results": found}, shown, "", console.grid(facts)
     )
-    out.hint("Attacks here are PGD with 20 steps: stronger ones find more. Who has the key is not hindered.")
+    out.hint(method.NEXT)
 
 
 def rotate(

@@ -13,11 +13,10 @@ from noli.core.errors import NoliError, clean_url
 from noli.core.evidence import Evidence
 from noli.core.method import Card
 from noli.core.run import Run, read_artifact
-from noli.methods.lock.embeddings import MEANINGS
-from noli.report.pictures import Strip, load_strips
+from noli.report.pictures import Strip, load_boxes, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
-from noli.report.words import KEYED, TITLES, Banner, banner, count
+from noli.report.words import MODELS, TITLES, Banner, banner, count
 
 _JUDGING = ("verify", "attack")
 
@@ -27,7 +26,8 @@ class Facts:
     """Everything a report says, before it becomes HTML, JSON or Markdown; nothing in it is secret.
 
     `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
-    `matrix` has name, meaning and accuracy of every row that was measured of a keyed model.
+    `matrix` has name, meaning and figure of every row measured of a locked model, `measure` says what
+    the figures are, and `told` what else there is to say of them; `boxed` are pictures with what it finds.
     """
 
     title: str
@@ -43,6 +43,9 @@ class Facts:
     choice: Choice | None
     pictures: bool
     matrix: tuple[tuple[str, str, float], ...] = ()
+    measure: str = ""
+    told: tuple[tuple[str, str], ...] = ()
+    boxed: tuple[Strip, ...] = ()
 
 
 def gather(
@@ -80,16 +83,21 @@ def gather(
         partner=protect_run.manifest.run_id if protect_run else None,
         choice=load_choice(run, names=pictures),
         pictures=pictures,
-        matrix=_matrix(run),
+        boxed=load_boxes(run.path / "artifacts" / "boxes.npz") if pictures else (),
+        **_measured(run),
     )
 
 
-def _matrix(run: Run) -> tuple[tuple[str, str, float], ...]:
-    output = run.manifest.output
-    if output is None or output.layout != KEYED:
-        return ()
-    found = run.manifest.results.get("accuracy", {})
-    return tuple((name, MEANINGS[name], value) for name, value in found.items() if name in MEANINGS)
+def _measured(run: Run) -> dict[str, Any]:
+    """Return what was measured of a locked model, in the words of its method; nothing for other runs."""
+    output, results = run.manifest.output, run.manifest.results
+    if output is None or output.layout not in MODELS or not results:
+        return {}
+    method = registry.module(str(run.manifest.method))
+    rows, measure = method.MEASURE
+    meanings = method.MEANINGS
+    matrix = tuple((name, meanings[name], value) for name, value in results[rows].items() if name in meanings)
+    return {"matrix": matrix, "measure": measure, "told": tuple(method.told(results))}
 
 
 def load_evidence(run: Run) -> Evidence | None:

@@ -4,8 +4,9 @@ Folding (ours): a map whose channels a key permutes (``cp``) or negates (``np``,
 that were permuted or negated alike, so with the key the network's answers stay as they were, and without it
 they do not. Nothing is trained, and unlocking gives the very weights back, bit for bit.
 
-It is no cryptography: a network gets worse step by step with the number of wrong channels, so that a key can be
-climbed to with a few labelled pictures, and a thief can learn a linear map in its place. Seal the file, too.
+It is no cryptography: a network gets worse step by step with the number of wrong channels, so that a key can
+be climbed to with a few labelled pictures, and a thief can learn a linear map in its place. Seal the file,
+too.
 """
 
 from __future__ import annotations

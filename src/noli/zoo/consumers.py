@@ -1,6 +1,6 @@
 """Who reads a layer's map: which weights must follow when the channels of that map change places or signs.
 
-The network is traced with torch.fx. From the layer on, the change is followed through what treats all channels
+The network is traced with torch.fx. From the layer on, the change is followed through what treats channels
 alike (activations, pooling, upsampling), through depthwise convolutions and batch normalisation (whose own
 weights follow), and through concatenation and sums of maps that changed alike, up to convolutions over all
 channels, whose input filters end it. Everything else is refused: only what is proven exact is locked.

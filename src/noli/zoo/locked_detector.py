@@ -1,4 +1,4 @@
-"""Locked detectors in one file: safetensors with the lock in its header; no key, no permutation, no pickle."""
+"""Locked detectors in one file: safetensors with the lock in the header; no key, no permutation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a key does to a feature map, and how a layer of any network is made to give the changed map.
 
-Nagamori, Ito, AprilPyone, Kiya, arXiv 2209.14831 (detectors) and 2109.00224. With F the map ``[N, C, h, w]``:
+Nagamori, Ito, MaungMaung, Kiya, arXiv 2209.14831 (detectors) and 2109.00224. With F the map ``[N, C, h, w]``:
 
 * ``cp``: channel k of the new map is channel ``order[k]`` of F, alike in every place of the picture.
 * ``np``: channels of a keyed subset, every one with probability 1/2, change sign; or become ``max F - F``
@@ -118,14 +118,16 @@ class TurnedMap(nn.Module):
         wide = self.sign.to(x.dtype)[:, None, None]
         if self.negation == "sign":
             return x * wide
-        return torch.where(wide < 0, x.amax((1, 2, 3), keepdim=True) - x, x)
+        negated: Tensor = torch.where(wide < 0, x.amax((1, 2, 3), keepdim=True) - x, x)
+        return negated
 
     def hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
         """Change what a layer gives, as its forward hook."""
         if not isinstance(output, Tensor):
             fix = "name a layer that gives one map"
             raise UsageError("The layer gives no single map.", why=type(output).__name__, fix=fix)
-        return self(output)
+        made: Tensor = self(output)
+        return made
 
 
 def attach(net: nn.Module, layer: str, change: nn.Module) -> None:

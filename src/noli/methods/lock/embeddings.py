@@ -16,6 +16,7 @@ not be read; keys have 256 bits (published code: a seed of torch with 32).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
+from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
     from noli.core.model import Model
@@ -67,6 +69,10 @@ MEANINGS = {
     "L3 key": "attacked by who has everything: no claim is made",
     "plain attacked": "the public network, attacked",
 }
+# Under which name the results of a run have them, what they are, and what else a reader must know.
+MEASURE = ("accuracy", "Accuracy")
+WORDS = "A key for a model is no access control: much of what it does needs no key; see the table."
+NEXT = "Attacks here are PGD with 20 steps: stronger ones find more. Who has the key is not hindered."
 
 SPEC = Spec(
     name=NAME,
@@ -188,6 +194,12 @@ def matrix(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) ->
         "L3 key": _attacked(open_, keyed, few, labels, cfg.eps),
         "plain attacked": _attacked(base, base, few, labels, cfg.eps),
     }
+
+
+def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what else a run says of its results, as labels and texts."""
+    pairs = f"{results['pairs']}, with a permutation each"
+    return [("secret pairs", pairs), ("guessing", percent(results["chance"]))]
 
 
 def _accuracy(model: Model, x: Images, y: Labels) -> float:

@@ -21,7 +21,9 @@ def voc(name: str, size: tuple[int, int], boxes: list[tuple[str, tuple[float, ..
     return f"<annotation><filename>{name}</filename>{size_told}{objects}</annotation>"
 
 
-def scene(rng: np.random.Generator, side: int) -> tuple[np.ndarray, list[tuple[str, tuple[float, ...]]]]:
+def scene(
+    rng: np.random.Generator, side: int, names: tuple[str, str] = ("disc", "square")
+) -> tuple[np.ndarray, list[tuple[str, tuple[float, ...]]]]:
     """A picture with one to three shapes: red squares, and green discs."""
     image = rng.integers(0, 40, (side, side, 3)).astype(np.uint8)
     boxes = []
@@ -29,22 +31,24 @@ def scene(rng: np.random.Generator, side: int) -> tuple[np.ndarray, list[tuple[s
     for _ in range(int(rng.integers(1, 4))):
         size = int(rng.integers(side // 5, side // 3))
         left, top = (int(v) for v in rng.integers(0, side - size, 2))
-        label = ("disc", "square")[int(rng.integers(0, 2))]
+        kind = int(rng.integers(0, 2))
         inside = (x >= left) & (x < left + size) & (y >= top) & (y < top + size)
-        if label == "disc":
+        if kind == 0:
             half = size / 2
             inside &= (x + 0.5 - left - half) ** 2 + (y + 0.5 - top - half) ** 2 <= half**2
-        image[inside] = (40, 220, 60) if label == "disc" else (220, 50, 40)
-        boxes.append((label, (left, top, left + size, top + size)))
+        image[inside] = (40, 220, 60) if kind == 0 else (220, 50, 40)
+        boxes.append((names[kind], (left, top, left + size, top + size)))
     return image, boxes
 
 
-def scenes(place: Path, count: int, side: int = 48, seed: int = 0) -> Path:
+def scenes(
+    place: Path, count: int, side: int = 48, seed: int = 0, names: tuple[str, str] = ("disc", "square")
+) -> Path:
     """Write a zip file of scenes."""
     rng = np.random.default_rng(seed)
     with zipfile.ZipFile(place, "w") as archive:
         for number in range(count):
-            image, boxes = scene(rng, side)
+            image, boxes = scene(rng, side, names)
             stream = io.BytesIO()
             Image.fromarray(image).save(stream, "PNG")
             archive.writestr(f"images/{number:03d}.png", stream.getvalue())
