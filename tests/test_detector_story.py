@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boxes_making import scenes
 
 import noli
+from boxes_making import scenes
 from noli.core.errors import DataError, Interrupted, UsageError, WrongKey
 from noli.methods.lock import detector
 from noli.report.words import percent
