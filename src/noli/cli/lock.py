@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from noli.cli import console
+from noli.cli import console, sealing
 from noli.cli.dynamic import method_group
 from noli.cli.protect import show_run
 from noli.cli.shared import (
@@ -304,9 +304,13 @@ GROUP = typer.Typer(
     cls=method_group(
         "lock",
         lock,
-        {"audit": (audit, _AUDIT_HELP), "rotate": (rotate, _ROTATE_HELP)},
+        {
+            "audit": (audit, _AUDIT_HELP),
+            "rotate": (rotate, _ROTATE_HELP),
+            **{name: (function, sealing.HELP[name]) for name, function in sealing.COMMANDS.items()},
+        },
         {"data->codes": encode, "model->model": lock_model},
     ),
     no_args_is_help=True,
-    help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",
+    help="Scramble pictures or lock models under a key (obfuscation); seal models (encryption).",
 )

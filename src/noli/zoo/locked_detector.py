@@ -183,6 +183,11 @@ def load_locked(path: str | Path) -> LockedDetector:
     return read_locked(data, str(path))
 
 
+def is_locked(data: bytes, where: str) -> bool:
+    """Tell whether a safetensors file is a locked detector; DataError where it is none at all."""
+    return _parts(data, where)[0] is not None
+
+
 def read_locked(data: bytes, where: str) -> LockedDetector:
     """Read the bytes of a locked detector, without any file; errors as for :func:`load_locked`."""
     text, state = _parts(data, where)
