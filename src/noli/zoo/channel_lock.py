@@ -121,8 +121,8 @@ def lock_module(
         if within:
             part, given = found(made, within), _input_of(made, within, example)
         locks = []
-        for layer in layers:
-            found(made, layer)
+        # What flows through two locked layers must be undone in the opposite order.
+        for layer in _in_order(made, layers, example):
             inner = layer.removeprefix(f"{within}.") if within else layer
             edits = edits_for(part, inner, given, signs=form == "np")
             outer = f"{within}." if within else ""
@@ -240,6 +240,23 @@ def _seen(net: nn.Module, layer: str, example: Tensor) -> tuple[Any, Any]:
         fix = "lock a layer that is used once"
         raise UsageError("The layer is not used once.", where=layer, why=f"used {len(seen)} times", fix=fix)
     return seen[0]
+
+
+def _in_order(net: nn.Module, layers: Sequence[str], example: Tensor) -> list[str]:
+    """Return layers in the order in which they work; the last time counts."""
+    worked: list[str] = []
+    handles = [
+        found(net, layer).register_forward_hook(lambda *_, layer=layer: worked.append(layer))
+        for layer in layers
+    ]
+    try:
+        with torch.no_grad():
+            net(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    places = {layer: place for place, layer in enumerate(worked)}
+    return sorted(layers, key=lambda layer: places.get(layer, -1))
 
 
 def _input_of(net: nn.Module, part: str, example: Tensor) -> Tensor:
