@@ -25,8 +25,8 @@ from noli.core.model import evaluating
 from noli.data.annotations import read_boxes
 from noli.methods.lock import detector as method
 from noli.train.detecting import RECIPE, packed, precision, train_detector
-from noli.zoo.detector import Detector, detector, load_detector
-from noli.zoo.fastestdet import COCO, SIDE, fastestdet_weights
+from noli.zoo.detector import Detector, detector, import_fastestdet, load_detector
+from noli.zoo.fastestdet import COCO, SIDE
 from noli.zoo.locked_detector import fold_detector
 
 SETS: dict[str, dict[str, Any]] = {
@@ -94,7 +94,7 @@ def photographed(seed: int) -> dict[str, Any]:
         source = DATA / "weights" / "fastestdet_coco80.pth"
         if not source.exists():
             raise SystemExit(f"not available: {source} (set NOLI_BENCH_DATA)")
-        converted(fastestdet_weights(source)).save(file)
+        import_fastestdet(source).save(file)
     model = load_detector(file).eval()
     x = np.stack([resized(photograph(name)) for name in PHOTOS])
     begun = time.perf_counter()
@@ -105,18 +105,6 @@ def photographed(seed: int) -> dict[str, Any]:
     answers = {name: surest(one, x) for name, one in
                (("plain", model), ("key", opened), ("no key", locked.stolen))}  # fmt: skip
     return {"lock_seconds": seconds, "gap with key": gaps[0], "gap without": gaps[1], "answers": answers}
-
-
-def converted(weights: dict[str, torch.Tensor]) -> Detector:
-    """FastestDet with the public weights."""
-    from noli.zoo.fastestdet import FastestDet
-
-    net = FastestDet()
-    told = net.load_state_dict(weights, strict=False)
-    assert not told.unexpected_keys
-    assert all(name.endswith("num_batches_tracked") for name in told.missing_keys)
-    args = {"classes": len(COCO)}
-    return Detector(net, mean=(0.0,), std=(1.0,), class_names=COCO, arch="fastestdet", arch_args=args)
 
 
 def photograph(name: str) -> np.ndarray:

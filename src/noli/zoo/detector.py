@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from noli.core.errors import UsageError
+from noli.core.errors import DataError, UsageError
 from noli.core.model import Model
 from noli.ops.boxes import Marked, suppressed
 from noli.zoo.base import conv_block, seeded
-from noli.zoo.fastestdet import FastestDet
+from noli.zoo.fastestdet import COCO, COUNTER, FastestDet, fastestdet_weights
 
 MEAN, STD = 0.47, 0.25
 # What is less sure is no finding; of a picture so many may be looked through, and so many stay.
@@ -169,6 +169,31 @@ def detector(classes: Sequence[str], *, seed: int = 0, **options: Any) -> Detect
     with seeded(seed):
         net = build_detector("small-detector", args)
     return Detector(net, mean=(MEAN,), std=(STD,), class_names=classes, arch="small-detector", arch_args=args)
+
+
+def import_fastestdet(checkpoint: str | Path) -> Detector:
+    """Return FastestDet with published weights, to be saved with :meth:`Detector.save` once and for all.
+
+    The checkpoint is a pickle; torch's reader for tensors only (``weights_only``) opens it, and this is the
+    only place in noli that reads one.
+
+    Args:
+        checkpoint: State dict with the published names, 352 x 352 pixels, COCO's 80 classes.
+
+    Raises:
+        DataError: It is no such file, or its tensors do not fit.
+    """
+    net, weights = FastestDet(), fastestdet_weights(checkpoint)
+    try:
+        told = net.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        why = str(error).splitlines()[0]
+        raise DataError("The tensors do not fit FastestDet.", where=str(checkpoint), why=why) from error
+    if told.unexpected_keys or any(not name.endswith(COUNTER) for name in told.missing_keys):
+        why = f"{len(told.unexpected_keys)} tensors too many, {len(told.missing_keys)} missing"
+        raise DataError("The tensors are not those of FastestDet.", where=str(checkpoint), why=why)
+    args = {"classes": len(COCO)}
+    return Detector(net.eval(), mean=(0.0,), std=(1.0,), class_names=COCO, arch="fastestdet", arch_args=args)
 
 
 def load_detector(path: str | Path) -> Detector:

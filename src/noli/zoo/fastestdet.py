@@ -26,6 +26,7 @@ COCO = (
     "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
 SIDE = 352  # pixels that the public weights were made for
+COUNTER = "num_batches_tracked"  # of batch normalisation, which evaluation does not need
 _REPEATS, _WIDTHS, _POOLED = (4, 8, 4), (24, 48, 96, 192), 16
 
 
@@ -182,9 +183,7 @@ def fastestdet_weights(path: str | Path) -> dict[str, Tensor]:
     """
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-        return {
-            name: value.float() for name, value in found.items() if not name.endswith("num_batches_tracked")
-        }
+        return {name: value.float() for name, value in found.items() if not name.endswith(COUNTER)}
     # torch's reader raises whatever it stumbles over.
     except Exception as error:
         why = str(error).partition("\n")[0]
