@@ -33,10 +33,13 @@ SETS: dict[str, dict[str, Any]] = {
     "bccd": {"stride": 8, "epochs": 40},
     "raccoon": {"stride": 16, "epochs": 100},
 }
+THREE = ("body.1", "body.3", "body.5")
 LOCKS: dict[str, dict[str, Any]] = {
     "unprotected": {},
     "folded cp": {"transform": "cp"},
     "folded np": {"transform": "np"},
+    "folded cp, three layers": {"transform": "cp", "layers": THREE},
+    "folded np, three layers": {"transform": "np", "layers": THREE},
     "paper cp": {"mode": "paper", "transform": "cp"},
     "paper np": {"mode": "paper", "transform": "np", "negation": "max"},
     "paper pp": {"mode": "paper", "transform": "pp"},
