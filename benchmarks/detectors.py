@@ -33,16 +33,18 @@ SETS: dict[str, dict[str, Any]] = {
     "bccd": {"stride": 8, "epochs": 40},
     "raccoon": {"stride": 16, "epochs": 100},
 }
-THREE = ("body.1", "body.3", "body.5")
+ONE, THREE = ("body.3",), ("body.1", "body.3", "body.5")
 LOCKS: dict[str, dict[str, Any]] = {
     "unprotected": {},
-    "folded cp": {"transform": "cp"},
-    "folded np": {"transform": "np"},
+    "folded cp": {"transform": "cp", "layers": ONE},
+    "folded np": {"transform": "np", "layers": ONE},
+    "folded both": {"transform": "both", "layers": ONE},
     "folded cp, three layers": {"transform": "cp", "layers": THREE},
     "folded np, three layers": {"transform": "np", "layers": THREE},
-    "paper cp": {"mode": "paper", "transform": "cp"},
-    "paper np": {"mode": "paper", "transform": "np", "negation": "max"},
-    "paper pp": {"mode": "paper", "transform": "pp"},
+    "folded both, three layers": {"transform": "both", "layers": THREE},
+    "paper cp": {"mode": "paper", "transform": "cp", "layers": ONE},
+    "paper np": {"mode": "paper", "transform": "np", "negation": "max", "layers": ONE},
+    "paper pp": {"mode": "paper", "transform": "pp", "layers": ONE},
 }
 PHOTOS = {"chelsea": "cat", "motorcycle": "motorbike", "coffee": "cup", "astronaut": "person"}
 EACH = "each layer"

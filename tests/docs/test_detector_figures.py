@@ -9,8 +9,10 @@ from pages import DOCS, ROOT
 
 FOUND = json.loads((ROOT / "benchmarks" / "results" / "detectors.json").read_bytes())["settings"]
 TEXT = (DOCS / "detectors.md").read_text("utf-8")
-ROWS = ("folded cp", "folded np", "folded cp, three layers", "folded np, three layers", "paper cp", "paper np",
-        "paper pp")  # fmt: skip
+ROWS = (
+    "folded cp", "folded np", "folded both", "folded cp, three layers", "folded np, three layers",
+    "folded both, three layers", "paper cp", "paper np", "paper pp",
+)  # fmt: skip
 COLUMNS = ("key", "no key", "wrong keys", "worst wrong key")
 
 
@@ -51,7 +53,12 @@ def test_wrong_places(data: str, form: str) -> None:
 
 def test_fastestdet() -> None:
     found = FOUND["fastestdet, folded cp"]
-    for name, kind in (("chelsea", "cat"), ("motorcycle", "motorbike"), ("coffee", "cup"), ("astronaut", "person")):
+    for name, kind in (
+        ("chelsea", "cat"),
+        ("motorcycle", "motorbike"),
+        ("coffee", "cup"),
+        ("astronaut", "person"),
+    ):
         plain, key, none = (found["answers"][view][name] for view in ("plain", "key", "no key"))
         assert plain == key
         assert plain[0] == kind

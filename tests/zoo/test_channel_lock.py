@@ -23,7 +23,7 @@ KEY, OTHER = Key.from_bytes(bytes(32)), Key.from_bytes(bytes([1]) * 32)
 
 
 def slow(form: str, x: np.ndarray, turn: Turn, block: int) -> np.ndarray:
-    """The three changes one value at a time."""
+    """The changes one value at a time."""
     out, order, sign = np.zeros_like(x), turn.order.tolist(), turn.sign.tolist()
     n, c, h, w = x.shape
     for i in range(n):
@@ -34,6 +34,8 @@ def slow(form: str, x: np.ndarray, turn: Turn, block: int) -> np.ndarray:
                         out[i, k, y, z] = x[i, order[k], y, z]
                     elif form == "np":
                         out[i, k, y, z] = sign[k] * x[i, k, y, z]
+                    elif form == "both":
+                        out[i, k, y, z] = sign[k] * x[i, order[k], y, z]
                     else:
                         top, left = y - y % block, z - z % block
                         row, rest = divmod(order[((y - top) * block + z - left) * c + k], block * c)
@@ -42,7 +44,7 @@ def slow(form: str, x: np.ndarray, turn: Turn, block: int) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("form", ["cp", "np", "pp"])
+@pytest.mark.parametrize("form", ["cp", "np", "both", "pp"])
 def test_a_turn_is_what_its_definition_says(form: str) -> None:
     turn = drawn(KEY, form, "layer", 5, 2)  # type: ignore[arg-type]
     x = torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
@@ -71,7 +73,7 @@ def test_layers_forms_and_keys_have_streams_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 8])
-@pytest.mark.parametrize("form", ["cp", "np"])
+@pytest.mark.parametrize("form", ["cp", "np", "both"])
 def test_so_many_places_are_displaced(form: str, count: int) -> None:
     turn = drawn(KEY, form, "layer", 8)  # type: ignore[arg-type]
     wrong = turn.displaced(count, np.random.default_rng(0))
@@ -140,14 +142,14 @@ GOOD: dict[str, tuple[Net, bool]] = {  # and whether signs can be changed, too
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["cp", "np"])
+@pytest.mark.parametrize("form", ["cp", "np", "both"])
 @pytest.mark.parametrize("name", GOOD)
 def test_folding_is_exact_and_undone_bit_for_bit(name: str, form: str) -> None:
     net, signs = GOOD[name]
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    if form == "np" and not signs:
+    if form != "cp" and not signs:
         with pytest.raises(UsageError, match="cannot be locked exactly"):
-            lock_module(net, ["first"], KEY, x, "np")
+            lock_module(net, ["first"], KEY, x, form)  # type: ignore[arg-type]
         return
     before = {name: value.clone() for name, value in net.state_dict().items()}
     locked, lock = lock_module(net, ["first"], KEY, x, form)  # type: ignore[arg-type]
@@ -226,7 +228,7 @@ def test_several_layers_in_any_order(layers: list[int], seed: int) -> None:
     with seeded(seed):
         net = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1, groups=1 if i != 2 else 4) for i in range(5)))
     names, x = [str(i) for i in layers], torch.rand(1, 4, 6, 6)
-    for form in ("cp", "np"):
+    for form in ("cp", "np", "both"):
         locked, lock = lock_module(net.eval(), names, KEY, x, form)  # type: ignore[arg-type]
         assert [one.name for one in lock.layers] == sorted(names)
         back = unlock_module(locked, lock, KEY)

@@ -158,7 +158,8 @@ def test_other_files_are_no_locked_detectors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "more"), [("cp", {}), ("np", {}), ("np", {"negation": "max"}), ("pp", {"block": 2})]
+    ("form", "more"),
+    [("cp", {}), ("np", {}), ("both", {}), ("np", {"negation": "max"}), ("pp", {"block": 2})],
 )
 def test_the_published_way_changes_maps_and_files_do_not_hold_it(form: str, more: dict[str, object]) -> None:
     model = small()

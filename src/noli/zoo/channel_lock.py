@@ -1,8 +1,8 @@
 """Locks on feature maps of any network: exact folding of a trained one, and unlocking in memory.
 
-Folding (ours): a map whose channels a key permutes (``cp``) or negates (``np``, by sign) goes into weights
-that were permuted or negated alike, so with the key the network's answers stay as they were, and without it
-they do not. Nothing is trained, and unlocking gives the very weights back, bit for bit.
+Folding (ours): a map whose channels a key permutes (``cp``), negates (``np``, by sign), or both, goes into
+weights that were changed alike, so with the key the network's answers stay as they were, and without it they
+do not. Nothing is trained, and unlocking gives the very weights back, bit for bit.
 
 It is no cryptography: a network gets worse step by step with the number of wrong channels, so that a key can
 be climbed to with a few labelled pictures, and a thief can learn a linear map in its place. Seal the file,
@@ -78,7 +78,7 @@ class Lock(BaseModel):
     @property
     def foldable(self) -> bool:
         """Whether the change can be put into weights: not a permutation of places, nor ``max F - F``."""
-        return self.form == "cp" or (self.form == "np" and self.negation == "sign")
+        return self.form in ("cp", "both") or (self.form == "np" and self.negation == "sign")
 
     @property
     def places(self) -> int:
@@ -97,7 +97,7 @@ def lock_module(
         layers: Names of modules whose output, a map ``[N, C, h, w]``, is locked.
         key: The owner's.
         example: An input of `net`, of any values; the answers are compared on random ones of its shape.
-        form: ``cp`` or ``np`` (by sign).
+        form: ``cp``, ``np`` (by sign) or ``both``.
         within: Name of a part of the network that torch.fx can trace and that holds the layers and everything
             that reads them; empty for the whole.
 
@@ -114,7 +114,9 @@ def lock_module(
         why = (
             "places of a map cannot be moved by moving weights" if form == "pp" else "no layers, or one twice"
         )
-        raise UsageError("This cannot be folded.", why=why, fix="take cp or np, or train with the change")
+        raise UsageError(
+            "This cannot be folded.", why=why, fix="take cp, np or both, or train with the change"
+        )
     made = copy.deepcopy(net)
     with evaluating(made):
         part, given = made, example
@@ -124,7 +126,7 @@ def lock_module(
         # What flows through two locked layers must be undone in the opposite order.
         for layer in _in_order(made, layers, example):
             inner = layer.removeprefix(f"{within}.") if within else layer
-            edits = edits_for(part, inner, given, signs=form == "np")
+            edits = edits_for(part, inner, given, signs=form != "cp")
             outer = f"{within}." if within else ""
             edits = tuple(one.model_copy(update={"module": outer + one.module}) for one in edits)
             locks.append(LayerLock(name=layer, channels=channels_of(made, layer, example), edits=edits))

@@ -88,7 +88,7 @@ class LockedDetector:
 
     def _foldable_form(self) -> Form:
         if not self.lock.foldable:
-            fix = "lock it with cp, or np with sign"
+            fix = "lock it with cp, np with sign, or both"
             raise UsageError("This lock cannot be put into weights.", why=self.lock.form, fix=fix)
         return self.lock.form
 
@@ -118,7 +118,7 @@ def fold_detector(
         layers: Names of layers of ``model.net``.
         key: The owner's.
         example: Normalised images ``[N, C, H, W]``.
-        form: ``cp`` or ``np``.
+        form: ``cp``, ``np`` or ``both``.
     """
     net, lock = lock_module(model.net, layers, key, example, form)
     return LockedDetector(_like(model, net), lock)

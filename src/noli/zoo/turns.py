@@ -5,6 +5,7 @@ Nagamori, Ito, MaungMaung, Kiya, arXiv 2209.14831 (detectors) and 2109.00224. Wi
 * ``cp``: channel k of the new map is channel ``order[k]`` of F, alike in every place of the picture.
 * ``np``: channels of a keyed subset, every one with probability 1/2, change sign; or become ``max F - F``
   with the maximum over the map of each picture, which keeps what follows a ReLU positive.
+* ``both``, ours: ``cp``, and signs as in ``np``.
 * ``pp``: the values of every block of ``block x block`` places and all channels are permuted.
 """
 
@@ -21,7 +22,7 @@ from noli.core.errors import UsageError
 from noli.core.key import Key
 from noli.zoo.keyed import permuted
 
-Form = Literal["cp", "np", "pp"]
+Form = Literal["cp", "np", "both", "pp"]
 Negation = Literal["sign", "max"]
 
 
@@ -51,7 +52,7 @@ class Turn:
         """
         places = torch.from_numpy(generator.choice(self.size, count, replace=False))
         order, sign = self.order.clone(), self.sign.clone()
-        if bool((sign < 0).any()):
+        if torch.equal(order, torch.arange(self.size)):
             sign[places] = -sign[places]
         else:
             order[places] = order[places.roll(1)]
@@ -69,11 +70,11 @@ def drawn(key: Key, form: Form, layer: str, channels: int, block: int = 1) -> Tu
         block: Side of a block in places, for ``pp``.
     """
     stream = key.stream(f"lock/detector/{form}", f"{layer}/{channels}/{block}")
-    if form == "np":
-        sign = torch.from_numpy(1 - 2 * stream.bits(channels).astype(np.float32))
-        return Turn(torch.arange(channels), sign)
     size = channels * block * block if form == "pp" else channels
-    return Turn(torch.from_numpy(stream.permutation(size)), torch.ones(size))
+    order = torch.arange(size) if form == "np" else torch.from_numpy(stream.permutation(size))
+    if form in ("cp", "pp"):
+        return Turn(order, torch.ones(size))
+    return Turn(order, torch.from_numpy(1 - 2 * stream.bits(size).astype(np.float32)))
 
 
 class TurnedMap(nn.Module):
@@ -112,12 +113,12 @@ class TurnedMap(nn.Module):
             raise UsageError("The lock does not fit the feature map.", why=why, fix=fix)
         if self.form == "pp":
             return permuted(x, self.order, self.block)
+        moved: Tensor = x if self.form == "np" else x[:, self.order]
         if self.form == "cp":
-            moved: Tensor = x[:, self.order]
             return moved
         wide = self.sign.to(x.dtype)[:, None, None]
-        if self.negation == "sign":
-            return x * wide
+        if self.form == "both" or self.negation == "sign":
+            return moved * wide
         negated: Tensor = torch.where(wide < 0, x.amax((1, 2, 3), keepdim=True) - x, x)
         return negated
 

@@ -1,19 +1,20 @@
 """Access control of object detectors with encrypted feature maps (Nagamori et al.; arXiv 2209.14831).
 
 The map of a layer inside of a detector is changed under a key: channels permuted (``cp``), channels negated
-(``np``), or blocks of places permuted (``pp``). ``paper`` trains the detector with the change; ``folded``,
-ours and the default, puts it into the weights of a trained one, exactly and without training.
+(``np``), both (ours), or blocks of places permuted (``pp``). ``paper`` trains the detector with the change;
+``folded``, ours and the default, puts it into the weights of a trained one, exactly and without training.
 
 Shapes: pictures ``uint8 [N, side, side, 3]``, as working images in [0, 1]; boxes ``float32 [N, M, 5]``:
 class, left, top, right, bottom in pixels.
 
 Threat model: somebody who has weights, architecture and code, and not the key, and wants to use the detector.
-Without the key, or with another, it finds next to nothing. It does not stop somebody with a few labelled
-pictures: he climbs to the key by swaps, or learns a linear map in its place (measured for classifiers: about
-ten labels a class); nor somebody who has a copy of the unlocked weights. So the file should be sealed, too
-(``noli lock seal``), which is cryptography. Where ours differs: a small detector without anchors instead of
-SSD300 with VGG16, focal loss and overlap instead of hard negatives and smooth L1; hyper-parameters are ours,
-as the paper's could not be read; a stream of a 256-bit key per layer.
+How much it finds for him depends on data and layers, and the run says it; with one layer and ``cp`` it may be
+half. It does not stop somebody with a few labelled pictures: he climbs to the key, or learns a linear map in
+its place (measured for classifiers: about ten labels a class); nor somebody who has a copy of the unlocked
+weights. So the file should be sealed, too (``noli lock seal``), which is cryptography. Where ours differs: a
+small detector without anchors instead of SSD300 with VGG16, focal loss and overlap instead of hard negatives
+and smooth L1; three layers by default; hyper-parameters are ours, as the paper's could not be read; a stream of
+a 256-bit key per layer.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 NAME = "lock/detector"
 Images = npt.NDArray[np.uint8]
 # Layers that are locked where none is named, by network.
-LAYERS: Mapping[str, tuple[str, ...]] = {"small-detector": ("body.3",), "fastestdet": ("SPP",)}
+LAYERS: Mapping[str, tuple[str, ...]] = {
+    "small-detector": ("body.1", "body.3", "body.5"),
+    "fastestdet": ("SPP",),
+}
 _DRAWS = 3
 
 
@@ -51,16 +55,16 @@ class Config(MethodConfig):
     mode: Literal["folded", "paper"] = Field(
         "folded", description="fold the lock into trained weights (exact), or train with it (paper)"
     )
-    transform: Literal["cp", "np", "pp"] = Field(
-        "cp",
-        description="channels permuted, channels negated, or places of blocks permuted (paper mode only)",
+    transform: Literal["cp", "np", "both", "pp"] = Field(
+        "both",
+        description="channels permuted, negated, both (ours), or places of blocks permuted (paper mode)",
     )
     negation: Literal["sign", "max"] = Field(
         "sign", description="of np: -F, or max F - F (paper mode only; the paper's after a ReLU)"
     )
     block: int = Field(4, ge=2, le=16, description="side of a block of places, for pp")
     layers: tuple[str, ...] = Field(
-        (), description="locked layers; none: body.3 of the small detector, SPP of FastestDet"
+        (), description="locked layers; none: body.1, body.3, body.5 of the small one, SPP of FastestDet"
     )
     side: int = Field(
         192, ge=32, le=1024, multiple_of=32, description="pixels to which pictures are squeezed"
