@@ -16,7 +16,8 @@ from noli.core.sealed import MAGIC, content_key, header_of, new_seal_id, seal, u
 
 OWNER = Key.from_bytes(bytes(32))
 TOLD: dict[str, Any] = {
-    "seal_id": "ab" * 16, "owner": "cd" * 32, "created": "2030-01-01T00:00:00+00:00", "kind": "safetensors",
+    "seal_id": "ab" * 16, "owner": "cd" * 32, "owner_id": OWNER.id, "kind": "safetensors",
+    "created": "2030-01-01T00:00:00+00:00",
 }  # fmt: skip
 KEY = content_key(OWNER, TOLD["seal_id"])
 

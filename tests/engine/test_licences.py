@@ -235,6 +235,18 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(place: Path, name: str) ->
     assert not (place / "x").exists()
 
 
+def test_what_was_sealed_before_a_rotation_is_licensed_after_it(place: Path) -> None:
+    file = place / "o.key"
+    noli.Key.new(file)
+    noli.seal(place / "plain.safetensors", place / "p.sealed", key=file)
+    noli.Key.rotate(file)
+    noli.licence(place / "p.sealed", place / "pl", key=file, to=noli.recipient(CUSTOMER))
+    assert noli.open_sealed(place / "p.sealed", place / "pl", key=CUSTOMER).header.kind == "safetensors"
+    old = noli.Key.load(file, key_id=noli.Key.keyring(file)[0]["id"])
+    with pytest.raises(UsageError, match="retired"):
+        noli.seal(place / "plain.safetensors", place / "x", key=old)
+
+
 def test_a_lock_that_cannot_be_put_into_weights_is_not_sealed(tmp_path: Path) -> None:
     model = detector(("a",), width=8).eval()
     changing, lock = paper_lock(model, ["body.3"], OWNER, X, "pp", block=2)

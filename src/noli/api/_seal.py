@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noli.core import sealed
 from noli.core.errors import DataError, UsageError
@@ -50,14 +50,13 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
     file = Path(model) / FILE if Path(model).is_dir() else Path(model)
     content = _read(file)
     seal_id = sealed.new_seal_id()
-    inner, told = content_key(owner, seal_id), {"kind": "safetensors", "layers": list[str]()}
+    inner, told = content_key(owner, seal_id), dict[str, Any](kind="safetensors")
     if is_locked(content, str(file)):
         locked = read_locked(content, str(file)).relocked(owner, inner)
-        told = {"kind": "locked-detector", "layers": [layer.name for layer in locked.lock.layers]}
+        told |= {"kind": "locked-detector", "layers": [layer.name for layer in locked.lock.layers]}
         content = locked.to_bytes()
-    data = sealed.seal(
-        content, inner, seal_id=seal_id, owner=public_key(owner), created=now(), label=label, **told
-    )
+    told |= {"seal_id": seal_id, "created": now(), "label": label}
+    data = sealed.seal(content, inner, owner=public_key(owner), owner_id=owner.id, **told)
     write_new(target, data)
     return header_of(data, str(target))
 
@@ -85,7 +84,7 @@ def licence(
     Args:
         file: The sealed file.
         output: A new file.
-        key: The owner's key, or the path of a key file without a passphrase; the one that sealed.
+        key: The owner's key that sealed it, or the path of a key file without a passphrase that holds it.
         to: The customer's public key (:func:`recipient`).
         customer: Who that is, in words; public.
         until: When it ends: a time with its zone, or a date, which counts in UTC to its beginning.
@@ -95,8 +94,8 @@ def licence(
         UsageError: No public key, no time, or one that is over.
         OutputExists: Something is at `output`.
     """
-    header, end = header_of(_read(Path(file)), str(file)), _moment(until)
-    made = licences.grant(header, _needed(key), to, customer=customer, expires=end)
+    header, end = sealed_header(file), _moment(until)
+    made = licences.grant(header, _needed(key, header.owner_id), to, customer=customer, expires=end)
     licences.write_licence(made, Path(output))
     return made
 
@@ -155,8 +154,13 @@ def opened_detector(opened: Opened) -> Detector:
     return read_locked(opened.content, "the sealed file").opened(opened.key)
 
 
-def _needed(key: KeyLike) -> Key:
-    found = open_key(key)
+def sealed_header(file: str | Path) -> Header:
+    """Return what a sealed file says of itself; SealError where it is none."""
+    return header_of(_read(Path(file)), str(file))
+
+
+def _needed(key: KeyLike, key_id: str | None = None) -> Key:
+    found = open_key(key, key_id)
     if found is None:
         raise UsageError("This needs a key.", fix="make one with `noli key new owner.key`")
     return found

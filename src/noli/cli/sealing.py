@@ -69,9 +69,10 @@ def licence(
 ) -> None:
     """Write a licence for a sealed file."""
     from noli import api
+    from noli.api._seal import sealed_header
 
     out = console.Output(json=json, quiet=quiet)
-    owner = load_key(key, passphrase_file)
+    owner = load_key(key, passphrase_file, sealed_header(sealed).owner_id)
     made = api.licence(sealed, output, key=owner, to=to, customer=customer, until=until)
     rows: console.Rows = [
         ("licence", made.licence_id),
@@ -88,13 +89,16 @@ def revoke(
     ids: Annotated[list[str], Argument(metavar="LICENCE...", help="Ids of licences.")],
     output: Annotated[Path, Option("--output", "-o", metavar="FILE", help="The list; made or added to.")],
     key: KeyFile,
+    key_id: Annotated[
+        str | None, Option(metavar="ID", hidden=True, help="Which key of the file; default: the active one.")
+    ] = None,
     json: Json = False,
     passphrase_file: RarePassFile = None,
 ) -> None:
     """Add licences to a signed list, which is given to customers."""
     from noli import api
 
-    made = api.revoke_licences(output, ids, key=load_key(key, passphrase_file))
+    made = api.revoke_licences(output, ids, key=load_key(key, passphrase_file, key_id))
     rows: console.Rows = [("list", f"{output}, number {made.number}"), ("revoked", ", ".join(made.licences))]
     told = {"output": str(output), "number": made.number, "licences": list(made.licences)}
     console.Output(json=json).result(told, console.grid(rows))

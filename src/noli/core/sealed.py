@@ -35,6 +35,7 @@ class Header(BaseModel):
         seal_id: Random name of this file; its content key follows from the owner's key and this.
         key_id, check_value: Of the content key, by which a wrong one is noticed before any work.
         owner: The owner's public signing key (ed25519); licences and revocations are signed with it.
+        owner_id: Id of the owner's key, so that it is found in a file with several.
         created: UTC time, by the owner's clock.
         kind: What is inside: ``locked-detector`` or ``safetensors``.
         layers: Locked layers of the model.
@@ -52,6 +53,7 @@ class Header(BaseModel):
     key_id: Hex8
     check_value: Hex8
     owner: Hex32
+    owner_id: Hex8
     created: str = Field(max_length=40)
     kind: Literal["locked-detector", "safetensors"]
     layers: list[str] = Field(default_factory=list)
@@ -81,7 +83,7 @@ def seal(content: bytes, key: Key, **told: Any) -> bytes:
     Args:
         content: At most 1 GiB.
         key: The content key (:func:`content_key`).
-        **told: ``seal_id``, ``owner``, ``created``, ``kind``, ``layers``, ``label`` of :class:`Header`.
+        **told: What else is in the :class:`Header`.
 
     Raises:
         UsageError: The content is too large, or something told does not fit.

@@ -13,8 +13,8 @@ half. It does not stop somebody with a few labelled pictures: he climbs to the k
 its place (measured for classifiers: about ten labels a class); nor somebody who has a copy of the unlocked
 weights. So the file should be sealed, too (``noli lock seal``), which is cryptography. Where ours differs: a
 small detector without anchors instead of SSD300 with VGG16, focal loss and overlap instead of hard negatives
-and smooth L1; three layers by default; hyper-parameters are ours, as the paper's could not be read; a stream of
-a 256-bit key per layer.
+and smooth L1; three layers by default; hyper-parameters are ours, as the paper's could not be read; a stream
+of a 256-bit key per layer.
 """
 
 from __future__ import annotations
