@@ -12,6 +12,7 @@ import noli
 from boxes_making import scenes
 from noli.core.errors import DataError, Interrupted, UsageError, WrongKey
 from noli.methods.lock import detector
+from noli.report.build import write_report
 from noli.report.words import percent
 from noli.testing import KEYS, tree
 from noli.zoo.locked_detector import FILE, load_locked
@@ -41,6 +42,10 @@ def test_a_detector_is_locked_and_opened_with_its_key_only(shapes: Path, tmp_pat
     for name, value in found["map50"].items():
         assert f"{name}<span" in page
         assert percent(value) in page
+    public = write_report(done.path, pictures=False).read_text()
+    assert "worst wrong key" in public
+    assert "Found without" not in public
+    assert "disc" not in public
     again = load_locked(tmp_path / "out" / FILE)
     assert len(again.opened(KEYS[0]).detect(np.zeros((2, 64, 64, 3), np.uint8))) == 2
     with pytest.raises(WrongKey):

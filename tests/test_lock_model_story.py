@@ -14,6 +14,7 @@ from noli.data.demo import photo_crops
 from noli.engine import keyed as engine
 from noli.engine.locking import LockRequest
 from noli.methods.lock import embeddings
+from noli.report.build import write_report
 from noli.report.words import percent
 from noli.testing import KEYS, tree
 from noli.zoo.keyed_folder import load_keyed
@@ -47,6 +48,7 @@ def test_a_model_is_locked_and_opened_with_its_key_only(photos: Path, tmp_path: 
     for name, value in found["accuracy"].items():
         assert f"{name}<span" in page
         assert percent(value) in page
+    assert "guessing" in write_report(done.path, pictures=False).read_text().lower()
     keyed = load_keyed(tmp_path / "out", KEYS[0])
     assert keyed.predict(np.zeros((3, 16, 16, 3), np.uint8)).shape == (3, round(1 / found["chance"]))
     with pytest.raises(WrongKey):

@@ -27,7 +27,8 @@ class Facts:
 
     `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
     `matrix` has name, meaning and figure of every row measured of a locked model, `measure` says what
-    the figures are, and `told` what else there is to say of them; `boxed` are pictures with what it finds.
+    the figures are, on how many pictures (`held_out`), `advice` and `told` what else there is to say of
+    them; `boxed` are pictures with what it finds.
     """
 
     title: str
@@ -44,6 +45,8 @@ class Facts:
     pictures: bool
     matrix: tuple[tuple[str, str, float], ...] = ()
     measure: str = ""
+    held_out: int = 0
+    advice: str = ""
     told: tuple[tuple[str, str], ...] = ()
     boxed: tuple[Strip, ...] = ()
 
@@ -97,7 +100,8 @@ def _measured(run: Run) -> dict[str, Any]:
     rows, measure = method.MEASURE
     meanings = method.MEANINGS
     matrix = tuple((name, meanings[name], value) for name, value in results[rows].items() if name in meanings)
-    return {"matrix": matrix, "measure": measure, "told": tuple(method.told(results))}
+    words = {"measure": measure, "advice": method.NEXT, "told": tuple(method.told(results))}
+    return {"matrix": matrix, "held_out": int(results["held_out"]), **words}
 
 
 def load_evidence(run: Run) -> Evidence | None:
