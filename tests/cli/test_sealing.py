@@ -24,7 +24,8 @@ def test_from_a_lock_to_a_licensed_customer(tmp_path: Path, capsys: Capture) -> 
     for key in (owner, customer):
         ran(capsys, "key", "new", key)
     data = scenes(tmp_path / "s.zip", 16, side=64)
-    few = ["--side", 64, "--epochs", 1, "--wrong-keys", 2, "--set", "width=8", "--set", "held_out=0.4"]
+    few = ["--side", 64, "--epochs", 1, "--wrong-keys", 2, "--set", "width=8", "--set", "held_out=0.4",
+           "--layers", "body.1,body.3"]  # fmt: skip
     assert main([*map(str, ["lock", "detector", data, "-o", model, "--key", owner, *few])]) == 0
     shown = capsys.readouterr()
     assert "no cryptography" in shown.err
@@ -33,6 +34,7 @@ def test_from_a_lock_to_a_licensed_customer(tmp_path: Path, capsys: Capture) -> 
     sealed, licence, log = tmp_path / "m.sealed", tmp_path / "m.licence", tmp_path / "m.log"
     made = ran(capsys, "lock", "seal", model, "-o", sealed, "--key", owner)
     assert made["kind"] == "locked-detector"
+    assert made["layers"] == ["body.1", "body.3"]
     to = ran(capsys, "lock", "recipient", customer)["recipient"]
     name = ran(capsys, "lock", "licence", sealed, "-o", licence, "--key", owner, "--to", to)["licence_id"]
     found = ran(capsys, "lock", "open", sealed, "--key", customer, "--licence", licence, "--log", log)
