@@ -235,4 +235,4 @@ def _like(model: Detector, net: nn.Module) -> Detector:
 def _example(locked: LockedDetector) -> Tensor:
     """Return an input for tracing: every network here takes pictures of 64 pixels."""
     first = next(value for value in locked.stolen.net.parameters() if value.ndim == 4)
-    return torch.zeros(1, first.shape[1], 64, 64)
+    return torch.zeros(1, first.shape[1], 64, 64, device=first.device)

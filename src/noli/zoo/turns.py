@@ -111,12 +111,13 @@ class TurnedMap(nn.Module):
             why = f"got {tuple(x.shape)} for {len(self.order)} places in blocks of {self.block}"
             fix = "name a layer with a map [N, C, h, w]; its sides must be multiples of the block"
             raise UsageError("The lock does not fit the feature map.", why=why, fix=fix)
+        order = self.order.to(x.device)  # no part of the network that is moved to a GPU
         if self.form == "pp":
-            return permuted(x, self.order, self.block)
-        moved: Tensor = x if self.form == "np" else x[:, self.order]
+            return permuted(x, order, self.block)
+        moved: Tensor = x if self.form == "np" else x[:, order]
         if self.form == "cp":
             return moved
-        wide = self.sign.to(x.dtype)[:, None, None]
+        wide = self.sign.to(x)[:, None, None]
         if self.form == "both" or self.negation == "sign":
             return moved * wide
         negated: Tensor = torch.where(wide < 0, x.amax((1, 2, 3), keepdim=True) - x, x)

@@ -205,7 +205,8 @@ def check(cfg: Config, base: Detector | None = None) -> None:
 def _where(base: Detector, key: Key, cfg: Config) -> tuple[Sequence[str], Key, Tensor]:
     import torch
 
-    return cfg.layers or LAYERS.get(base.arch, ()), key, torch.zeros(1, 3, cfg.side, cfg.side)
+    example = torch.zeros(1, 3, cfg.side, cfg.side, device=next(base.parameters()).device)
+    return cfg.layers or LAYERS.get(base.arch, ()), key, example
 
 
 def _changing(model: Detector, key: Key, cfg: Config) -> tuple[Detector, Lock]:
