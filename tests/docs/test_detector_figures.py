@@ -25,7 +25,7 @@ def test_what_the_key_is_worth(row: str) -> None:
     cells = []
     for data in ("bccd", "raccoon"):
         found = FOUND[f"{data}, {row}"]["map50"]
-        cells.append(" · ".join(percent(found[column]["mean"]) for column in COLUMNS))
+        cells.append("/".join(percent(found[column]["mean"]) for column in COLUMNS))
     assert f"| {row} | {' | '.join(cells)} |" in TEXT
 
 
@@ -40,7 +40,7 @@ def test_layers(layer: int) -> None:
     for data in ("bccd", "raccoon"):
         for form in ("cp", "np"):
             found = FOUND[f"{data}, each layer"]["layers"][f"{form} body.{layer}"]
-            cells.append(f"{percent(found['no key'])} · {percent(found['worst wrong key'])}")
+            cells.append(f"{percent(found['no key'])}/{percent(found['worst wrong key'])}")
     assert f"| `body.{layer}` | {' | '.join(cells)} |" in TEXT
 
 
