@@ -64,6 +64,7 @@ def test_the_customer_has_the_detector_in_memory_and_nothing_on_disk(place: Path
     assert np.array_equal(model.predict(images), own.predict(images))
     assert sorted(place.rglob("*")) == before
     assert found.header.layers == ["body.3"]
+    assert len(repr(found)) < 2000  # no weights, and no key
 
 
 def test_every_customer_gets_weights_of_his_own_under_a_key_of_his_own(place: Path) -> None:

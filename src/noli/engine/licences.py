@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -113,8 +113,8 @@ class Opened:
 
     header: Header
     licence: Licence
-    content: bytes
-    key: Key
+    content: bytes = field(repr=False)
+    key: Key = field(repr=False)
 
 
 def recipient(key: Key) -> str:
