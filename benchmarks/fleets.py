@@ -5,9 +5,9 @@
     python benchmarks/fleets.py --summary       only summarise what is finished
 
 5,000 images, a fifth of them held out; a public network, then eight devices of one owner's key and one of the
-attacker's own; 100 held-out images under APGD-CE, APGD-T and FAB-T at 4/255, the worst counting for each. The
-published figures could not be read; aimed at: off the diagonal 70 % of the clean accuracy or more, no key half
-of it or less, 5 MB per device. Cells lie in results/fleets.jsonl; delete a line to measure it again.
+attacker's own; 100 held-out images under APGD-CE, APGD-T and FAB-T at 4/255, the worst counting for each.
+Published figures could not be read; aimed at: off the diagonal 70 % of the clean accuracy, no key at most
+half of it, 5 MB per device. Cells lie in results/fleets.jsonl; delete a line to measure it again.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from noli.data.demo import photo_crops
 from noli.engine import keyed as engine
 from noli.engine.locking import LockRequest
 from noli.methods.lock import embeddings
+from noli.report.build import write_report
 from noli.report.words import percent
 from noli.testing import KEYS, tree
 from noli.train.picking import ADAPTER, TUNING
@@ -66,6 +67,7 @@ def test_a_model_is_locked_and_opened_with_its_key_only(photos: Path, tmp_path: 
         *(percent(share) for share in robust.least.values()),
     ):
         assert words in page
+    assert "guessing" in write_report(done.path, pictures=False).read_text().lower()
     keyed = load_keyed(tmp_path / "out", KEYS[0])
     assert keyed.predict(np.zeros((3, 16, 16, 3), np.uint8)).shape == (3, round(1 / found["chance"]))
     with pytest.raises(WrongKey):

@@ -20,6 +20,7 @@ GROUP = "noli.methods"
 
 
 _SUMMARIES = {
+    "lock/detector": "Feature maps of a detector changed under a key, so that it finds little without it",
     "lock/ele": "Halves of bytes scrambled with a key for every block, then blocks moved (ELE)",
     "lock/embeddings": "Secret first layers of a network, which only a key fits (encrypted patch embeddings)",
     "lock/etc": "Blocks moved, turned, negated and recoloured; still compresses, grey-based too (EtC)",

@@ -18,6 +18,10 @@ EXIT_CODES = {
     "DataError": 4,
     "KeyFileError": 4,
     "WrongKey": 4,
+    "SealError": 4,
+    "LicenceRefused": 4,
+    "LicenceExpired": 4,
+    "LicenceRevoked": 4,
     "RunError": 5,
     "WorkerDied": 5,
     "Interrupted": 130,
@@ -40,6 +44,9 @@ def test_family_tree() -> None:
     assert issubclass(errors.OutputExists, errors.UsageError)
     assert issubclass(errors.KeyFileError, errors.DataError)
     assert issubclass(errors.WrongKey, errors.DataError)
+    assert issubclass(errors.SealError, errors.DataError)
+    assert issubclass(errors.LicenceExpired, errors.LicenceRefused)
+    assert issubclass(errors.LicenceRevoked, errors.LicenceRefused)
     assert issubclass(errors.WorkerDied, errors.RunError)
     assert not issubclass(errors.RunError, errors.DataError)
 

@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     from noli.api._protect import plan as plan
     from noli.api._protect import preview as preview
     from noli.api._protect import protect as protect
+    from noli.api._seal import licence as licence
+    from noli.api._seal import open_sealed as open_sealed
+    from noli.api._seal import opened_detector as opened_detector
+    from noli.api._seal import recipient as recipient
+    from noli.api._seal import revoke_licences as revoke_licences
+    from noli.api._seal import seal as seal
     from noli.api._verify import verify as verify
     from noli.api._write import write_report as write_report
     from noli.engine.diff import diff as diff
@@ -71,6 +77,14 @@ _MODULES = {
     "noli.api._mark_texts": ("TextRun", "mark_texts", "propose_words"),
     "noli.api._plan_mark": ("plan_mark",),
     "noli.api._protect": ("ProtectRun", "plan", "preview", "protect"),
+    "noli.api._seal": (
+        "licence",
+        "open_sealed",
+        "opened_detector",
+        "recipient",
+        "revoke_licences",
+        "seal",
+    ),
     "noli.api._verify": ("verify",),
     "noli.api._write": ("write_report",),
     "noli.engine.diff": ("diff",),

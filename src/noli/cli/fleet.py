@@ -30,7 +30,6 @@ from noli.ops.metrics import percent
 
 DEVICE_HELP = "Give a device its key, take it out of use, or have its model made anew."
 TRACE_HELP = "Tell from which device of a fleet a leaked model is."
-BANNER = "Whoever has a device can attack it; the matrix says how much that does to the others."
 SHOWN = 12
 Folder = Annotated[Path, Argument(help="The fleet's folder.")]
 
@@ -60,9 +59,10 @@ def proliferate(
     from noli import api, options
     from noli.api import write_report
     from noli.core.transfer import Transfer
+    from noli.methods.lock import proliferate as proliferate_method
 
     out = console.Output(json=json, quiet=quiet)
-    out.hint(BANNER)
+    out.hint(proliferate_method.NEXT)
     chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
     done = api.proliferate(
         data,
@@ -78,17 +78,16 @@ def proliferate(
         **chosen,
     )
     found = done.manifest.results
-    names = ("clean", "no key", "wrong keys", "worst wrong key")
+    names = tuple(proliferate_method.MEANINGS)
     lines = [
         (device, *(percent(accuracy[name]) for name in names))
         for device, accuracy in list(found["accuracy"].items())[:SHOWN]
     ]
     shown = console.table("Accuracy on held-out pictures", ["device", *names], lines)
     facts: console.Rows = [
-        ("fleet", f"{output}, {found['devices']:,} device(s) in use"),
-        ("a device", f"{found['largest_bytes'] / 1e6:,.2f} MB at most beside the network they share"),
+        ("fleet", str(output)),
         ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
-        ("guessing", percent(found["chance"])),
+        *proliferate_method.told(found),
         ("report", str(write_report(done))),
     ]
     said = Transfer.model_validate(found["transfer"]).words if found["transfer"] else ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from noli.cli import console
+from noli.cli import console, sealing
 from noli.cli.dynamic import method_group
 from noli.cli.fleet import DEVICE_HELP, TRACE_HELP, device, proliferate, trace
 from noli.cli.lock_export import EXPORT_HELP, export
@@ -35,6 +36,9 @@ from noli.core.audit import Audit
 from noli.core.method import Spec
 from noli.core.run import Run
 from noli.ops.metrics import percent
+
+if TYPE_CHECKING:
+    from noli.core.robustness import Robustness
 
 _AUDIT_HELP = "Attack scrambled pictures or codes as somebody without the key would."
 BROKEN = "NeuraCrypt and InstaHide are broken: their codes protect nothing, and are here to be attacked."
@@ -140,11 +144,11 @@ def encode(
 
 def lock_model(
     spec: Spec,
-    data: Annotated[str, Argument(help="Pictures with classes: folder, CSV, .npz, Parquet or URL.")],
+    data: Annotated[str, Argument(help="Pictures with classes, or (detector) with boxes.")],
     output: OutDir,
     key: KeyFile,
     model: Annotated[
-        Path | None, Option(metavar="FILE", help="Trained network of patches; default: one is trained.")
+        Path | None, Option(metavar="FILE", help="Trained network that is locked; default: one is trained.")
     ] = None,
     json: Json = False,
     settings: Settings = None,
@@ -157,15 +161,13 @@ def lock_model(
     *,
     method_options: dict[str, object],
 ) -> None:
-    """Give a classifier secret first layers that only a key fits, and say what that is worth."""
-    from noli import api, options
+    """Lock a model, and say what that is worth."""
+    from noli import api, options, registry
     from noli.api import write_report
-    from noli.core.robustness import LEVELS, Robustness
-    from noli.core.theft import Theft
-    from noli.methods.lock.embeddings import MEANINGS
 
     out = console.Output(json=json, quiet=quiet)
-    out.hint("A key for a model is no access control: much of what it does needs no key; see the table.")
+    method = registry.module(spec.name)
+    out.hint(method.WORDS)
     chosen: dict[str, Any] = {**options.read_settings(settings or (), config), **method_options}
     done = api.lock_model(
         data,
@@ -180,24 +182,45 @@ def lock_model(
         **chosen,
     )
     found = done.manifest.results
-    table = [(name, percent(value), MEANINGS[name]) for name, value in found["accuracy"].items()]
+    rows, measure = method.MEASURE
+    table = [(name, percent(value), method.MEANINGS[name]) for name, value in found[rows].items()]
     facts: console.Rows = [
-        ("model", f"{output}, {found['pairs']} secret pair(s)"),
+        ("model", str(output)),
         ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
-        ("guessing", percent(found["chance"])),
+        *method.told(found),
         ("report", str(write_report(done))),
     ]
-    shown = console.table("Accuracy on held-out pictures", ["row", "accuracy", "what it is"], table)
-    robust = Robustness.model_validate(found["robustness"])
-    left = [(level, percent(share), f"who {LEVELS[level]}") for level, share in robust.least.items()]
-    attacked = console.table("Accuracy under the best attack", ["level", "accuracy", "of an attacker"], left)
+    shown = console.table(f"{measure} on held-out pictures", ["row", measure, "what it is"], table)
     answer = {"output": str(output), "run": str(done.path), "results": found}
-    theft = Theft.model_validate(found["theft"])
-    thefts = console.grid([("theft", words) for words in theft.words])
-    out.result(answer, shown, "", attacked, "", thefts, "", console.grid(facts))
-    for words in robust.checks.words:
+    out.result(answer, shown, "", *_attacked(found), console.grid(facts))
+    for words in _robustness(found).checks.words if "robustness" in found else ():
         out.warn(words)
-    out.hint("Who has the key is not hindered. The report has every attack.")
+    out.hint(method.NEXT)
+
+
+def _attacked(found: Mapping[str, Any]) -> list[Any]:
+    """Return what a run says about attacks on a model, as blocks; nothing where it measured none."""
+    from noli.core.robustness import LEVELS
+    from noli.core.theft import Theft
+
+    blocks: list[Any] = []
+    if "robustness" in found:
+        left = [
+            (level, percent(share), f"who {LEVELS[level]}")
+            for level, share in _robustness(found).least.items()
+        ]
+        title, columns = "Accuracy under the best attack", ["level", "accuracy", "of an attacker"]
+        blocks += [console.table(title, columns, left), ""]
+    if "theft" in found:
+        words = Theft.model_validate(found["theft"]).words
+        blocks += [console.grid([("theft", one) for one in words]), ""]
+    return blocks
+
+
+def _robustness(found: Mapping[str, Any]) -> Robustness:
+    from noli.core.robustness import Robustness
+
+    return Robustness.model_validate(found["robustness"])
 
 
 def rotate(
@@ -352,9 +375,10 @@ GROUP = typer.Typer(
             "export": (export, EXPORT_HELP),
             "device": (device, DEVICE_HELP),
             "trace": (trace, TRACE_HELP),
+            **{name: (function, sealing.HELP[name]) for name, function in sealing.COMMANDS.items()},
         },
         {"data->codes": encode, "model->model": lock_model, "model->models": proliferate},
     ),
     no_args_is_help=True,
-    help="Scramble pictures so that only the key brings them back (obfuscation, not confidentiality).",
+    help="Scramble pictures or lock models under a key (obfuscation); seal models (encryption).",
 )

@@ -76,6 +76,22 @@ class WrongKey(DataError):
     """The key is valid but is not the one that made this data."""
 
 
+class SealError(DataError):
+    """A sealed file, a licence, a list of revocations or a log of openings that is damaged or was changed."""
+
+
+class LicenceRefused(DataError):
+    """A licence that is genuine and does not open this now: of another file, or the clock was set back."""
+
+
+class LicenceExpired(LicenceRefused):
+    """A licence whose time is over."""
+
+
+class LicenceRevoked(LicenceRefused):
+    """A licence that its owner has revoked."""
+
+
 class RunError(NoliError):
     """A run that failed for a reason outside the data: disk full, read-only place, damaged run folder."""
 

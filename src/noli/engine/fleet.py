@@ -22,7 +22,7 @@ from noli.data.place import local_path
 from noli.engine.fleetpool import Job, Shared, working
 from noli.engine.keyed import BODY, labelled_pictures, split
 from noli.engine.locking import RESUME, LockRequest, created, digest, same_pictures, worked
-from noli.methods.lock.proliferate import Config
+from noli.methods.lock.proliferate import MEANINGS, Config
 
 LAYOUT = "fleet"
 RIVAL, PUBLIC = "a device of the attacker's own", "the public network"
@@ -117,6 +117,10 @@ def _work(run: Run, request: FleetRequest, names: list[str], classes: Sequence[s
             "devices": len(active),
             "largest_bytes": max(sizes, default=0),
             "accuracy": {name: one.accuracy for name, one in sorted(active.items())},
+            "mean": {
+                row: float(np.mean([one.accuracy[row] for one in active.values()]))
+                for row in (MEANINGS if active else ())
+            },
             "transfer": None if transfer is None else transfer.model_dump(mode="json"),
         }
     )

@@ -1,48 +1,244 @@
-"""Lock a model: pictures, public network, secret pairs, matrix; the same call resumes."""
+"""Lock a model: data, public network, lock, measurement; the same call resumes.
+
+What differs between kinds of models is a :class:`ModelJob`; here are that of classifiers and the runner.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from pydantic import BaseModel
 
+from noli.core.dataset import Item
 from noli.core.errors import DataError
 from noli.core.run import Run
 from noli.engine.codes import StoredPictures, scanned
 from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
-from noli.engine.progress import Progress
 from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
 
+if TYPE_CHECKING:
+    from noli.core.model import Model
+    from noli.train.checkpoint import Checkpoint
+
 BODY = "public.safetensors"
 RIVAL = "rival"
-LAYOUT = "keyed-model"
+
+
+class ModelJob(Protocol):
+    """One kind of models that are locked, with the data of one request."""
+
+    layout: str
+    file: str
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """What the data consists of."""
+
+    def read(self) -> None:
+        """Bring the pictures into memory."""
+
+    def depends(self, checkpoint: Checkpoint) -> None:
+        """Name the data and the options that a training depends on."""
+
+    def public(self, checkpoint: Checkpoint) -> Model:
+        """Train the network that is locked later."""
+
+    def load_public(self, file: Path) -> Model:
+        """Read that network."""
+
+    def lock(self, base: Any, checkpoint: Checkpoint) -> Any:
+        """Lock it."""
+
+    def save(self, made: Any, place: Path) -> None:
+        """Write what was locked; the file that says it is whole comes last."""
+
+    def load(self, place: Path) -> Any:
+        """Read what :meth:`save` wrote; a DataError where something is missing or damaged."""
+
+    def measure(self, made: Any, base: Any, run: Run) -> dict[str, Any]:
+        """Return the results of the run; pictures for the report become its artifacts."""
 
 
 def lock_model(request: LockRequest) -> Run:
-    """Make a keyed model, or finish what an earlier call began.
+    """Make a locked model, or finish what an earlier call began.
 
     Raises:
-        UsageError: Other arguments than the run was begun with, or a network without patches.
-        DataError: Pictures without classes, or too few of them.
+        UsageError: Other arguments than the run was begun with, or a network that cannot be locked.
+        DataError: Pictures without classes or boxes, or too few of them.
         OutputExists: Something else lies at the output.
         RunError, Interrupted: The same call resumes.
     """
 
     def work(run: Run | None) -> Run:
-        pictures = labelled_pictures(request)
-        run = run or created(request, LAYOUT)
-        same_pictures(run, pictures.items, request.source)
+        job = _job(request)
+        run = run or created(request, job.layout)
+        same_pictures(run, job.items, request.source)
         if not whole(run, Path(request.output)):
             with run.recording_failures(RESUME):
-                _work(run, request, pictures)
+                _work(run, request, job)
         return run
 
     return worked(request, work)
+
+
+def _job(request: LockRequest) -> ModelJob:
+    if request.spec.name == embeddings.NAME:
+        return ClassifierJob(request)
+    from noli.engine.detectors import DetectorJob
+
+    return DetectorJob(request)
+
+
+def _work(run: Run, request: LockRequest, job: ModelJob) -> None:
+    from noli.train.checkpoint import Checkpoint
+
+    bar, place = request.progress, Path(request.output)
+    job.read()
+
+    def checkpoint(*more: str) -> Checkpoint:
+        made = Checkpoint(run.artifact("learning"))
+        job.depends(made)
+        made.depends_on(*more)
+        return made
+
+    file = Path(request.model) if request.model else run.artifact(BODY)
+    if not file.exists():
+        bar.start(None, "public network")
+        job.public(checkpoint()).save(file)
+    base = job.load_public(file)
+    bar.start(None, "lock")
+    made = None
+    if (place / job.file).exists():
+        with suppress(DataError):
+            made = job.load(place)
+    if made is None:
+        (place / job.file).unlink(missing_ok=True)  # of a model that lacks a file
+        made = job.lock(base, checkpoint(request.key.id))
+        job.save(made, place)
+    bar.start(None, "measure")
+    found = job.measure(made, base, run)
+    bar.finish()
+    finish(run, place, found)
+
+
+class ClassifierJob:
+    """Keyed patch embeddings; see :mod:`noli.methods.lock.embeddings`."""
+
+    layout = "keyed-model"
+    file = "keyed.json"  # of noli.zoo.keyed_folder, which needs torch
+
+    def __init__(self, request: LockRequest) -> None:
+        self.request, self.cfg = request, cast(Config, request.cfg)
+        self.pictures = labelled_pictures(request)
+        self.items = self.pictures.items
+
+    @cached_property
+    def x(self) -> Images:
+        """All pictures, ``uint8 [N, side, side, C]``."""
+        bar, found = self.request.progress, []
+        bar.start(len(self.pictures), "read")
+        for number in range(len(self.pictures)):
+            found.append(self.pictures[number])
+            bar.advance()
+        bar.finish()
+        return np.stack(found)
+
+    @cached_property
+    def y(self) -> Labels:
+        """Their classes."""
+        return np.asarray(self.pictures.labels)
+
+    @cached_property
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of them train, and which only test."""
+        return split(self.pictures, self.cfg.held_out)
+
+    def read(self) -> None:
+        """Bring the pictures into memory."""
+        _ = self.x
+
+    def depends(self, checkpoint: Checkpoint) -> None:
+        """Name data and options."""
+        seen, _ = self.sides
+        checkpoint.depends_on(self.x[seen], self.y[seen], str(self.cfg))
+
+    def public(self, checkpoint: Checkpoint) -> Model:
+        """Train the network whose body is frozen."""
+        seen, _ = self.sides
+        x, y, names = self.x[seen], self.y[seen], self.pictures.classes
+        return embeddings.public_network(x, y, names, self.cfg, checkpoint)
+
+    def load_public(self, file: Path) -> Model:
+        """Read it."""
+        from noli import zoo
+
+        return zoo.load(file)
+
+    def lock(self, base: Any, checkpoint: Checkpoint) -> Any:
+        """Train the secret pairs."""
+        seen, _ = self.sides
+        return embeddings.transform(base, self.x[seen], self.y[seen], self.request.key, self.cfg, checkpoint)
+
+    def save(self, made: Any, place: Path) -> None:
+        """Write the folder."""
+        from noli.zoo.keyed_folder import save_keyed
+
+        save_keyed(made, place)
+
+    def load(self, place: Path) -> Any:
+        """Read it again."""
+        from noli.zoo.keyed_folder import load_keyed
+
+        return load_keyed(place, self.request.key)
+
+    def measure(self, made: Any, base: Any, run: Run) -> dict[str, Any]:
+        """Attack it; what was measured is kept with the run, so that a kill costs one stage."""
+        (seen, held), cfg, bar = self.sides, self.cfg, self.request.progress
+        own, test = (self.x[seen], self.y[seen]), (self.x[held], self.y[held])
+        rival = self._rival(base, run)
+        bar.start(None, "use")
+        found = {"accuracy": _once(run, "accuracy", lambda: embeddings.use(made, base, *test, cfg))}
+        bar.start(None, "attack")
+        found["robustness"] = _once(
+            run, "robustness", lambda: embeddings.attacked(made, base, rival, *test, cfg, bar.advance)
+        )
+        bar.start(None, "theft")
+        found["theft"] = _once(
+            run, "theft", lambda: embeddings.stolen(made, base, own, test, cfg, bar.advance)
+        )
+        sizes = {"items": len(self.x), "training": len(seen), "held_out": len(held), "pairs": len(made.pairs)}
+        return {**sizes, "chance": 1 / len(self.pictures.classes), **found}
+
+    def _rival(self, base: Any, run: Run) -> Any:
+        """Train the attacker's own keyed model, or read it."""
+        from noli.train.checkpoint import Checkpoint
+        from noli.zoo.keyed_folder import load_keyed, save_keyed
+        from noli.zoo.keyed_thieves import guess
+
+        kept, (seen, _) = run.artifact(RIVAL), self.sides
+        if not (kept / self.file).exists():
+            self.request.progress.start(None, "attacker's own model")
+            checkpoint = Checkpoint(run.artifact("learning"))
+            self.depends(checkpoint)
+            checkpoint.depends_on(RIVAL)
+            save_keyed(embeddings.rival(base, self.x[seen], self.y[seen], self.cfg, checkpoint), kept)
+        return load_keyed(kept, guess(0))
+
+
+def _once(run: Run, name: str, measure: Callable[[], Any]) -> Any:
+    """Measure what an earlier call has not measured yet; figures are kept with the run."""
+    state = run.manifest.state or {}
+    if name not in state:
+        found = measure()
+        state = {**state, name: found.model_dump(mode="json") if isinstance(found, BaseModel) else found}
+        run.update(state=state)
+    return state[name]
 
 
 def labelled_pictures(request: LockRequest) -> StoredPictures:
@@ -57,75 +253,6 @@ def labelled_pictures(request: LockRequest) -> StoredPictures:
             fix="give pictures in folders by class",
         )
     return pictures
-
-
-def _work(run: Run, request: LockRequest, pictures: StoredPictures) -> None:
-    from noli import zoo
-    from noli.train.checkpoint import Checkpoint
-    from noli.zoo.keyed_folder import MANIFEST, load_keyed, save_keyed
-    from noli.zoo.keyed_thieves import guess
-
-    cfg, bar = cast(Config, request.cfg), request.progress
-    bar.start(len(pictures), "read")
-    x = np.stack([_told(pictures[number], bar) for number in range(len(pictures))])
-    bar.finish()
-    seen, held = split(pictures, cfg.held_out)
-    y: Labels = np.asarray(pictures.labels)
-    file = Path(request.model) if request.model else run.artifact(BODY)
-    if not file.exists():
-        bar.start(None, "public network")
-        checkpoint = Checkpoint(run.artifact("learning"))
-        checkpoint.depends_on(x[seen], y[seen], str(cfg))
-        embeddings.public_network(x[seen], y[seen], pictures.classes, cfg, checkpoint).save(file)
-    base = zoo.load(file)
-    bar.start(None, "secret layers")
-    place = Path(request.output)
-    keyed = None
-    if (place / MANIFEST).exists():
-        with suppress(DataError):
-            keyed = load_keyed(place, request.key)
-    if keyed is None:
-        (place / MANIFEST).unlink(missing_ok=True)  # of a model that lacks a file
-        checkpoint = Checkpoint(run.artifact("learning"))
-        checkpoint.depends_on(x[seen], y[seen], str(cfg), request.key.id)
-        keyed = embeddings.transform(base, x[seen], y[seen], request.key, cfg, checkpoint)
-        save_keyed(keyed, place)
-    bar.start(None, "attacker's own model")
-    kept = run.artifact(RIVAL)
-    if not (kept / MANIFEST).exists():
-        checkpoint = Checkpoint(run.artifact("learning"))
-        checkpoint.depends_on(x[seen], y[seen], str(cfg), RIVAL)
-        save_keyed(embeddings.rival(base, x[seen], y[seen], cfg, checkpoint), kept)
-    rival = load_keyed(kept, guess(0))
-    bar.start(None, "attack")
-    test = x[held], y[held]
-    accuracy = _once(run, "accuracy", lambda: embeddings.use(keyed, base, *test, cfg))
-    robust = _once(
-        run, "robustness", lambda: embeddings.attacked(keyed, base, rival, *test, cfg, bar.advance)
-    )
-    bar.start(None, "theft")
-    theft = _once(
-        run, "theft", lambda: embeddings.stolen(keyed, base, (x[seen], y[seen]), test, cfg, bar.advance)
-    )
-    bar.finish()
-    sizes = {"items": len(x), "training": len(seen), "held_out": len(held), "pairs": len(keyed.pairs)}
-    found = {"accuracy": accuracy, "robustness": robust, "theft": theft}
-    finish(run, place, {**sizes, "chance": 1 / len(pictures.classes), **found})
-
-
-def _once(run: Run, name: str, measure: Callable[[], Any]) -> Any:
-    """Measure what an earlier call has not measured yet; figures are kept with the run."""
-    state = run.manifest.state or {}
-    if name not in state:
-        found = measure()
-        state = {**state, name: found.model_dump(mode="json") if isinstance(found, BaseModel) else found}
-        run.update(state=state)
-    return state[name]
-
-
-def _told(image: Images, bar: Progress) -> Images:
-    bar.advance()
-    return image
 
 
 def split(pictures: StoredPictures, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,5 +2,5 @@
 
 from noli._lazy import attach
 
-_FAMILIES = ("mark", "protect", "verify")
+_FAMILIES = ("lock", "mark", "protect", "verify")
 __getattr__, __dir__ = attach(__name__, {family: f"noli.methods.{family}" for family in _FAMILIES})

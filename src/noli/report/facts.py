@@ -16,11 +16,10 @@ from noli.core.robustness import Robustness
 from noli.core.run import Run, read_artifact
 from noli.core.theft import Theft
 from noli.core.transfer import Transfer
-from noli.methods.lock.embeddings import MEANINGS
-from noli.report.pictures import Strip, load_strips
+from noli.report.pictures import Strip, load_boxes, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
-from noli.report.words import KEYED, TITLES, Banner, banner, count
+from noli.report.words import MODELS, TITLES, Banner, banner, count
 
 _JUDGING = ("verify", "attack")
 M = TypeVar("M", Robustness, Theft, Transfer)
@@ -31,9 +30,10 @@ class Facts:
     """Everything a report says, before it becomes HTML, JSON or Markdown; nothing in it is secret.
 
     `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
-    `matrix` has name, meaning and accuracy of every row that was measured of a keyed model, `robustness` what
-    attacks left of it, `theft` what it costs without its key, `transfer`
-    what devices of a fleet give away about each other.
+    `matrix` has name, meaning and figure of every row measured of a locked model, `measure` says what
+    the figures are, on how many pictures (`held_out`), `advice` and `told` what else there is to say of
+    them; `robustness` is what attacks left of it, `theft` what it costs without its key, `transfer` what
+    devices of a fleet give away about each other; `boxed` are pictures with what a detector finds.
     """
 
     title: str
@@ -52,6 +52,11 @@ class Facts:
     robustness: Robustness | None = None
     theft: Theft | None = None
     transfer: Transfer | None = None
+    measure: str = ""
+    held_out: int = 0
+    advice: str = ""
+    told: tuple[tuple[str, str], ...] = ()
+    boxed: tuple[Strip, ...] = ()
 
 
 def gather(
@@ -89,22 +94,28 @@ def gather(
         partner=protect_run.manifest.run_id if protect_run else None,
         choice=load_choice(run, names=pictures),
         pictures=pictures,
-        matrix=_matrix(run),
-        robustness=_measured(run, "robustness", Robustness),
-        theft=_measured(run, "theft", Theft),
-        transfer=_measured(run, "transfer", Transfer),
+        boxed=load_boxes(run.path / "artifacts" / "boxes.npz") if pictures else (),
+        robustness=_record(run, "robustness", Robustness),
+        theft=_record(run, "theft", Theft),
+        transfer=_record(run, "transfer", Transfer),
+        **_measured(run),
     )
 
 
-def _matrix(run: Run) -> tuple[tuple[str, str, float], ...]:
-    output = run.manifest.output
-    if output is None or output.layout != KEYED:
-        return ()
-    found = run.manifest.results.get("accuracy", {})
-    return tuple((name, MEANINGS[name], value) for name, value in found.items() if name in MEANINGS)
+def _measured(run: Run) -> dict[str, Any]:
+    """Return what was measured of a locked model, in the words of its method; nothing for other runs."""
+    output, results = run.manifest.output, run.manifest.results
+    if output is None or output.layout not in MODELS or not results:
+        return {}
+    method = registry.module(str(run.manifest.method))
+    rows, measure = method.MEASURE
+    meanings = method.MEANINGS
+    matrix = tuple((name, meanings[name], value) for name, value in results[rows].items() if name in meanings)
+    words = {"measure": measure, "advice": method.NEXT, "told": tuple(method.told(results))}
+    return {"matrix": matrix, "held_out": int(results["held_out"]), **words}
 
 
-def _measured(run: Run, name: str, kind: type[M]) -> M | None:
+def _record(run: Run, name: str, kind: type[M]) -> M | None:
     found = run.manifest.results.get(name)
     return None if found is None else kind.model_validate(found)
 

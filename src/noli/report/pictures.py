@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from noli.core.errors import RunError
 from noli.ops.metrics import GAIN, difference, in_words, psnr, spectrum, ssim
 
 Pixels = npt.NDArray[np.uint8]
+# Of frames: they must differ on any ground, and for most of those who do not see red and green apart.
+_COLOURS = ((255, 214, 0), (0, 114, 255), (230, 0, 126), (0, 200, 120), (255, 120, 0), (150, 80, 255))
 SMALLEST, LARGEST = 192, 256  # shown sides in pixels: small pictures are enlarged, large ones reduced
 
 
@@ -68,6 +70,51 @@ def load_strips(file: Path, *, undone: bool = False) -> tuple[Strip, ...]:
             why=type(error).__name__,
             fix="delete the file; the report is then made without pictures",
         ) from error
+
+
+def load_boxes(file: Path) -> tuple[Strip, ...]:
+    """Read `boxes.npz` of a run and draw the true boxes, and those found with the key and without.
+
+    It has ``images`` (``uint8 [N, H, W, 3]``), ``names``, and for picture i ``true_i``, ``key_i``, ``none_i``
+    (``float [n, 5]``: class, left, top, right, bottom). No file, no strips.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    if not file.is_file():
+        return ()
+    captions = {"true": "True boxes", "key": "Found with the key", "none": "Found without the key"}
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            strips = []
+            for i, (name, image) in enumerate(zip(kept["names"], kept["images"], strict=True)):
+                found = {view: kept[f"{view}_{i}"] for view in captions}
+                told = {view: f"{captions[view]}: {len(boxes)}" for view, boxes in found.items()}
+                tiles = [tile(told[v], f"{told[v]}, on {name}", boxed(image, found[v])) for v in captions]
+                strips.append(Strip(str(name), tuple(tiles)))
+            return tuple(strips)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise RunError(
+            "The pictures with boxes of the run are damaged.",
+            where=str(file),
+            why=type(error).__name__,
+            fix="delete the file; the report is then made without them",
+        ) from error
+
+
+def boxed(image: Pixels, boxes: npt.NDArray[np.float32]) -> Pixels:
+    """Return a picture ``uint8 [H, W, 3]`` with frames, one colour per class."""
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    for label, *sides in boxes.tolist():
+        corners = [min(max(round(side), 0), most) for side, most in zip(sides, _ends(image), strict=True)]
+        pen.rectangle(corners, outline=_COLOURS[int(label) % len(_COLOURS)], width=2)
+    return np.asarray(picture)
+
+
+def _ends(image: Pixels) -> tuple[int, int, int, int]:
+    height, width = image.shape[:2]
+    return width - 1, height - 1, width - 1, height - 1
 
 
 def strip(name: str, first: Pixels, second: Pixels, before: str, after: str) -> Strip:

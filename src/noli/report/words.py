@@ -41,18 +41,24 @@ _UNPROVEN = (
     "Publish the commitment in proof/commitment.json before the pictures, or have it time-stamped: without "
     "proof that it came first, no later claim is worth anything. This command asks a model that you suspect:"
 )
-# Layout of an output that is a keyed model.
-KEYED = "keyed-model"
 _KEYED = (
     "A key hinders attacks from the public network or from the secret layers alone, in part. It is no access "
     "control: the table says what the model does without it, and nothing holds against who has it."
 )
-# Layout of an output that is a fleet of them.
-FLEET = "fleet"
 _FLEET = (
     "Whoever has a device can attack it and use it. The table says how much that does to the others; a "
     "leaked model can be traced to its device."
 )
+_DETECTOR = (
+    "Without the key the file finds what the table says. A lock on feature maps is no cryptography: somebody "
+    "with a few labelled pictures gets around it. Give the file away sealed (noli lock seal), or not at all."
+)
+# Layouts of outputs that are locked models: headline and words.
+MODELS: Mapping[str, tuple[str, str]] = {
+    "fleet": ("A model for every device", _FLEET),
+    "keyed-model": ("A keyed model, not a closed one", _KEYED),
+    "locked-detector": ("A locked detector, not an encrypted one", _DETECTOR),
+}
 _SCRAMBLED = (
     "Perceptual encryption hides pictures from a casual look. It is obfuscation, not confidentiality: see "
     "below what it does not stop. The key and noli undo bring the pictures back."
@@ -182,10 +188,9 @@ def _places(manifest: Mapping[str, Any], *, names: bool) -> tuple[str, str]:
 
 
 def _locked(manifest: Mapping[str, Any], *, names: bool) -> Banner:
-    if manifest["output"] and manifest["output"]["layout"] == KEYED:
-        return Banner("none", "A keyed model, not a closed one", (_KEYED,))
-    if manifest["output"] and manifest["output"]["layout"] == FLEET:
-        return Banner("none", "A model for every device", (_FLEET,))
+    if manifest["output"] and manifest["output"]["layout"] in MODELS:
+        headline, sentence = MODELS[manifest["output"]["layout"]]
+        return Banner("none", headline, (sentence,))
     clean, scrambled = _places(manifest, names=names)
     command = shlex.join(["noli", "lock", "audit", scrambled, "--clean", clean])
     return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,), command=command)

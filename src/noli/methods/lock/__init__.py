@@ -1,4 +1,4 @@
-"""Data -> data: pictures that are of use with a key only."""
+"""Pictures and models that are meant to be of use with a key only."""
 
 import pkgutil
 

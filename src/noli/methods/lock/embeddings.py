@@ -16,7 +16,7 @@ not be read; keys have 256 bits (published code: a seed of torch with 32).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
+from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,6 +78,10 @@ MEANINGS = {
 }
 # Labelled pictures per class of thieves.
 LABELS_OF_THIEVES = (1, 5, 10, 40)
+# Under which name the results of a run have them, what they are, and what else a reader must know.
+MEASURE = ("accuracy", "Accuracy")
+WORDS = "A key for a model is no access control: much of what it does needs no key; see the table."
+NEXT = "Who has the key is not hindered. The report has every attack."
 
 SPEC = Spec(
     name=NAME,
@@ -189,6 +194,12 @@ def use(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> di
         "worst wrong key": max(wrong),
         "plain attacked": standing(base, *_working(x, y, cfg), _strength(cfg)),
     }
+
+
+def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what else a run says of its results, as labels and texts."""
+    pairs = f"{results['pairs']}, with a permutation each"
+    return [("secret pairs", pairs), ("guessing", percent(results["chance"]))]
 
 
 def attacked(

@@ -14,6 +14,7 @@ embedding starts from random weights unless asked otherwise, as the public one w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
+from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,6 +63,16 @@ class Config(MethodConfig):
     matrix: int = Field(8, ge=0, le=100, description="devices that are attacked from each other; 0: none")
 
 
+# Rows of a run's mean over devices, in words; under which name the results have them, and what they are.
+MEANINGS = {
+    "clean": "with the device's key, mean of all devices",
+    "no key": "its layers on pictures that are not permuted, mean",
+    "wrong keys": "other keys, mean",
+    "worst wrong key": "other keys, the one that does best, mean",
+}
+MEASURE = ("mean", "Accuracy")
+NEXT = "Whoever has a device can attack it; the matrix says how much that does to the others."
+
 SPEC = Spec(
     name=NAME,
     family="lock",
@@ -87,6 +99,15 @@ SPEC = Spec(
     options=("rank", "network", "side", "epochs", "start"),
     module="noli.methods.lock.proliferate",
 )
+
+
+def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what else a run says of its results, as labels and texts."""
+    return [
+        ("devices", f"{results['devices']:,} in use"),
+        ("a device", f"{results['largest_bytes'] / 1e6:,.2f} MB at most beside the network they share"),
+        ("guessing", percent(results["chance"])),
+    ]
 
 
 def device(

@@ -1,0 +1,187 @@
+"""Seal a model, license it to a customer, open it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noli.core import sealed
+from noli.core.errors import DataError, UsageError
+from noli.core.files import refuse_existing, write_new
+from noli.core.key import Key
+from noli.core.sealed import Header, content_key, header_of
+from noli.engine import licences
+from noli.engine.licences import Licence, Opened, Revocations
+from noli.engine.request import KeyLike, open_key
+from noli.proof.commitment import public_key
+from noli.proof.records import now
+
+if TYPE_CHECKING:
+    from noli.zoo.detector import Detector
+
+
+def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = "") -> Header:
+    """Encrypt a model file with AES-256-GCM under a content key of its own, which follows from the owner's.
+
+    A locked detector goes under the content key as its lock, too, exactly and without training: files that
+    were sealed for different customers have different weights inside, and the owner's key opens none of their
+    locks. Any other safetensors file is sealed as it is.
+
+    Args:
+        model: A safetensors file, or the folder that ``noli lock detector`` wrote.
+        output: A new file.
+        key: The owner's key, or the path of a key file without a passphrase.
+        label: Public note.
+
+    Raises:
+        WrongKey: The detector is locked with another key.
+        UsageError: A lock that cannot be put into weights (``pp``, ``np`` with ``max``); a file over 1 GiB.
+        DataError: No safetensors file, or a damaged one.
+        OutputExists: Something is at `output`.
+    """
+    from noli.zoo.locked_detector import FILE, is_locked, read_locked
+
+    owner, target = _needed(key), Path(output)
+    if owner.state != "active":
+        raise UsageError("This key is retired: it must not seal anything new.", where=owner.id)
+    refuse_existing(target)
+    file = Path(model) / FILE if Path(model).is_dir() else Path(model)
+    content = _read(file)
+    seal_id = sealed.new_seal_id()
+    inner, told = content_key(owner, seal_id), dict[str, Any](kind="safetensors")
+    if is_locked(content, str(file)):
+        locked = read_locked(content, str(file)).relocked(owner, inner)
+        told |= {"kind": "locked-detector", "layers": [layer.name for layer in locked.lock.layers]}
+        content = locked.to_bytes()
+    told |= {"seal_id": seal_id, "created": now(), "label": label}
+    data = sealed.seal(content, inner, owner=public_key(owner), owner_id=owner.id, **told)
+    write_new(target, data)
+    return header_of(data, str(target))
+
+
+def recipient(key: KeyLike) -> str:
+    """Return what a customer sends to the owner to get licences: the public half of his own key file.
+
+    Args:
+        key: The customer's key, or the path of a key file without a passphrase.
+    """
+    return licences.recipient(_needed(key))
+
+
+def licence(
+    file: str | Path,
+    output: str | Path,
+    *,
+    key: KeyLike,
+    to: str,
+    customer: str = "",
+    until: datetime | str | None = None,
+) -> Licence:
+    """Write a licence for a sealed file: its content key, wrapped for one customer.
+
+    Args:
+        file: The sealed file.
+        output: A new file.
+        key: The owner's key that sealed it, or the path of a key file without a passphrase that holds it.
+        to: The customer's public key (:func:`recipient`).
+        customer: Who that is, in words; public.
+        until: When it ends: a time with its zone, or a date, which counts in UTC to its beginning.
+
+    Raises:
+        WrongKey: Another key sealed the file.
+        UsageError: No public key, no time, or one that is over.
+        OutputExists: Something is at `output`.
+    """
+    header, end = sealed_header(file), _moment(until)
+    made = licences.grant(header, _needed(key, header.owner_id), to, customer=customer, expires=end)
+    licences.write_licence(made, Path(output))
+    return made
+
+
+def revoke_licences(file: str | Path, ids: Sequence[str], *, key: KeyLike) -> Revocations:
+    """Add licences to the owner's signed list of revocations, which is made when it is missing.
+
+    Args:
+        file: The list, to be given to customers.
+        ids: Names of licences (``licence_id``).
+        key: The owner's key, or the path of a key file without a passphrase.
+
+    Raises:
+        SealError: The list is damaged, or another owner's.
+        UsageError: No ids.
+    """
+    return licences.revoke(Path(file), ids, _needed(key))
+
+
+def open_sealed(
+    file: str | Path,
+    licence: str | Path,
+    *,
+    key: KeyLike,
+    revocations: str | Path | None = None,
+    log: str | Path | None = None,
+) -> Opened:
+    """Open a sealed file into memory; nothing is written but the log.
+
+    Args:
+        file: The sealed file.
+        licence: The licence for it.
+        key: The customer's key, or the path of a key file without a passphrase.
+        revocations: The owner's list; None: revocations are not looked at.
+        log: Where every try is noted, in a chain; None: nowhere.
+
+    Raises:
+        SealError, WrongKey, LicenceRefused: See :func:`noli.engine.licences.open_file`.
+    """
+    listed = None if revocations is None else Path(revocations)
+    noted = None if log is None else Path(log)
+    return licences.open_file(Path(file), Path(licence), _needed(key), revocations=listed, log=noted)
+
+
+def opened_detector(opened: Opened) -> Detector:
+    """Return the detector in an opened file, unlocked in memory.
+
+    Raises:
+        UsageError: Something else was sealed.
+    """
+    from noli.zoo.locked_detector import read_locked
+
+    if opened.header.kind != "locked-detector":
+        fix = "read opened.content with safetensors.torch.load"
+        raise UsageError("There is no locked detector in this file.", where=opened.header.kind, fix=fix)
+    return read_locked(opened.content, "the sealed file").opened(opened.key)
+
+
+def sealed_header(file: str | Path) -> Header:
+    """Return what a sealed file says of itself; SealError where it is none."""
+    return header_of(_read(Path(file)), str(file))
+
+
+def _needed(key: KeyLike, key_id: str | None = None) -> Key:
+    found = open_key(key, key_id)
+    if found is None:
+        raise UsageError("This needs a key.", fix="make one with `noli key new owner.key`")
+    return found
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError("The file cannot be read.", where=str(file), why=str(error.strerror)) from error
+
+
+def _moment(until: datetime | str | None) -> datetime | None:
+    if until is None:
+        return None
+    try:
+        found = datetime.fromisoformat(until) if isinstance(until, str) else until
+        if isinstance(until, str) and found.tzinfo is None and len(until) == len("2030-01-31"):
+            found = datetime.fromisoformat(f"{until}T00:00:00+00:00")
+    except ValueError as error:
+        raise UsageError("This is no time.", where=str(until), fix="give one such as 2030-01-31") from error
+    if found.tzinfo is None:
+        raise UsageError("The end needs a time zone.", where=str(until), fix="add one, such as +00:00")
+    return found

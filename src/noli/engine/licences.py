@@ -1,0 +1,347 @@
+"""Licences for sealed files: the content key wrapped for one customer, with an end, revocable, logged.
+
+A licence holds the content key under X25519 (RFC 7748), HKDF-SHA256 and AES-256-GCM for the customer's key
+file, and is signed by the owner (ed25519), as are revocations. End and revocation are policy, which this
+program keeps: they stop honest software, not somebody who changes the program, or kept what he once opened.
+Likewise the log shows what was opened through it, as long as nobody deletes it or cuts off its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import Field
+
+from noli.core.errors import (
+    DataError,
+    LicenceExpired,
+    LicenceRefused,
+    LicenceRevoked,
+    NoliError,
+    SealError,
+    UsageError,
+    WrongKey,
+)
+from noli.core.files import atomic_write, storage_error, write_new
+from noli.core.key import Key
+from noli.core.sealed import Header, Hex8, Hex16, content_key, header_of, unseal
+from noli.engine.lock import held
+from noli.proof import chain
+from noli.proof.chain import Link
+from noli.proof.commitment import Signature, check_signature, public_key, sign
+from noli.proof.records import Damaged, Digest, Moment, Record, now, utc
+
+RECIPIENT: Final = "noli1"
+_LEEWAY = timedelta(minutes=5)  # clocks of machines that share a log
+_FRESH = "ask the owner for a licence"
+
+
+class Licence(Record):
+    """A licence file.
+
+    Attributes:
+        licence_id: Random name, by which it is revoked.
+        seal_id, key_id: Of the sealed file and its content key.
+        customer: Whose it is, in the owner's words.
+        recipient: The customer's X25519 public key.
+        created: By the owner's clock.
+        expires: When it ends; None for never.
+        ephemeral, nonce, wrapped: The content key under the customer's.
+        owner, signature: ed25519, over everything else.
+    """
+
+    format: Literal["noli-licence"] = "noli-licence"
+    version: Literal[1] = 1
+    licence_id: Hex8
+    seal_id: Hex16
+    key_id: Hex8
+    customer: Annotated[str, Field(max_length=200)]
+    recipient: Digest
+    created: Moment
+    expires: Moment | None
+    ephemeral: Digest
+    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
+    wrapped: Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")]
+    owner: Digest
+    signature: Signature
+
+
+class Revocations(Record):
+    """A list of revoked licences; `number` grows with every change, so that an older list can be told."""
+
+    format: Literal["noli-revocations"] = "noli-revocations"
+    version: Literal[1] = 1
+    number: Annotated[int, Field(ge=1)]
+    updated: Moment
+    licences: tuple[Hex8, ...]
+    owner: Digest
+    signature: Signature
+
+
+class Opening(Link):
+    """A line of the log: what was tried when, and what came of it: ``opened`` or the name of an error."""
+
+    time: Moment
+    seal_id: Hex16
+    licence_id: Hex8
+    revocations: Annotated[int, Field(ge=0)]
+    outcome: Annotated[str, Field(pattern=r"^[A-Za-z]{1,40}$")]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was sealed, in memory.
+
+    Attributes:
+        header: What the file says of itself, now known to be true.
+        licence: By which it was opened.
+        content: The bytes.
+        key: The content key, under which a locked detector inside is locked.
+    """
+
+    header: Header
+    licence: Licence
+    content: bytes = field(repr=False)
+    key: Key = field(repr=False)
+
+
+def recipient(key: Key) -> str:
+    """Return a customer's public key, to be sent to the owner: ``noli1:<64 hex digits>:<8 as check>``."""
+    public = _private(key).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    return f"{RECIPIENT}:{public}:{_checksum(public)}"
+
+
+def grant(
+    header: Header, owner: Key, to: str, *, customer: str = "", expires: datetime | None = None
+) -> Licence:
+    """Make a licence.
+
+    Args:
+        header: Of the sealed file.
+        owner: The owner's key.
+        to: The customer's public key, as :func:`recipient` gives it.
+        customer: Who that is, in words.
+        expires: When it ends, with a time zone; None for never.
+
+    Raises:
+        WrongKey: The file was sealed with another owner's key.
+        UsageError: No public key, or an end in the past.
+    """
+    key = content_key(owner, header.seal_id)
+    if key.id != header.key_id or public_key(owner) != header.owner:
+        raise WrongKey("This file was sealed with another key.", fix="give the key that it was sealed with")
+    if expires is not None and expires <= utc(now()):
+        raise UsageError("The licence would be over before it begins.", where=expires.isoformat())
+    public, ephemeral = _parsed(to), X25519PrivateKey.generate()
+    sender = ephemeral.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    fields = {
+        "licence_id": os.urandom(8).hex(),
+        "seal_id": header.seal_id,
+        "key_id": header.key_id,
+        "customer": customer,
+        "recipient": public.hex(),
+        "created": now(),
+        "expires": None if expires is None else expires.astimezone(UTC).isoformat(timespec="seconds"),
+        "ephemeral": sender.hex(),
+        "nonce": os.urandom(12).hex(),
+        "owner": header.owner,
+    }
+    bare = Licence.model_validate({**fields, "wrapped": "0" * 96, "signature": "0" * 128})
+    sealed = _wrapping(ephemeral, public, sender, public).encrypt(
+        bytes.fromhex(bare.nonce), key.export_secret(), bare.canonical("wrapped", "signature")
+    )
+    whole = bare.model_copy(update={"wrapped": sealed.hex()})
+    return whole.model_copy(update={"signature": sign(owner, whole.canonical("signature"))})
+
+
+def revoke(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
+    """Add licences to a list of revocations, which is made when it is missing.
+
+    Raises:
+        SealError: The list is damaged, or another owner's.
+        UsageError: No licence ids.
+    """
+    before = read_revocations(file, public_key(owner)) if file.exists() else None
+    all_ = sorted({*licences, *(before.licences if before else ())})
+    fields = {"number": before.number + 1 if before else 1, "updated": now(), "owner": public_key(owner)}
+    try:
+        bare = Revocations.model_validate({**fields, "licences": all_, "signature": "0" * 128})
+    except ValueError:
+        why = "an id has 16 hex digits"
+        raise UsageError("This is no id of a licence.", where=", ".join(licences), why=why) from None
+    made = bare.model_copy(update={"signature": sign(owner, bare.canonical("signature"))})
+    atomic_write(file, made.canonical())
+    return made
+
+
+def read_licence(file: Path) -> Licence:
+    """Read a licence and check its signature; SealError where it is damaged."""
+    try:
+        made = Licence.read(_bytes(file), str(file))
+        check_signature(made.owner, made.signature, made.canonical("signature"), "the licence")
+    except Damaged as error:
+        raise SealError("The licence is damaged.", where=str(file), why=str(error), fix=_FRESH) from None
+    return made
+
+
+def read_revocations(file: Path, owner: str) -> Revocations:
+    """Read a list of revocations of this owner; SealError where it is damaged or another's."""
+    try:
+        made = Revocations.read(_bytes(file), str(file))
+        check_signature(owner, made.signature, made.canonical("signature"), "the list")
+    except Damaged as error:
+        fix = "get the owner's present list"
+        raise SealError(
+            "The list of revocations is damaged.", where=str(file), why=str(error), fix=fix
+        ) from None
+    return made
+
+
+def read_openings(file: Path) -> list[Opening]:
+    """Read a log of openings and follow its chain; empty where there is none; SealError if changed."""
+    try:
+        return chain.read(Opening, file.read_bytes(), str(file)) if file.is_file() else []
+    except Damaged as error:
+        fix = "restore it, or move it away and tell the owner of the licence"
+        raise SealError("The log was changed.", where=str(file), why=str(error), fix=fix) from None
+    except OSError as error:
+        raise storage_error(error, str(file)) from error
+
+
+def open_file(
+    file: Path, licence: Path, key: Key, *, revocations: Path | None = None, log: Path | None = None
+) -> Opened:
+    """Open a sealed file into memory.
+
+    Args:
+        file: The sealed file.
+        licence: The licence.
+        key: The customer's key.
+        revocations: The owner's list; None: revocations are not looked at.
+        log: Where every try is noted; nothing is opened when that fails. None: nothing is noted.
+
+    Raises:
+        SealError: Something was changed.
+        WrongKey: The licence is another customer's.
+        LicenceRefused: Another file, expired, revoked, or the clock was set back since the last opening.
+    """
+    if log is None:
+        return _open(file, licence, key, revocations, ())
+    with held(log.with_name(f"{log.name}.lock")):
+        before = read_openings(log)
+        told = {"number": len(before), "previous": chain.head(before), "time": now(), "revocations": 0}
+        names = read_licence(licence)
+        told |= {"seal_id": names.seal_id, "licence_id": names.licence_id}
+        try:
+            opened = _open(file, licence, key, revocations, before)
+        except NoliError as error:
+            _append(log, Opening.model_validate({**told, "outcome": type(error).__name__}))
+            raise
+        seen = read_revocations(revocations, opened.header.owner).number if revocations else 0
+        _append(log, Opening.model_validate({**told, "revocations": seen, "outcome": "opened"}))
+        return opened
+
+
+def _open(file: Path, licence: Path, key: Key, revocations: Path | None, before: Sequence[Opening]) -> Opened:
+    data, made = _bytes(file), read_licence(licence)
+    header = header_of(data, str(file))
+    if (made.seal_id, made.key_id, made.owner) != (header.seal_id, header.key_id, header.owner):
+        fix = "give the licence of this file"
+        raise LicenceRefused("The licence is for another file.", where=str(licence), fix=fix)
+    if made.recipient != recipient(key).split(":")[1]:
+        why = f"it was made for {made.customer or made.recipient[:16]}"
+        raise WrongKey("The licence is another customer's.", where=str(licence), why=why, fix=_FRESH)
+    listed = read_revocations(revocations, header.owner) if revocations else None
+    if listed and listed.number < max((one.revocations for one in before), default=0):
+        raise LicenceRefused("The list of revocations is older than one used before.", where=str(revocations))
+    known = {one.licence_id for one in before if one.outcome == LicenceRevoked.__name__}
+    if made.licence_id in known or (listed and made.licence_id in listed.licences):
+        raise LicenceRevoked("The licence was revoked.", where=str(licence), fix=_FRESH)
+    moment = utc(now())
+    if made.expires is not None and moment >= utc(made.expires):
+        raise LicenceExpired(
+            "The licence is over.", where=str(licence), why=f"since {made.expires}", fix=_FRESH
+        )
+    if before and moment + _LEEWAY < utc(before[-1].time):
+        why = f"something was opened at {before[-1].time}"
+        raise LicenceRefused("The clock was set back.", why=why, fix="set the clock of this machine")
+    inner = _unwrapped(made, key, str(licence))
+    return Opened(header, made, unseal(data, inner, str(file)), inner)
+
+
+def _unwrapped(made: Licence, key: Key, where: str) -> Key:
+    sender, own = bytes.fromhex(made.ephemeral), bytes.fromhex(made.recipient)
+    try:
+        cipher = _wrapping(_private(key), sender, sender, own)
+        secret = cipher.decrypt(
+            bytes.fromhex(made.nonce), bytes.fromhex(made.wrapped), made.canonical("wrapped", "signature")
+        )
+    except (InvalidTag, UsageError):
+        raise SealError("The licence is damaged.", where=where, fix=_FRESH) from None
+    return Key.from_bytes(secret)
+
+
+def _wrapping(private: X25519PrivateKey, public: bytes, sender: bytes, receiver: bytes) -> AESGCM:
+    try:
+        shared = private.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        raise UsageError(
+            "This is no public key of a customer.", why="it is a point that hides nothing"
+        ) from None
+    hkdf = HKDF(SHA256(), length=32, salt=sender + receiver, info=b"noli/v1/licence/wrap")
+    return AESGCM(hkdf.derive(shared))
+
+
+def _private(key: Key) -> X25519PrivateKey:
+    return X25519PrivateKey.from_private_bytes(key.subkey("noli/v1/licence/recipient"))
+
+
+def _parsed(text: str) -> bytes:
+    kind, _, rest = text.strip().partition(":")
+    public, _, check = rest.partition(":")
+    if kind != RECIPIENT or len(public) != 64 or check != _checksum(public):
+        fix = "ask the customer for what `noli lock recipient KEY` prints"
+        raise UsageError("This is no public key of a customer.", where=text[:100], fix=fix)
+    try:
+        return bytes.fromhex(public)
+    except ValueError:
+        raise UsageError("This is no public key of a customer.", where=text[:100]) from None
+
+
+def _checksum(public: str) -> str:
+    return hashlib.sha256(f"{RECIPIENT}:{public}".encode()).hexdigest()[:8]
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError("The file cannot be read.", where=str(file), why=str(error.strerror)) from error
+
+
+def _append(log: Path, opening: Opening) -> None:
+    """Add a line at the end and flush it; what is there is never written again."""
+    try:
+        with log.open("ab") as handle:
+            handle.write(chain.lines([opening]))
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise storage_error(error, str(log)) from error
+
+
+def write_licence(made: Licence, output: Path) -> None:
+    """Write a licence to a new file; OutputExists where there is one."""
+    write_new(output, made.canonical())

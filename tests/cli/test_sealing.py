@@ -1,0 +1,48 @@
+"""The commands of a seal, from the customer's key to what an opened file holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from boxes_making import scenes
+from noli.cli.main import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+def ran(capsys: Capture, *words: object) -> dict[str, object]:
+    assert main([*map(str, words), "--json"]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_from_a_lock_to_a_licensed_customer(tmp_path: Path, capsys: Capture) -> None:
+    owner, customer, model = tmp_path / "o.key", tmp_path / "c.key", tmp_path / "model"
+    for key in (owner, customer):
+        ran(capsys, "key", "new", key)
+    data = scenes(tmp_path / "s.zip", 16, side=64)
+    few = ["--side", 64, "--epochs", 1, "--wrong-keys", 2, "--set", "width=8", "--set", "held_out=0.4",
+           "--layers", "body.1,body.3"]  # fmt: skip
+    assert main([*map(str, ["lock", "detector", data, "-o", model, "--key", owner, *few])]) == 0
+    shown = capsys.readouterr()
+    assert "no cryptography" in shown.err
+    for words in ("worst wrong key", "mAP@[.5:.95]", "wrong places", "body.3"):
+        assert words in shown.out
+    sealed, licence, log = tmp_path / "m.sealed", tmp_path / "m.licence", tmp_path / "m.log"
+    made = ran(capsys, "lock", "seal", model, "-o", sealed, "--key", owner)
+    assert made["kind"] == "locked-detector"
+    assert made["layers"] == ["body.1", "body.3"]
+    to = ran(capsys, "lock", "recipient", customer)["recipient"]
+    name = ran(capsys, "lock", "licence", sealed, "-o", licence, "--key", owner, "--to", to)["licence_id"]
+    found = ran(capsys, "lock", "open", sealed, "--key", customer, "--licence", licence, "--log", log)
+    assert found["arch"] == "small-detector"
+    assert found["classes"] == ["disc", "square"]
+    revoked = tmp_path / "r"
+    assert ran(capsys, "lock", "revoke", name, "-o", revoked, "--key", owner)["licences"] == [name]
+    words = ["lock", "open", sealed, "--key", customer, "--licence", licence, "--revocations", revoked]
+    assert main([*map(str, words)]) == 4
+    assert "revoked" in capsys.readouterr().err
+    assert len(log.read_bytes().splitlines()) == 1

@@ -1,0 +1,117 @@
+"""Pictures with boxes are read as they are; XML of strangers is refused or bounded."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boxes_making import scenes, voc
+from noli.core.errors import DataError
+from noli.data.annotations import parse_voc, read_boxes
+
+
+def folder(place: Path, xml: dict[str, str], pictures: dict[str, tuple[int, int]]) -> Path:
+    place.mkdir(exist_ok=True)
+    for name, text in xml.items():
+        (place / name).write_text(text)
+    for name, (width, height) in pictures.items():
+        Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(place / name)
+    return place
+
+
+def test_boxes_are_squeezed_with_their_picture(tmp_path: Path) -> None:
+    xml = voc("a.png", (40, 20), [("cat", (10, 5, 20, 15)), ("ant", (-3, 0, 50, 20)), ("cat", (7, 7, 7, 9))])
+    found = read_boxes(folder(tmp_path / "f", {"a.xml": xml}, {"a.png": (40, 20)}), 80)
+    assert found.classes == ("ant", "cat")
+    assert found.images.shape == (1, 80, 80, 3)
+    assert found.boxes[0].tolist() == [[20, 20, 40, 60], [0, 0, 80, 80]]  # clipped; the empty one is out
+    assert found.labels[0].tolist() == [1, 0]
+    assert found.dropped == 1
+    assert found.items[0].path == "a.png"
+
+
+def test_a_zip_file_reads_like_its_folder(tmp_path: Path) -> None:
+    archive = scenes(tmp_path / "s.zip", 6)
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "s")
+    one, other = read_boxes(archive, 48), read_boxes(tmp_path / "s", 48)
+    assert np.array_equal(one.images, other.images)
+    assert one.items == other.items
+    assert all(np.array_equal(a, b) for a, b in zip(one.boxes, other.boxes, strict=True))
+
+
+def test_a_picture_stays_on_its_side(tmp_path: Path) -> None:
+    many, few = read_boxes(scenes(tmp_path / "m.zip", 40), 48), read_boxes(scenes(tmp_path / "f.zip", 30), 48)
+    sides = []
+    for one in (many, few):
+        train, test = one.split(0.3)
+        assert sorted([*train, *test]) == list(range(len(one.items)))
+        sides.append({one.items[i].id for i in test})
+    assert sides[1] == sides[0] & {item.id for item in few.items}
+    with pytest.raises(DataError, match="too few"):
+        read_boxes(scenes(tmp_path / "two.zip", 2), 48).split(0.5)
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "boom"><!ENTITY c "&b;&b;&b;">]><annotation><x>&c;</x></annotation>'
+FETCH = '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>'
+OBJECT = "<annotation><object>{}</object></annotation>"
+SIDES = "<bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
+
+
+@pytest.mark.parametrize(
+    ("xml", "why"),
+    [
+        (BOMB, "document type"),
+        (FETCH, "document type"),
+        ("<annotation>", "no element"),
+        ("", "no element"),
+        ("<a>" * 40 + "</a>" * 40, "nested"),
+        ("<annotation>" + "<object></object>" * 10_002 + "</annotation>", "too many"),
+        (OBJECT.format("<name>cat</name>"), "bndbox/xmin"),
+        (OBJECT.format(SIDES.format(1)), "name"),
+        (OBJECT.format("<name></name>" + SIDES.format(1)), "name"),
+        (OBJECT.format("<name>c</name>" + SIDES.format("nan")), "no number"),
+        (OBJECT.format("<name>c</name>" + SIDES.format("one")), "one"),
+    ],
+)
+def test_xml_that_is_refused(xml: str, why: str) -> None:
+    with pytest.raises(DataError, match=why) as caught:
+        parse_voc(xml.encode(), "bad.xml")
+    assert caught.value.where == "bad.xml"
+
+
+def test_parts_of_an_object_do_not_replace_its_box() -> None:
+    part = "<part><name>head</name>" + SIDES.format(2) + "</part>"
+    found = parse_voc(OBJECT.format(part + "<name>cat</name>" + SIDES.format(1)).encode(), "a.xml")
+    assert found.names == ("cat",)
+    assert found.boxes.tolist() == [[1, 1, 3, 4]]
+
+
+def test_what_does_not_fit_is_named_or_left_out(tmp_path: Path) -> None:
+    good = voc("a.png", (40, 20), [("cat", (1, 2, 9, 9))])
+    place = folder(
+        tmp_path / "f",
+        {"a.xml": good, "b.xml": voc("b.png", (99, 20), []), "c.xml": voc("none.png", (4, 4), []),
+         "d.xml": BOMB},
+        {"a.png": (40, 20), "b.png": (40, 20)},
+    )  # fmt: skip
+    with pytest.raises(DataError, match="3 of 4") as caught:
+        read_boxes(place, 32)
+    assert caught.value.items == ("b.xml", "c.xml", "d.xml")
+    assert len(read_boxes(place, 32, skip=True).items) == 1
+    (place / "a.png").write_bytes(b"no picture")
+    with pytest.raises(DataError):
+        read_boxes(place, 32, skip=True)
+
+
+def test_places_without_annotations(tmp_path: Path) -> None:
+    for place in (tmp_path / "none", folder(tmp_path / "empty", {}, {"a.png": (4, 4)})):
+        with pytest.raises(DataError, match=r"neither|no pictures"):
+            read_boxes(place, 32)
+    (tmp_path / "damaged.zip").write_bytes(scenes(tmp_path / "s.zip", 3).read_bytes()[:500])
+    with pytest.raises(DataError, match="neither"):
+        read_boxes(tmp_path / "damaged.zip", 32)

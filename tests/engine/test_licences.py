@@ -1,0 +1,275 @@
+"""Licences: one customer's, with an end, revocable, logged; nothing of it can be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import torch as safe_torch
+
+import noli
+from noli.core.errors import (
+    DataError,
+    LicenceExpired,
+    LicenceRefused,
+    LicenceRevoked,
+    NoliError,
+    OutputExists,
+    SealError,
+    UsageError,
+    WrongKey,
+)
+from noli.core.key import Key
+from noli.engine import licences
+from noli.engine.licences import Licence, read_openings
+from noli.zoo.detector import detector
+from noli.zoo.locked_detector import fold_detector, paper_lock, read_locked, without_change
+
+OWNER, CUSTOMER, OTHER = (Key.from_bytes(bytes([n]) * 32) for n in range(3))
+X = torch.zeros(1, 3, 64, 64)
+FAR = "2999-01-01"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A locked detector, sealed, with a licence."""
+    model = detector(("a", "b"), width=8).eval()
+    fold_detector(model, ["body.3"], OWNER, X).save(tmp_path / "model" / "detector.safetensors")
+    model.save(tmp_path / "plain.safetensors")
+    noli.seal(tmp_path / "model", tmp_path / "m.sealed", key=OWNER, label="first")
+    to = noli.recipient(CUSTOMER)
+    noli.licence(tmp_path / "m.sealed", tmp_path / "l", key=OWNER, to=to, customer="Clinic", until=FAR)
+    return tmp_path
+
+
+def opened(place: Path, key: Key = CUSTOMER, **more: Any) -> licences.Opened:
+    return noli.open_sealed(place / "m.sealed", place / "l", key=key, **more)
+
+
+def outcomes(log: Path) -> list[str]:
+    return [one.outcome for one in read_openings(log)]
+
+
+def test_the_customer_has_the_detector_in_memory_and_nothing_on_disk(place: Path) -> None:
+    before = sorted(place.rglob("*"))
+    found = opened(place)
+    model = noli.opened_detector(found)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    own = detector(("a", "b"), width=8).eval()
+    assert np.array_equal(model.predict(images), own.predict(images))
+    assert sorted(place.rglob("*")) == before
+    assert found.header.layers == ["body.3"]
+    assert len(repr(found)) < 2000  # no weights, and no key
+
+
+def test_every_customer_gets_weights_of_his_own_under_a_key_of_his_own(place: Path) -> None:
+    noli.seal(place / "model", place / "second.sealed", key=OWNER)
+    noli.licence(place / "second.sealed", place / "l2", key=OWNER, to=noli.recipient(OTHER))
+    one, two = opened(place), noli.open_sealed(place / "second.sealed", place / "l2", key=OTHER)
+    inside = [read_locked(part.content, "it") for part in (one, two)]
+    assert inside[0].stolen.weight_hash() != inside[1].stolen.weight_hash()
+    assert noli.opened_detector(one).weight_hash() == noli.opened_detector(two).weight_hash()
+    with pytest.raises(WrongKey):
+        inside[0].opened(OWNER)
+    with pytest.raises(LicenceRefused, match="another file"):
+        noli.open_sealed(place / "second.sealed", place / "l", key=CUSTOMER)
+
+
+def test_other_customers_are_refused(place: Path) -> None:
+    for key in (OTHER, OWNER):
+        with pytest.raises(WrongKey, match="another customer"):
+            opened(place, key)
+
+
+def test_a_licence_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = datetime(2999, 1, 1, tzinfo=UTC)
+    for moment, fine in ((end - timedelta(seconds=1), True), (end, False), (end + timedelta(days=1), False)):
+        monkeypatch.setattr(licences, "now", lambda moment=moment: moment.isoformat())
+        if fine:
+            assert opened(place).licence.customer == "Clinic"
+        else:
+            with pytest.raises(LicenceExpired):
+                opened(place)
+
+
+def test_a_licence_is_revoked(place: Path) -> None:
+    name = licences.read_licence(place / "l").licence_id
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    assert opened(place, revocations=place / "r")
+    first = (place / "r").read_bytes()
+    made = noli.revoke_licences(place / "r", [name], key=OWNER)
+    assert (made.number, made.licences) == (2, tuple(sorted(["0" * 16, name])))
+    log = place / "log"
+    for _ in range(2):
+        with pytest.raises(LicenceRevoked):
+            opened(place, revocations=place / "r", log=log)
+    # Leaving the list out, or taking the older one, does not help where the log is kept.
+    with pytest.raises(LicenceRevoked):
+        opened(place, log=log)
+    (place / "old").write_bytes(first)
+    with pytest.raises(LicenceRevoked):
+        opened(place, revocations=place / "old", log=log)
+    assert outcomes(log) == ["LicenceRevoked"] * 4
+    with pytest.raises(SealError):  # another owner's list
+        noli.revoke_licences(place / "r", [name], key=OTHER)
+    with pytest.raises(UsageError, match="no id"):
+        noli.revoke_licences(place / "r", ["my licence"], key=OWNER)
+
+
+def test_a_list_must_not_get_older(place: Path) -> None:
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    old = (place / "r").read_bytes()
+    noli.revoke_licences(place / "r", ["1" * 16], key=OWNER)
+    opened(place, revocations=place / "r", log=place / "log")
+    (place / "r").write_bytes(old)
+    with pytest.raises(LicenceRefused, match="older"):
+        opened(place, revocations=place / "r", log=place / "log")
+
+
+@pytest.mark.parametrize("file", ["l", "r"])
+def test_every_changed_byte_of_a_licence_or_list_is_noticed(place: Path, file: str) -> None:
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    data = (place / file).read_bytes()
+    for spot in range(0, len(data)):
+        broken = bytearray(data)
+        broken[spot] ^= 1
+        (place / file).write_bytes(bytes(broken))
+        with pytest.raises(SealError):
+            opened(place, revocations=place / "r")
+
+
+def test_a_customer_cannot_write_himself_a_longer_licence(place: Path) -> None:
+    made = licences.read_licence(place / "l")
+    longer = made.model_copy(update={"expires": None})
+    signed = longer.model_copy(update={"signature": licences.sign(CUSTOMER, longer.canonical("signature"))})
+    own = signed.model_copy(update={"owner": licences.public_key(CUSTOMER)})
+    own = own.model_copy(update={"signature": licences.sign(CUSTOMER, own.canonical("signature"))})
+    for forged, error in ((longer, SealError), (signed, SealError), (own, LicenceRefused)):
+        (place / "l").write_bytes(forged.canonical())
+        with pytest.raises(error):
+            opened(place)
+
+
+def test_the_log_notes_every_try_and_cannot_be_changed_unnoticed(place: Path) -> None:
+    log = place / "log"
+    opened(place, log=log)
+    with pytest.raises(WrongKey):
+        opened(place, OTHER, log=log)
+    opened(place, log=log)
+    assert outcomes(log) == ["opened", "WrongKey", "opened"]
+    data = log.read_bytes()
+    rows = data.splitlines(keepends=True)
+    changes: list[bytes] = [
+        rows[0] + rows[2],
+        rows[1] + rows[2],
+        data.replace(b"WrongKey", b"opened", 1),
+        data[:-5],
+    ]
+    for broken in changes:
+        log.write_bytes(broken)
+        with pytest.raises(SealError):
+            opened(place, log=log)
+        assert log.read_bytes() == broken
+    log.write_bytes(data)
+    opened(place, log=log)
+    assert log.read_bytes().startswith(data)  # only ever added to
+
+
+def test_nothing_is_opened_that_cannot_be_noted(place: Path) -> None:
+    (place / "folder").mkdir()
+    with pytest.raises(NoliError):
+        opened(place, log=place / "folder")
+
+
+def test_a_clock_that_was_set_back_is_noticed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, moment = place / "log", datetime(2998, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(licences, "now", lambda: moment.isoformat())
+    opened(place, log=log)
+    monkeypatch.setattr(licences, "now", lambda: (moment - timedelta(minutes=4)).isoformat())
+    opened(place, log=log)
+    monkeypatch.setattr(licences, "now", lambda: (moment - timedelta(days=1)).isoformat())
+    with pytest.raises(LicenceRefused, match="clock"):
+        opened(place, log=log)
+
+
+def test_other_files_are_sealed_as_they_are(place: Path) -> None:
+    made = noli.seal(place / "plain.safetensors", place / "p.sealed", key=OWNER)
+    assert made.kind == "safetensors"
+    noli.licence(place / "p.sealed", place / "pl", key=OWNER, to=noli.recipient(CUSTOMER))
+    found = noli.open_sealed(place / "p.sealed", place / "pl", key=CUSTOMER)
+    assert found.content == (place / "plain.safetensors").read_bytes()
+    assert safe_torch.load(found.content)
+    with pytest.raises(UsageError, match="no locked detector"):
+        noli.opened_detector(found)
+
+
+def licensed(place: Path, file: str = "m.sealed", key: Key = OWNER, **more: Any) -> Licence:
+    return noli.licence(place / file, place / "x", key=key, **{"to": noli.recipient(CUSTOMER), **more})
+
+
+REFUSED: dict[str, tuple[type[NoliError], Callable[[Path], object]]] = {
+    "another lock": (WrongKey, lambda p: noli.seal(p / "model", p / "x", key=OTHER)),
+    "no safetensors": (DataError, lambda p: noli.seal(p / "l", p / "x", key=OWNER)),
+    "no file": (DataError, lambda p: noli.seal(p / "none", p / "x", key=OWNER)),
+    "no key": (UsageError, lambda p: noli.seal(p / "model", p / "x", key=None)),
+    "taken": (OutputExists, lambda p: noli.seal(p / "model", p / "l", key=OWNER)),
+    "another owner": (WrongKey, lambda p: licensed(p, key=OTHER)),
+    "no recipient": (UsageError, lambda p: licensed(p, to="noli1:00:00")),
+    "mistyped": (UsageError, lambda p: licensed(p, to=noli.recipient(CUSTOMER)[:-1] + "g")),
+    "no time": (UsageError, lambda p: licensed(p, until="soon")),
+    "no zone": (UsageError, lambda p: licensed(p, until="2999-01-01T10:00")),
+    "over": (UsageError, lambda p: licensed(p, until="2001-01-01")),
+    "not sealed": (SealError, lambda p: licensed(p, "l")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_and_leaves_nothing(place: Path, name: str) -> None:
+    error, call = REFUSED[name]
+    with pytest.raises(error):
+        call(place)
+    assert not (place / "x").exists()
+
+
+def test_what_was_sealed_before_a_rotation_is_licensed_after_it(place: Path) -> None:
+    file = place / "o.key"
+    noli.Key.new(file)
+    noli.seal(place / "plain.safetensors", place / "p.sealed", key=file)
+    noli.Key.rotate(file)
+    noli.licence(place / "p.sealed", place / "pl", key=file, to=noli.recipient(CUSTOMER))
+    assert noli.open_sealed(place / "p.sealed", place / "pl", key=CUSTOMER).header.kind == "safetensors"
+    old = noli.Key.load(file, key_id=noli.Key.keyring(file)[0]["id"])
+    with pytest.raises(UsageError, match="retired"):
+        noli.seal(place / "plain.safetensors", place / "x", key=old)
+
+
+def test_a_lock_that_cannot_be_put_into_weights_is_not_sealed(tmp_path: Path) -> None:
+    model = detector(("a",), width=8).eval()
+    changing, lock = paper_lock(model, ["body.3"], OWNER, X, "pp", block=2)
+    without_change(changing, lock).save(tmp_path / "d.safetensors")
+    with pytest.raises(UsageError, match="cannot be put into weights"):
+        noli.seal(tmp_path / "d.safetensors", tmp_path / "x", key=OWNER)
+
+
+def test_the_wrapping_is_that_of_its_parts(place: Path) -> None:
+    """The content key by hand: X25519, HKDF over both public keys, AES-GCM with the licence as header."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    made: Licence = licences.read_licence(place / "l")
+    private = X25519PrivateKey.from_private_bytes(CUSTOMER.subkey("noli/v1/licence/recipient"))
+    sender = bytes.fromhex(made.ephemeral)
+    shared = private.exchange(X25519PublicKey.from_public_bytes(sender))
+    salt = sender + bytes.fromhex(made.recipient)
+    wrap = HKDF(SHA256(), length=32, salt=salt, info=b"noli/v1/licence/wrap").derive(shared)
+    header = made.canonical("wrapped", "signature")
+    secret = AESGCM(wrap).decrypt(bytes.fromhex(made.nonce), bytes.fromhex(made.wrapped), header)
+    assert Key.from_bytes(secret) == opened(place).key
+    assert Key.from_bytes(secret) == Key.from_bytes(OWNER.subkey(f"noli/v1/lock/seal/{made.seal_id}"))
