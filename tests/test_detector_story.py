@@ -11,13 +11,21 @@ import pytest
 import noli
 from boxes_making import scenes
 from noli.core.errors import DataError, Interrupted, UsageError, WrongKey
+from noli.core.theft import BOXED, Theft
 from noli.methods.lock import detector
 from noli.report.build import write_report
 from noli.report.words import percent
 from noli.testing import KEYS, tree
 from noli.zoo.locked_detector import FILE, load_locked
 
-FEW: dict[str, Any] = {"side": 64, "width": 16, "epochs": 2, "wrong_keys": 2, "held_out": 0.3}
+FEW: dict[str, Any] = {
+    "side": 64,
+    "width": 16,
+    "epochs": 2,
+    "wrong_keys": 2,
+    "held_out": 0.3,
+    "thief_pictures": 5,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +44,12 @@ def test_a_detector_is_locked_and_opened_with_its_key_only(shapes: Path, tmp_pat
     assert found["map50"]["key"] == found["map50"]["plain"]
     assert found["items"] == found["training"] + found["held_out"] == 24
     assert list(found["displaced"]) == ["2", "4", "8", "16"]
+    theft = Theft.model_validate(found["theft"])
+    assert (theft.unit, theft.labels, theft.size) == (BOXED, (5,), found["places"])
+    assert theft.score == found["map50"]["key"]
     page = noli.write_report(done).read_text()
     assert "not an encrypted one" in page
+    assert theft.words[0] in page
     assert page.count("Found without the key") == 2 * 3  # caption and words for those who cannot see it
     for name, value in found["map50"].items():
         assert f"{name}<span" in page
@@ -53,7 +65,7 @@ def test_a_detector_is_locked_and_opened_with_its_key_only(shapes: Path, tmp_pat
     assert locked(shapes, tmp_path / "out").manifest.run_id == done.manifest.run_id
 
 
-@pytest.mark.parametrize("where", ["public_network", "transform", "matrix"])
+@pytest.mark.parametrize("where", ["public_network", "transform", "matrix", "stolen"])
 def test_killed_and_run_again_gives_the_same_detector(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from boxes_making import scenes
-from noli.core.errors import UsageError
+from noli.core.errors import UsageError, WrongKey
 from noli.core.key import Key
+from noli.core.theft import BOXED
 from noli.data.annotations import read_boxes
 from noli.methods.lock import detector as method
+from noli.testing import KEYS
 from noli.train.checkpoint import Checkpoint
 from noli.train.detecting import (
     RECIPE,
@@ -28,11 +30,13 @@ from noli.train.detecting import (
     train_detector,
     unpacked,
 )
-from noli.train.detector_target import DetectorTarget
+from noli.train.detector_target import DetectorLock, pickable
 from noli.train.fit import Callback
+from noli.train.picking import Effort, natural, pick
 from noli.zoo.detector import Detector, SmallDetector, detector
 from noli.zoo.fastestdet import FastestDet
 from noli.zoo.locked_detector import LockedDetector, fold_detector, paper_lock, without_change
+from noli.zoo.turns import Form
 
 KEY = Key.from_bytes(bytes(32))
 CFG = method.Config(side=64, width=32, epochs=12, wrong_keys=5)
@@ -175,26 +179,45 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_weights(data: Data, tmp_pat
     assert part.weight_hash() != whole.weight_hash()
 
 
-def test_a_target_is_what_attacks_need(data: Data, trained: Detector) -> None:
-    locked = fold_detector(trained, ["body.3"], KEY, torch.zeros(1, 3, 64, 64))
-    target = DetectorTarget(locked)
-    right = locked.lock.turns(KEY)[0].order
-    assert target.size == len(right) == 32
-    x = torch.from_numpy(data[2][:12].transpose(0, 3, 1, 2).copy()).float() / 255
-    y = data[3][:12]
-    opened, wrong = target.opened(right), target.opened(torch.arange(32))
-    assert target.score(opened, x, y) == target.score(trained, x, y) > target.score(wrong, x, y)
-    assert target.loss(opened, x, y).item() < target.loss(wrong, x, y).item()
-    model, weights = target.adapted()
-    assert (
-        sum(one.numel() for one in model.parameters() if one.requires_grad) == weights[0].numel() == 32 * 32
-    )
-    torch.testing.assert_close(model(x), wrong(x))  # it begins as the file is
-    with torch.no_grad():  # and can become the key's permutation
-        weights[0].copy_(torch.eye(32)[right][..., None, None])
-    torch.testing.assert_close(model(x), trained(x), rtol=1e-3, atol=1e-3)
-    target.loss(model, x, y).backward()  # type: ignore[no-untyped-call]
-    assert weights[0].grad is not None
+@pytest.mark.parametrize(
+    ("form", "layers"), [("cp", ["body.3"]), ("both", ["body.1", "body.3"]), ("np", ["body.3"])]
+)
+def test_a_locked_detector_is_picked(data: Data, trained: Detector, form: Form, layers: list[str]) -> None:
+    locked = fold_detector(trained, layers, KEY, torch.zeros(1, 3, 64, 64), form)
+    lock = DetectorLock(locked, KEY)
+    x, y = data[2][:12], data[3][:12]
+    opened, wrong = lock.opened(lock.right), lock.opened(natural(lock.right))
+    assert lock.score(opened, x, y) == lock.score(trained, x, y) > lock.score(wrong, x, y)
+    assert lock.loss(opened, x, y) < lock.loss(wrong, x, y)
+    assert (lock.placed, lock.signed) == (form != "np", form != "cp")
+    model = lock.adapted()
+    weights = [one for one in model.parameters() if one.requires_grad]
+    assert [tuple(one.shape) for one in weights] == [(turn.size, turn.size, 1, 1) for turn in lock.right]
+    assert np.allclose(model.predict(x), wrong.predict(x), atol=1e-4)  # it begins as the file is
+    for weight, turn in zip(weights, lock.right, strict=True):  # and can become the key's turn
+        weight.data = (torch.eye(turn.size)[turn.order] * turn.sign[:, None])[..., None, None]
+    assert np.allclose(model.predict(x), trained.predict(x), rtol=1e-3, atol=1e-3)
+    before = {name: value.clone() for name, value in lock.adapted().state_dict().items()}
+    learned = lock.trained(lock.adapted(), x, y, 2)
+    moved = {name for name, value in learned.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all("adapter" in name or name.endswith("0.weight") for name in moved), moved
+    assert sum(learned.state_dict()[name].numel() for name in moved) <= 2 * sum(map(torch.numel, weights))
+    assert lock.score(lock.trained(lock.fresh(), x, y, 1), x, y) < lock.score(trained, x, y)
+    assert all(one.requires_grad for one in lock.loosened().parameters())
+    assert lock.few(x, y, 13) is None
+    with pytest.raises(WrongKey):
+        DetectorLock(locked, KEYS[1])
+
+
+def test_pictures_with_boxes_are_counted(data: Data, trained: Detector) -> None:
+    locked = fold_detector(trained, ["body.3"], KEY, torch.zeros(1, 3, 64, 64), "np")
+    effort = Effort(labels=(2, 4), searched=(), wrong_keys=1, epochs=1)
+    part = data[2][:6], data[3][:6]
+    found = pick(DetectorLock(locked, KEY), part, part, effort, unit=BOXED)
+    assert found.unit == BOXED
+    assert found.labels == (2, 4)
+    assert found.score == DetectorLock(locked, KEY).score(trained, *part)
 
 
 def test_other_locks_are_no_targets(trained: Detector) -> None:
@@ -202,8 +225,9 @@ def test_other_locks_are_no_targets(trained: Detector) -> None:
     model, lock = paper_lock(trained, ["body.3"], KEY, x, "pp", block=2)
     many = fold_detector(trained, ["body.1", "body.3"], KEY, x)
     foreign = LockedDetector(Detector(FastestDet().eval(), class_names=("a",)), many.lock)
-    for one in (without_change(model, lock), many, foreign):
-        with pytest.raises(UsageError, match="Only one layer"):
-            DetectorTarget(one)
+    for one in (without_change(model, lock), foreign):
+        assert not pickable(one)
+        with pytest.raises(UsageError, match="Only channels of small detectors"):
+            DetectorLock(one, KEY)
     with pytest.raises(UsageError, match="Only small detectors"):
         train_detector(cast(Detector, foreign.stolen), np.zeros((2, 64, 64, 3), np.uint8), packed([], []))

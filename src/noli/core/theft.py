@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 # Shares of the unlocked model's score that a thief may be content with.
 SHARES = (0.8, 0.9, 0.95)
+PER_CLASS, BOXED = "labelled pictures per class", "pictures with boxes"
 SCRATCH = "training from scratch"
 
 
@@ -18,7 +19,7 @@ class TheftRow(_Frozen):
 
     Attributes:
         attack: Its name.
-        labels: Labelled pictures per class that the thief has.
+        labels: Labelled pictures that the thief has, in the record's unit.
         score: Accuracy or mAP that he reaches on held-out pictures, in [0, 1].
         asked: Times that he let the model look at all of his pictures.
     """
@@ -33,7 +34,8 @@ class Theft(_Frozen):
     """All attacks on one lock.
 
     Attributes:
-        size: Places that the key decides about: the lock has ``size!`` settings by the formula.
+        unit: What `labels` counts.
+        size: Places that the key decides about.
         score: Of the model with its key.
         no_key: Of the model as it is, without the key's permutation.
         wrong_mean: Mean score under wrong keys.
@@ -44,6 +46,7 @@ class Theft(_Frozen):
         rows: Attacks with labelled pictures.
     """
 
+    unit: str = PER_CLASS
     size: int
     score: float
     no_key: float
@@ -60,7 +63,7 @@ class Theft(_Frozen):
         return max(self.no_key, self.wrong_most, self.matched or 0.0)
 
     def needed(self, share: float) -> int | None:
-        """Return the fewest labels per class that an attack needs for a share of the score; None: none did.
+        """Return the fewest labels that an attack needs for a share of the score; None: none did.
 
         Training from scratch is no attack on the lock: it is what the thief could do without the model.
         """
@@ -73,11 +76,11 @@ class Theft(_Frozen):
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """How many labelled pictures per class were tried."""
+        """How many labelled pictures were tried, in the record's unit."""
         return tuple(sorted({row.labels for row in self.rows}))
 
     def table(self) -> dict[str, dict[int, float]]:
-        """Return the scores by attack and labels per class."""
+        """Return the scores by attack and number of labels."""
         found: dict[str, dict[int, float]] = {}
         for row in self.rows:
             found.setdefault(row.attack, {})[row.labels] = row.score
@@ -92,10 +95,10 @@ class Theft(_Frozen):
             if count == 0:
                 said.append(f"{share:.0%} of the score needs no key and no labelled picture.")
             elif count is not None:
-                noun = "labelled picture" if count == 1 else "labelled pictures"
-                said.append(f"A thief reaches {share:.0%} of the score with {count} {noun} per class.")
+                noun = self.unit.replace("pictures", "picture") if count == 1 else self.unit
+                said.append(f"A thief reaches {share:.0%} of the score with {count} {noun}.")
         if None in bought:
             least = next(share for share in SHARES if self.needed(share) is None)
             most = max(self.labels, default=0)
-            said.append(f"No attack reached {least:.0%} of it with {most} labels per class or fewer.")
+            said.append(f"No attack reached {least:.0%} of it with {most} {self.unit} or fewer.")
         return tuple(said)

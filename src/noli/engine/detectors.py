@@ -101,6 +101,8 @@ class DetectorJob:
         for name, model in (("key", made.opened(key)), ("none", made.stolen)):
             views[name] = model.detect(x[:_PICTURES], least=0.4)
         _keep(run.artifact(SHOWN), x[:_PICTURES], [self.items[i].path for i in self.held[:_PICTURES]], views)
+        own = self.data.images[self.seen], self._boxes(self.seen)
+        theft = detector.stolen(made, key, own, (x, boxes), self.cfg)
         return {
             "items": len(self.items),
             "training": len(self.seen),
@@ -110,6 +112,7 @@ class DetectorJob:
             "classes": list(self._names),
             "layers": [layer.name for layer in made.lock.layers],
             "places": made.lock.places,
+            **({} if theft is None else {"theft": theft.model_dump(mode="json")}),
             **found,
         }
 

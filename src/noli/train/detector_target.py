@@ -1,73 +1,101 @@
-"""A locked detector as those see it who attack the lock with a few labelled pictures."""
+"""A locked detector as a lock that can be picked; pictures and boxes are the thief's."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from noli.core.errors import UsageError
-from noli.train.detecting import detection_loss, precision
-from noli.zoo.detector import Detector, SmallDetector
+from noli.core.key import Key
+from noli.core.model import Model
+from noli.train.detecting import RECIPE, detection_loss, precision, train_detector
+from noli.train.picking import Images, Setting, natural
+from noli.zoo.base import Frozen
+from noli.zoo.detector import Detector, SmallDetector, detector
 from noli.zoo.locked_detector import LockedDetector
-from noli.zoo.turns import Turn, attach
+from noli.zoo.turns import attach
+
+# No fewer steps for few pictures: a thief has time.
+STEPS_PER_EPOCH = 4
 
 
-@dataclass(frozen=True)
-class DetectorTarget:
-    """The lock of one layer by channels (``cp``), folded or trained; pictures and boxes are the attacker's.
+class DetectorLock:
+    """Locked layers of a small detector; boxes are ``float32 [N, M, 5]`` as in :mod:`noli.train.detecting`.
 
-    Pictures are working images ``float32 [N, C, H, W]``, boxes ``float32 [N, M, 5]`` as in
-    :mod:`noli.train.detecting`.
-
-    Attributes:
-        locked: What he stole: weights and the public part of the lock, no key.
+    Args:
+        locked: The locked detector.
+        key: The owner's: it says what thieves look for, and none of them is given it.
 
     Raises:
-        UsageError: Another form, several locked layers, or a network that is not trained here.
+        UsageError: Blocks of values (``pp``), negation by the maximum, or a network that is not trained here.
+        WrongKey: The key is another.
     """
 
-    locked: LockedDetector
+    def __init__(self, locked: LockedDetector, key: Key) -> None:
+        lock, net = locked.lock, locked.stolen.net
+        if not pickable(locked) or not isinstance(net, SmallDetector):
+            why = f"got {lock.form}, {locked.stolen.arch}"
+            raise UsageError("Only channels of small detectors are attacked.", why=why)
+        lock.check(key)
+        self.locked, self.net = locked, net
+        self.right: Setting = tuple(lock.turns(key))
+        self.placed, self.signed = lock.form in ("cp", "both"), lock.form in ("np", "both")
 
-    def __post_init__(self) -> None:
-        lock, net = self.locked.lock, self.locked.stolen.net
-        if lock.form != "cp" or len(lock.layers) != 1 or not isinstance(net, SmallDetector):
-            why = f"got {lock.form}, {len(lock.layers)} layer(s), {self.locked.stolen.arch}"
-            raise UsageError("Only one layer of a small detector, locked by channels, is attacked.", why=why)
+    def opened(self, setting: Setting) -> Model:
+        """Return the detector with guessed turns, one per locked layer."""
+        return self.locked.guessed(setting)
 
-    @property
-    def size(self) -> int:
-        """Channels whose places the key decides."""
-        return self.locked.lock.layers[0].channels
-
-    def opened(self, order: Tensor) -> Detector:
-        """Return the detector with a guess ``int64 [size]`` in the place of the key's permutation."""
-        return self.locked.guessed([Turn(order, torch.ones(len(order)))])
-
-    def adapted(self) -> tuple[Detector, list[nn.Parameter]]:
-        """Return the detector with a linear map of channels where the permutation belongs, and its weights.
-
-        It begins as the identity; everything else is frozen. The map is a 1 x 1 convolution without bias.
-        """
+    def adapted(self) -> Model:
+        """Return the detector with a 1 x 1 convolution in every turn's place, the identity at first."""
         made = copy.deepcopy(self.locked.stolen).requires_grad_(False)
-        dense = nn.Conv2d(self.size, self.size, 1, bias=False)
-        with torch.no_grad():
-            dense.weight.copy_(torch.eye(self.size)[..., None, None])
-        attach(made.net, self.locked.lock.layers[0].name, dense)
-        made.add_module("adapter", dense)
-        return made, list(dense.parameters())
+        for number, layer in enumerate(self.locked.lock.layers):
+            dense = nn.Conv2d(layer.channels, layer.channels, 1, bias=False)
+            dense.weight.data = torch.eye(layer.channels)[..., None, None]
+            attach(made.net, layer.name, dense)
+            made.add_module(f"adapter_{number}", dense)
+        _freeze_norms(made.net)
+        return made
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def loosened(self) -> Model:
+        """Return the detector without any turn; all of its weights may be trained."""
+        return self.locked.guessed(natural(self.right)).requires_grad_(True)
+
+    def fresh(self) -> Model:
+        """Return an untrained detector of the same shape."""
+        stolen = self.locked.stolen
+        return detector(stolen.class_names, **{name: stolen.arch_args[name] for name in ("width", "stride")})
+
+    def few(self, x: Images, y: Tensor, count: int) -> tuple[Images, Tensor] | None:
+        """Return so many pictures with their boxes, or None where there are fewer."""
+        return None if len(x) < count else (x[:count], y[:count])
+
+    def trained(self, model: Model, x: Images, y: Tensor, epochs: int) -> Model:
+        """Train on pictures with boxes, moved and mirrored."""
+        if len(x) > 1 and isinstance(model, Detector):
+            steps = {"epochs": epochs, "min_steps": STEPS_PER_EPOCH * epochs}
+            train_detector(model, x, y, RECIPE.model_copy(update=steps))
+        return model.eval()
+
+    def loss(self, model: Model, x: Images, y: Tensor) -> float:
         """Return the loss that detectors are trained with."""
-        net = model.net
-        if not isinstance(net, SmallDetector):
-            raise UsageError("Only small detectors are trained here.")
-        return detection_loss(net)(model(x).float(), y)
+        raw = torch.from_numpy(model.predict(x))
+        return float(detection_loss(self.net)(raw, y))
 
-    def score(self, model: nn.Module, x: Tensor, y: Tensor) -> float:
-        """Return mean average precision at an overlap of 0.5; NaN without any box."""
-        if not isinstance(model, Detector):
-            raise UsageError("This is no detector.", why=type(model).__name__)
-        return precision(model, x.cpu().numpy(), y, len(model.class_names)).at_half
+    def score(self, model: Model, x: Images, y: Tensor) -> float:
+        """Return mean average precision at an overlap of 0.5."""
+        return precision(model, x, y, len(model.class_names)).at_half
+
+
+def _freeze_norms(net: nn.Module) -> None:
+    """Keep running statistics as they are: what is frozen must not learn from the thief's few pictures."""
+    for name, module in list(net.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            parent, _, child = name.rpartition(".")
+            setattr(net.get_submodule(parent), child, Frozen(module))
+
+
+def pickable(locked: LockedDetector) -> bool:
+    """Tell whether a lock is of channels that move or change sign, which guesses can be tried for."""
+    return isinstance(locked.stolen.net, SmallDetector) and locked.lock.foldable

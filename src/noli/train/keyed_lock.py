@@ -11,11 +11,12 @@ from noli import zoo
 from noli.core.model import Model
 from noli.train.callbacks import CropFlip
 from noli.train.fit import fit
-from noli.train.picking import Images, Labels
+from noli.train.picking import Images, Labels, Setting, natural, per_class
 from noli.train.recipe import Recipe
 from noli.zoo.base import Classifier, Frozen, seeded
 from noli.zoo.keyed import KeyedModel, described, isotropic_parts
 from noli.zoo.keyed_folding import opened
+from noli.zoo.turns import Turn
 
 THIEF = Recipe(optimiser="adam", lr=1e-3, weight_decay=0.01, batch=64)
 
@@ -34,6 +35,10 @@ class ClassifierLock:
                 [CropFlip()],
             )
         return model
+
+    def few(self, x: Images, y: Labels, count: int) -> tuple[Images, Labels] | None:
+        """Return so many pictures of every class, or None where one has fewer."""
+        return per_class(x, y, count)
 
     def loss(self, model: Model, x: Images, y: Labels) -> float:
         """Return the mean cross-entropy."""
@@ -56,16 +61,17 @@ class EmbeddingLock(ClassifierLock):
 
     def __init__(self, keyed: KeyedModel, number: int = 0, seed: int = 0) -> None:
         self.keyed, self.number, self.seed = keyed, number, seed
-        self.order: Tensor = keyed.pair(number).order.cpu()
+        self.right = turned(keyed.pair(number).order.cpu())
+        self.placed, self.signed = True, False
 
-    def opened(self, order: Tensor) -> Model:
+    def opened(self, setting: Setting) -> Model:
         """Return the model with a guessed permutation."""
-        return opened(self.keyed, self.number, order)
+        return opened(self.keyed, self.number, setting[0].order)
 
     def adapted(self) -> Model:
         """Return the model with a trainable linear map on the values of a patch, the identity at first."""
-        embed, blocks, head = isotropic_parts(self.opened(torch.arange(len(self.order))))
-        mix = nn.Conv2d(len(self.order), embed.out_channels, 1)
+        embed, blocks, head = isotropic_parts(self.opened(natural(self.right)))
+        mix = nn.Conv2d(self.right[0].size, embed.out_channels, 1)
         mix.weight.data = embed.weight.detach().permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
         if embed.bias is not None:
             mix.bias = embed.bias
@@ -76,13 +82,18 @@ class EmbeddingLock(ClassifierLock):
 
     def loosened(self) -> Model:
         """Return the model on pictures that are not permuted; all of its weights may be trained."""
-        return self.opened(torch.arange(len(self.order)))
+        return self.opened(natural(self.right))
 
     def fresh(self) -> Model:
         """Return an untrained network of the same shape."""
         with seeded(self.seed):
             net = zoo.build(self.keyed.arch, self.keyed.arch_args)
         return Model(net, **described(self.keyed))
+
+
+def turned(order: Tensor) -> Setting:
+    """Return a permutation as the only turn of a lock."""
+    return (Turn(order, torch.ones(len(order))),)
 
 
 def _identity(embed: nn.Conv2d) -> nn.Conv2d:

@@ -1,9 +1,9 @@
 """Pick a lock: find its permutation, or do without, with few labelled pictures and the model's own weights.
 
-Attacks on models whose key is a permutation of some values or channels (AprilPyone, Kiya, arXiv 2309.01620;
-Nagamori et al., arXiv 2209.14831). The number of permutations is no measure of what they withstand: accuracy
-falls slowly with the number of wrong places, so that a search gets better step by step, and a linear layer
-that is trained in the permutation's place needs no key at all.
+Attacks on models whose key decides places and signs of some values or channels (AprilPyone, Kiya, arXiv
+2309.01620; Nagamori et al., arXiv 2209.14831). The number of settings is no measure of what they withstand:
+accuracy falls slowly with the number of wrong places, so that a search gets better step by step, and a linear
+layer that is trained in the key's place needs no key at all.
 """
 
 from __future__ import annotations
@@ -11,39 +11,52 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from noli.core.model import Model
-from noli.core.theft import SCRATCH, Theft, TheftRow
+from noli.core.theft import PER_CLASS, SCRATCH, Theft, TheftRow
+from noli.zoo.turns import Turn
 
 Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[Any]
+Labels = Any  # classes ``[N]``, or boxes
+Setting = tuple[Turn, ...]
 SEARCH, ADAPTER, TUNING = "search", "a linear layer in its place", "fine-tuning"
 PASSES = 3  # over all pairs of places, of the search
-DRAWS = 3  # permutations per number of wrong places
+DRAWS = 3  # settings per number of wrong places
 
 
 class Lock(Protocol):
-    """A locked model as its attackers see it; `order` is what they look for."""
+    """A locked model as its attackers see it.
 
-    order: Tensor
+    Attributes:
+        right: What they look for: a turn per locked layer.
+        placed: Whether the key decides places.
+        signed: Whether it decides signs.
+    """
 
-    def opened(self, order: Tensor) -> Model:
-        """Return the model with a permutation ``int64 [size]`` in the key's place."""
+    right: Setting
+    placed: bool
+    signed: bool
+
+    def opened(self, setting: Setting) -> Model:
+        """Return the model with other turns in the key's place."""
 
     def adapted(self) -> Model:
-        """Return the model with a dense linear map in the permutation's place, which alone is trained."""
+        """Return the model with dense linear maps in the turns' places, which alone are trained."""
 
     def loosened(self) -> Model:
-        """Return the model without any permutation, all of whose weights are trained."""
+        """Return the model without any turn, all of whose weights are trained."""
 
     def fresh(self) -> Model:
         """Return an untrained network of the same shape."""
+
+    def few(self, x: Images, y: Labels, count: int) -> tuple[Images, Labels] | None:
+        """Return so many labelled pictures (of every class), or None where there are fewer."""
 
     def trained(self, model: Model, x: Images, y: Labels, epochs: int) -> Model:
         """Train one of them on labelled pictures."""
@@ -60,7 +73,7 @@ class Effort:
     """What thieves are given.
 
     Attributes:
-        labels: Labelled pictures per class, one attempt each.
+        labels: Labelled pictures (per class), one attempt each.
         searched: Those of them with which a search is tried too.
         wrong_keys: Random permutations.
         epochs: Passes of every training.
@@ -78,7 +91,8 @@ def pick(
     held: tuple[Images, Labels],
     effort: Effort,
     *,
-    matched: Tensor | None = None,
+    matched: Setting | None = None,
+    unit: str = PER_CLASS,
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Theft:
@@ -89,17 +103,17 @@ def pick(
         own: The thief's labelled pictures ``uint8 [N, H, W, C]``, ``[N]``.
         held: Pictures by which everything is scored.
         effort: What thieves are given.
-        matched: A permutation that was estimated from a public network.
+        matched: Turns that were estimated from a public network.
+        unit: What is counted.
         seed: Of the thief's draws; nothing secret.
         advance: Called after every attack.
     """
     generator = torch.Generator().manual_seed(seed)
-    size = len(lock.order)
 
-    def scored(order: Tensor) -> float:
-        return lock.score(lock.opened(order), *held)
+    def scored(setting: Setting) -> float:
+        return lock.score(lock.opened(setting), *held)
 
-    wrong = [scored(torch.randperm(size, generator=generator)) for _ in range(effort.wrong_keys)]
+    wrong = [scored(guessed(lock, generator)) for _ in range(effort.wrong_keys)]
     advance()
     rows = []
     for attack, labels, work in _attacks(lock, own, effort, generator):
@@ -108,13 +122,14 @@ def pick(
         rows.append(TheftRow(attack=attack, labels=labels, score=found, asked=asked))
         advance()
     return Theft(
-        size=size,
-        score=scored(lock.order),
-        no_key=scored(torch.arange(size)),
+        unit=unit,
+        size=sum(turn.size for turn in lock.right),
+        score=scored(lock.right),
+        no_key=scored(natural(lock.right)),
         wrong_mean=float(np.mean(wrong)),
         wrong_most=max(wrong),
         wrong_keys=len(wrong),
-        displaced=_displaced(lock.order, scored, generator),
+        displaced=_displaced(lock.right, scored, seed),
         matched=None if matched is None else scored(matched),
         rows=tuple(rows),
     )
@@ -125,7 +140,7 @@ def _attacks(
 ) -> Iterator[tuple[str, int, Callable[[], tuple[Model, int]]]]:
     starts = ((ADAPTER, lock.adapted), (TUNING, lock.loosened), (SCRATCH, lock.fresh))
     for labels in effort.labels:
-        few = per_class(*own, labels)
+        few = lock.few(*own, labels)
         if few is None:
             continue
         if labels in effort.searched:
@@ -139,32 +154,68 @@ def _trained(lock: Lock, start: Callable[[], Model], x: Images, y: Labels, epoch
 
 
 def climbed(lock: Lock, x: Images, y: Labels, generator: torch.Generator) -> tuple[Model, int]:
-    """Look for the permutation by exchanging two places at a time, where the loss gets smaller.
+    """Look for the turns by exchanging two places, or changing a sign, wherever the loss gets smaller.
 
     Args:
         lock: The lock.
         x: Labelled pictures ``uint8 [N, H, W, C]``.
-        y: Labels ``[N]``.
-        generator: Of the start and of the order in which places are tried.
+        y: Their labels.
+        generator: Of the start and of the order in which moves are tried.
 
     Returns:
         The best model, and how often it was asked about all of the pictures.
     """
-    size = len(lock.order)
-    order = torch.randperm(size, generator=generator)
-    best, asked = lock.loss(lock.opened(order), x, y), 1
-    pairs = torch.triu_indices(size, size, 1).T
+    setting = guessed(lock, generator)
+    best, asked = lock.loss(lock.opened(setting), x, y), 1
+    moves = _moves(lock)
     for _ in range(PASSES):
         gained = False
-        for one, other in pairs[torch.randperm(len(pairs), generator=generator)].tolist():
-            tried = order.clone()
-            tried[[one, other]] = order[[other, one]]
+        for number in torch.randperm(len(moves), generator=generator).tolist():
+            tried = _moved(setting, *moves[number])
             loss, asked = lock.loss(lock.opened(tried), x, y), asked + 1
             if loss < best:
-                order, best, gained = tried, loss, True
+                setting, best, gained = tried, loss, True
         if not gained:
             break
-    return lock.opened(order), asked
+    return lock.opened(setting), asked
+
+
+def guessed(lock: Lock, generator: torch.Generator) -> Setting:
+    """Return turns at random, of the lock's sizes."""
+    return tuple(
+        Turn(
+            torch.randperm(turn.size, generator=generator) if lock.placed else torch.arange(turn.size),
+            2.0 * torch.randint(0, 2, (turn.size,), generator=generator) - 1
+            if lock.signed
+            else torch.ones(turn.size),
+        )
+        for turn in lock.right
+    )
+
+
+def natural(setting: Setting) -> Setting:
+    """Return turns of the same sizes that change nothing."""
+    return tuple(Turn(torch.arange(turn.size), torch.ones(turn.size)) for turn in setting)
+
+
+def _moves(lock: Lock) -> list[tuple[int, int, int]]:
+    """Return what a search may change: two places of a layer exchanged, or, where they are one, a sign."""
+    found = []
+    for layer, turn in enumerate(lock.right):
+        if lock.placed:
+            found += [(layer, *pair) for pair in combinations(range(turn.size), 2)]
+        if lock.signed:
+            found += [(layer, place, place) for place in range(turn.size)]
+    return found
+
+
+def _moved(setting: Setting, layer: int, one: int, other: int) -> Setting:
+    order, sign = setting[layer].order.clone(), setting[layer].sign.clone()
+    if one == other:
+        sign[one] = -sign[one]
+    else:
+        order[[one, other]] = order[[other, one]]
+    return (*setting[:layer], Turn(order, sign), *setting[layer + 1 :])
 
 
 def per_class(x: Images, y: Labels, count: int) -> tuple[Images, Labels] | None:
@@ -176,21 +227,11 @@ def per_class(x: Images, y: Labels, count: int) -> tuple[Images, Labels] | None:
     return x[chosen], y[chosen]
 
 
-def displaced(order: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return a permutation that differs from `order` at exactly `count` places, 2 or more."""
-    places = torch.randperm(len(order), generator=generator)[:count]
-    made = order.clone()
-    # A cycle through random places moves every one of them.
-    made[places] = order[places.roll(1)]
-    return made
-
-
-def _displaced(
-    order: Tensor, scored: Callable[[Tensor], float], generator: torch.Generator
-) -> dict[int, float]:
+def _displaced(right: Setting, scored: Callable[[Setting], float], seed: int) -> dict[int, float]:
+    generator = np.random.default_rng(seed)
     found, count = {}, 2
-    while count <= len(order):
-        tries = [scored(displaced(order, count, generator)) for _ in range(DRAWS)]
+    while count <= min(turn.size for turn in right):
+        tries = [scored(tuple(turn.displaced(count, generator) for turn in right)) for _ in range(DRAWS)]
         found[count] = float(np.mean(tries))
         count *= 2
     return found

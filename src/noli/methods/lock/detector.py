@@ -10,7 +10,7 @@ class, left, top, right, bottom in pixels.
 Threat model: somebody who has weights, architecture and code, and not the key, and wants to use the detector.
 How much it finds for him depends on data and layers, and the run says it; with one layer and ``cp`` it may be
 half. It does not stop somebody with a few labelled pictures: he climbs to the key, or learns a linear map in
-its place (measured for classifiers: about ten labels a class); nor somebody who has a copy of the unlocked
+its place (the run says with how many pictures); nor somebody who has a copy of the unlocked
 weights. So the file should be sealed, too (``noli lock seal``), which is cryptography. Where ours differs: a
 small detector without anchors instead of SSD300 with VGG16, focal loss and overlap instead of hard negatives
 and smooth L1; three layers by default; hyper-parameters are ours, as the paper's could not be read; a stream
@@ -28,11 +28,13 @@ from pydantic import Field, model_validator
 
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
+from noli.core.theft import BOXED
 from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noli.core.theft import Theft
     from noli.ops.boxes import Precision
     from noli.train.checkpoint import Checkpoint
     from noli.zoo.channel_lock import Lock
@@ -47,6 +49,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "fastestdet": ("SPP",),
 }
 _DRAWS = 3
+PICTURES_OF_THIEVES = (5, 20, 50, 100)
 
 
 class Config(MethodConfig):
@@ -76,6 +79,10 @@ class Config(MethodConfig):
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the pictures (ours)")
     held_out: float = Field(0.2, gt=0, lt=1, description="share of the pictures that only test")
     wrong_keys: int = Field(20, ge=1, le=1000, description="other keys that are tried (paper: 100)")
+    thief_pictures: int = Field(
+        20, ge=0, description="most pictures with boxes that thieves are given; 5, 20, 50, 100 are tried"
+    )
+    thief_search: bool = Field(False, description="also look for the key step by step; takes minutes")
 
     @model_validator(mode="after")
     def _can_be_folded(self) -> Self:
@@ -102,8 +109,8 @@ WORDS = (
     "the file away sealed (noli lock seal), or not at all."
 )
 NEXT = (
-    "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal. Labelled "
-    "pictures get a thief around the lock: assume that some dozens are enough."
+    "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal. Pictures "
+    "with boxes get a thief around the lock: see how many."
 )
 
 SPEC = Spec(
@@ -246,6 +253,28 @@ def matrix(
         others = [getattr(one, pick) for one in wrong]
         tables[name] |= {"wrong keys": float(np.mean(others)), "worst wrong key": max(others)}
     return {**tables, "displaced": _displaced(locked, key, x, boxes)}
+
+
+def stolen(
+    locked: LockedDetector, key: Key, own: tuple[Images, Tensor], held: tuple[Images, Tensor], cfg: Config
+) -> Theft | None:
+    """Pick the lock with few pictures with boxes; None where the lock or the network is none that is picked.
+
+    Args:
+        locked: The finished detector.
+        key: The owner's.
+        own: The thief's pictures and boxes; those that the detector has learned from are to his advantage.
+        held: Held-out ones.
+        cfg: Options.
+    """
+    from noli.train.detector_target import DetectorLock, pickable
+    from noli.train.picking import Effort, pick
+
+    pictures = [count for count in PICTURES_OF_THIEVES if count <= cfg.thief_pictures]
+    if not pictures or not pickable(locked):
+        return None
+    effort = Effort(pictures, pictures[-1:] if cfg.thief_search else (), cfg.wrong_keys, 2 * cfg.epochs)
+    return pick(DetectorLock(locked, key), own, held, effort, unit=BOXED)
 
 
 def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:

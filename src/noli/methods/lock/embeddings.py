@@ -248,16 +248,15 @@ def stolen(
         cfg: Options.
         advance: Called after every attack.
     """
-    from noli.train.keyed_lock import EmbeddingLock
+    from noli.train.keyed_lock import EmbeddingLock, turned
     from noli.train.picking import Effort, pick
     from noli.zoo.keyed_thieves import estimated_order
 
     labels = [count for count in LABELS_OF_THIEVES if count <= cfg.thief_labels]
     searched = [count for count in labels if count == 5]  # it asks the model thousands of times
     effort = Effort(labels, searched, wrong_keys=cfg.wrong_keys, epochs=2 * cfg.epochs)
-    return pick(
-        EmbeddingLock(keyed), own, held, effort, matched=estimated_order(keyed, 0, base), advance=advance
-    )
+    matched = turned(estimated_order(keyed, 0, base))
+    return pick(EmbeddingLock(keyed), own, held, effort, matched=matched, advance=advance)
 
 
 def _working(x: Images, y: Labels, cfg: Config) -> tuple[Tensor, Tensor]:
