@@ -5,7 +5,8 @@
     python benchmarks/detectors.py --summary       only summarise the finished cells
 
 A small detector at 192 pixels; a fifth of the pictures only tests. A seed is a key; of the unprotected one, a
-start of the training. mAP with the key, without it, with 20 other keys, and with a number of wrong places.
+start of the training. mAP with the key, without it, with 20 other keys, and with a number of wrong places;
+and what thieves reach with 5 to 100 pictures with boxes.
 The data lie in bccd.zip and raccoon.zip. FastestDet's public weights are converted once; there are no boxes
 for them here, so its answers on four photographs are compared. Cells lie in results/detectors.jsonl.
 """
@@ -22,9 +23,12 @@ from skimage import data as photographs
 
 from common import DATA, Cells, arguments, bench_key, cpu_cost, save, work_file
 from noli.core.model import evaluating
+from noli.core.theft import BOXED, SHARES
 from noli.data.annotations import read_boxes
 from noli.methods.lock import detector as method
 from noli.train.detecting import RECIPE, packed, precision, train_detector
+from noli.train.detector_target import DetectorLock
+from noli.train.picking import Effort, pick
 from noli.zoo.detector import Detector, detector, import_fastestdet, load_detector
 from noli.zoo.fastestdet import COCO, SIDE
 from noli.zoo.locked_detector import fold_detector
@@ -48,7 +52,11 @@ LOCKS: dict[str, dict[str, Any]] = {
 }
 PHOTOS = {"chelsea": "cat", "motorcycle": "motorbike", "coffee": "cup", "astronaut": "person"}
 EACH = "each layer"
-SETTINGS = [f"{data}, {lock}" for data in SETS for lock in (*LOCKS, EACH)] + ["fastestdet, folded cp"]
+# What thieves reach with pictures that have boxes, and whether they also search for the key.
+THIEVES = {"thief, folded cp": True, "thief, folded both, three layers": False}
+SETTINGS = [f"{data}, {lock}" for data in SETS for lock in (*LOCKS, EACH, *THIEVES)] + [
+    "fastestdet, folded cp"
+]
 Halves = tuple[tuple[str, ...], np.ndarray, torch.Tensor, np.ndarray, torch.Tensor]
 
 
@@ -81,6 +89,8 @@ def cell(setting: str, seed: int) -> dict[str, Any]:
         return photographed(seed)
     if lock == EACH:
         return by_layer(name, seed)
+    if lock in THIEVES:
+        return stolen(name, lock, seed)
     cfg, begun = method.Config(**SETS[name], **LOCKS[lock]), time.process_time()
     names, x, boxes, test_x, test_boxes = halves(name, cfg)
     if lock == "unprotected":
@@ -93,6 +103,18 @@ def cell(setting: str, seed: int) -> dict[str, Any]:
     locked = method.transform(base, x, boxes, bench_key(seed), cfg)
     cost = cpu_cost(begun)
     return {**method.matrix(locked, base, bench_key(seed), test_x, test_boxes, cfg), **cost}
+
+
+def stolen(name: str, lock: str, seed: int) -> dict[str, Any]:
+    """Pick a lock with 5 to 100 pictures with boxes, of those that the detector has learned from."""
+    more = {"thief_pictures": 100, **LOCKS[lock.removeprefix("thief, ")]}
+    cfg, begun, key = method.Config(**SETS[name], **more), time.process_time(), bench_key(seed)
+    names, x, boxes, test_x, test_boxes = halves(name, cfg)
+    locked = method.transform(unprotected(name, cfg, 0), x, boxes, key, cfg)
+    effort = Effort(method.PICTURES_OF_THIEVES, (20,) if THIEVES[lock] else (), 20, 2 * cfg.epochs)
+    found = pick(DetectorLock(locked, key), (x, boxes), (test_x, test_boxes), effort, unit=BOXED)
+    needed = {f"{share:.0%}": found.needed(share) for share in SHARES}
+    return {"theft": found.model_dump(mode="json"), "needed": needed, **cpu_cost(begun)}
 
 
 def by_layer(name: str, seed: int) -> dict[str, Any]:
@@ -167,6 +189,11 @@ def summary(cells: Cells) -> dict[str, Any]:
             table[setting] |= {"cpu_seconds": float(np.median(costs))} if costs else {}
         if done and "layers" in done[0]:
             table[setting]["layers"] = done[0]["layers"]
+        if done and "theft" in done[0]:
+            table[setting] |= {
+                "theft": [one["theft"] for one in done],
+                "needed": [one["needed"] for one in done],
+            }
         if done and "answers" in done[0]:
             table[setting] |= {name: done[0][name] for name in done[0] if name not in ("cell", "on")}
     return {"settings": table, "side": method.Config().side, "wrong_keys": method.Config().wrong_keys}
