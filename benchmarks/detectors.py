@@ -109,7 +109,7 @@ def stolen(name: str, lock: str, seed: int) -> dict[str, Any]:
     """Pick a lock with 5 to 100 pictures with boxes, of those that the detector has learned from."""
     more = {"thief_pictures": 100, **LOCKS[lock.removeprefix("thief, ")]}
     cfg, begun, key = method.Config(**SETS[name], **more), time.process_time(), bench_key(seed)
-    names, x, boxes, test_x, test_boxes = halves(name, cfg)
+    _, x, boxes, test_x, test_boxes = halves(name, cfg)
     locked = method.transform(unprotected(name, cfg, 0), x, boxes, key, cfg)
     effort = Effort(method.PICTURES_OF_THIEVES, (20,) if THIEVES[lock] else (), 20, 2 * cfg.epochs)
     found = pick(DetectorLock(locked, key), (x, boxes), (test_x, test_boxes), effort, unit=BOXED)
