@@ -98,10 +98,12 @@ def revoke(
     """Add licences to a signed list, which is given to customers."""
     from noli import api
 
+    out = console.Output(json=json)
+    out.hint(_LIMIT)
     made = api.revoke_licences(output, ids, key=load_key(key, passphrase_file, key_id))
     rows: console.Rows = [("list", f"{output}, number {made.number}"), ("revoked", ", ".join(made.licences))]
     told = {"output": str(output), "number": made.number, "licences": list(made.licences)}
-    console.Output(json=json).result(told, console.grid(rows))
+    out.result(told, console.grid(rows))
 
 
 def open_(
@@ -118,6 +120,7 @@ def open_(
     from noli import api
 
     out = console.Output(json=json, quiet=quiet)
+    out.hint(_LIMIT)
     customer = load_key(key, passphrase_file)
     opened = api.open_sealed(sealed, licence, key=customer, revocations=revocations, log=log)
     header = opened.header
