@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
-from noli.engine.auditing import Case, Images, gather
+from noli.engine.auditing import Case, Images, gather, scheme_of
 from noli.engine.progress import Progress
 from noli.ops.decipher.scores import left_bits
 from noli.ops.decipher.suite import Attack, Found, Target, attacks, variants
@@ -27,12 +28,19 @@ from noli.report.audit import write_page
 from noli.report.build import check_replaceable
 
 LIMITS = (
-    "Only these attacks were tried; learned ones (GANs, diffusion models) bring back more from some schemes.",
+    "Only these attacks were tried; trained on more pictures, learned ones bring back more.",
     "A picture counts as brought back from an SSIM of 0.5; less may be enough to recognise somebody.",
     "Bits that are left are a lower bound where the attacker does not know which parts are wrong.",
     "Matching a pair needs lossless files: after JPEG it finds less than an attacker who allows for it.",
 )
 SHOWN = 6
+LEARNED = {
+    "block statistics": "compares what no key changes, untrained; shows the nearest public picture",
+    "embedding": "learned to say what an encoder sees in the plain picture; shows the nearest public picture",
+    "style encoder": "an encoder into the styles of a generator (after arXiv 2209.07953)",
+    "guided styles": "the embedding guides the generator (after arXiv 2303.05036)",
+    "guided diffusion": "the embedding guides a latent diffusion model (after arXiv 2303.05036)",
+}
 
 
 def audit(
@@ -42,6 +50,10 @@ def audit(
     public: str | Path | None = None,
     pictures: int = 200,
     seconds: float = 60.0,
+    learned: bool = False,
+    learning: Mapping[str, Any] | None = None,
+    generator: str | Path | None = None,
+    keep: str | Path | None = None,
     html: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -56,6 +68,13 @@ def audit(
         public: Other pictures of the kind, for attacks by statistics; None: photographs that come along.
         pictures: Most pictures that are attacked, of the size that is most frequent.
         seconds: CPU seconds per attack after which no further picture is begun.
+        learned: Also train attacks on the public pictures, scrambled under keys of the attacker's own: an
+            encoder into a style-based generator (after arXiv 2209.07953), and embeddings that guide it and a
+            diffusion model (after arXiv 2303.05036). Minutes of one processor core.
+        learning: How much is learned: ``side`` (32 or 64), ``pictures``, ``keys``, ``looks``, ``diffusion``,
+            ``samples``, ``sampling``, ``share`` of the usual steps, ``lpips`` (file of weights).
+        generator: File of a trained style-based generator of noli; None: one is trained.
+        keep: Folder for trainings until all of them are done, so that a kill costs one of them.
         html: Also write a page with pictures here, outside the data: it shows originals.
         progress: Where progress goes; nowhere when None.
 
@@ -63,8 +82,8 @@ def audit(
         The attacks with SSIM, share of pictures brought back, and bits of the key that are left.
 
     Raises:
-        UsageError: The pictures are not scrambled by noli.
-        DataError: No originals, or nothing to learn from.
+        UsageError: The pictures are not scrambled by noli; options of learning that do not exist.
+        DataError: No originals, nothing to learn from, or a generator that cannot be read.
         OutputExists: ``html`` lies inside the data, or is a file that is no earlier report.
     """
     if pictures < 1 or seconds <= 0:
@@ -85,6 +104,10 @@ def audit(
         shown.append((attack.name, np.concatenate([*([given] if len(given) else []), back])[:SHOWN]))
         bar.advance()
     bar.finish()
+    if learned:
+        told, seen = _learned(case, learning or {}, generator, keep, bar)
+        rows += told
+        shown += seen
     found = _audit(case, target, tuple(rows))
     if html is not None:
         first = target.plain[:SHOWN], target.scrambled[:SHOWN]
@@ -95,8 +118,7 @@ def audit(
 def _target(case: Case, seconds: float) -> Target:
     cfg: Any = case.cfg
     module: Any = registry.module(case.spec.name)
-    short: Any = case.spec.name.split("/")[1]
-    block = int(getattr(cfg, "block", 1))
+    scheme, block = scheme_of(case.spec, case.cfg)
     planes: Any = getattr(cfg, "planes", "colour")
     whole = padded(case.originals, block)
     grey = planes != "colour" and whole.shape[3] == 3
@@ -105,7 +127,7 @@ def _target(case: Case, seconds: float) -> Target:
     shape = (plain.shape[1], plain.shape[2], plain.shape[3])
     how = folded(case.spec.name, module.fold, Key.generate(), cfg, shape, "")
     return Target(
-        scheme=cfg.kind if short == "shuffle" else short,
+        scheme=scheme,
         block=block,
         fresh=bool(cfg.fresh),
         plain=plain,
@@ -142,6 +164,69 @@ def _measured(attack: Attack, target: Target) -> tuple[AuditRow, Images]:
         note=attack.note,
     )
     return row, back
+
+
+def _learned(
+    case: Case,
+    learning: Mapping[str, Any],
+    generator: str | Path | None,
+    keep: str | Path | None,
+    bar: Progress,
+) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
+    from pydantic import ValidationError
+
+    from noli.engine.learned import attacked
+    from noli.ops.decipher.leakage import retrieval
+    from noli.train.studio import Learning
+
+    apart = {"share": 1.0, "lpips": None, **learning}
+    lpips: Any = apart.pop("lpips")
+    try:
+        how = Learning(**{name: value for name, value in apart.items() if name != "share"})
+        how = how.shortened(float(apart["share"])) if apart["share"] != 1 else how
+    except ValueError as error:
+        if not isinstance(error, ValidationError):
+            raise UsageError("Attacks cannot be learned like this.", why=str(error)) from error
+        why = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
+        raise UsageError("Attacks cannot be learned like this.", why=why) from error
+    stage: list[str] = []
+
+    def tell(_done: int, total: int, what: str) -> None:
+        if stage[-1:] != [what]:
+            stage.append(what)
+            bar.start(total, f"learn {what}")
+        bar.advance()
+
+    begun = time.process_time()
+    brought = attacked(
+        case,
+        how,
+        folder=None if keep is None else Path(keep),
+        generator=generator,
+        lpips=lpips,
+        tell=tell,
+    )
+    bar.finish()
+    spent = (time.process_time() - begun) / len(brought)
+    rows = []
+    for one in brought:
+        scores = [ssim(made, truth) for made, truth in zip(one.images, case.originals, strict=True)]
+        told = retrieval(one.answer.said, one.answer.known)
+        rows.append(
+            AuditRow(
+                name=one.answer.name,
+                about=LEARNED[one.answer.name],
+                has="pictures like these",
+                pictures=len(scores),
+                ssim=float(np.mean(scores)),
+                back=float(np.mean([score >= BROUGHT_BACK for score in scores])),
+                seconds=spent,
+                note=f"a reconstruction; found in {told.low:.0%} to {told.high:.0%} of cases (95 %)",
+                retrieval=told.value,
+                chance=told.chance,
+            )
+        )
+    return rows, [(one.answer.name, one.images[:SHOWN]) for one in brought]
 
 
 def _best(found: Found, *, per_picture: bool) -> tuple[Images, int]:

@@ -254,20 +254,39 @@ def audit(
         Path | None, Option("--output", "-o", metavar="FILE.html", help="Where the page goes.")
     ] = None,
     pictures: Annotated[int, Option(metavar="N", min=1, help="Most pictures to attack.")] = 200,
+    learned: Annotated[
+        bool, Option("--learned", help="Also train attacks on the public pictures: minutes of CPU.")
+    ] = False,
+    generator: Annotated[
+        Path | None, Option(metavar="FILE.safetensors", help="A trained generator of noli for these.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, Option("--set", metavar="NAME=VALUE", help="How much is learned.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Attack scrambled pictures as somebody without the key would; exit 1 if half of them come back."""
-    from noli import api
+    from noli import api, options
     from noli.api._lock import BANNER
 
     out = console.Output(json=json, quiet=quiet)
     out.hint(BANNER)
     place = page or Path(f"{data.rstrip('/').removesuffix('.noli')}.audit.html")
     found = api.audit(
-        data, clean=clean, public=public, pictures=pictures, html=place, progress=out.progress()
+        data,
+        clean=clean,
+        public=public,
+        pictures=pictures,
+        learned=learned,
+        learning=options.read_settings(settings or (), None),
+        generator=generator,
+        keep=place.with_suffix(".learning") if learned else None,
+        html=place,
+        progress=out.progress(),
     )
     columns = ["attack", "attacker has, too", "SSIM", "brought back", "values exact", "bits left", "CPU s"]
+    columns += ["found again"] * learned
     lines = [
         (
             row.name,
@@ -277,6 +296,7 @@ def audit(
             percent(row.exact),
             "-" if row.left_bits is None else f"{row.left_bits:,.1f}",
             f"{row.seconds:.1f}",
+            *([f"{percent(row.retrieval)} (chance {percent(row.chance)})"] if learned else []),
         )
         for row in found.rows
     ]

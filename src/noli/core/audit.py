@@ -16,6 +16,8 @@ HAS: tuple[Has, ...] = (
 )
 # SSIM from which a picture counts as brought back; fixed before anything was measured.
 BROUGHT_BACK = 0.5
+# Share of pictures found among plain ones from which it is said so; fixed beforehand, too.
+TOLD = 0.5
 
 
 class _Frozen(BaseModel):
@@ -35,6 +37,9 @@ class AuditRow(_Frozen):
         left_bits: log2 of the keys that are left to try; None where the attack does not look for the key.
         seconds: CPU seconds.
         note: What has to be known to read the row; may be empty.
+        retrieval: Share of the pictures that it tells from all others, had it these in plain; None where that
+            was not asked.
+        chance: The same by guessing.
     """
 
     name: str
@@ -47,6 +52,8 @@ class AuditRow(_Frozen):
     left_bits: float | None = None
     seconds: float
     note: str = ""
+    retrieval: float | None = None
+    chance: float | None = None
 
 
 class Audit(_Frozen):
@@ -92,6 +99,11 @@ class Audit(_Frozen):
             said = [f"Whoever has the scrambled pictures and {self.least} can bring them back."]
         if self.scrambled_ssim >= BROUGHT_BACK:
             said.append("They show what is in them without any attack.")
+        told = max((row.retrieval or 0.0 for row in self.rows), default=0.0)
+        if told >= TOLD:
+            said.append(
+                "Whoever has the scrambled pictures can tell to which of many plain ones they belong."
+            )
         if self.least is not None and self.effective > 1:
             said.append(
                 "The pictures came back without the key, so that its bits are no measure of anything."

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from noli.data.sources import open_source
 from noli.data.study import square
 from noli.engine.opening import first_header, method_of
 from noli.engine.undo import find_run, has_run
+from noli.ops.schemes import SchemeName
 
 Images = npt.NDArray[np.uint8]
 PUBLIC_SIDE = 256
@@ -85,6 +87,13 @@ def _how(place: str) -> tuple[Spec, MethodConfig, str]:
         return spec, cfg, place
     fix = "name pictures that noli lock has scrambled, or their run folder"
     raise UsageError("These pictures are not scrambled by noli.", where=place, fix=fix)
+
+
+def scheme_of(spec: Spec, cfg: MethodConfig) -> tuple[SchemeName, int]:
+    """Return the scheme of a method that scrambles pictures, and the side of its blocks."""
+    options: Any = cfg
+    short: Any = spec.name.split("/")[1]
+    return (options.kind if short == "shuffle" else short), int(getattr(options, "block", 1))
 
 
 def is_lock(spec: Spec) -> bool:
