@@ -1,4 +1,4 @@
-"""Learned attacks: the same bytes whatever was interrupted, and something learned from what no key changes."""
+"""Learned attacks: the same bytes whatever was interrupted, and what no key changes is learned from."""
 
 from __future__ import annotations
 
