@@ -63,7 +63,7 @@ SCHEMES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 UNETS = ("etc, 8", "pixel")
 SIDE, ATTACKED, PUBLIC, DIFFUSED = 64, 200, 2000, 100
 HOW = Learning(pictures=PUBLIC, samples=2, sampling=10)
-UNET = Recipe(epochs=1, min_steps=60)
+UNET = Recipe(epochs=1, min_steps=250)
 
 
 def synthetic(count: int, seed: int) -> np.ndarray:

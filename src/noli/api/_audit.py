@@ -20,7 +20,7 @@ from noli.engine.progress import Progress
 from noli.ops.decipher.scores import left_bits
 from noli.ops.decipher.suite import Attack, Found, Target, attacks, variants
 from noli.ops.keyspace import capped_bits
-from noli.ops.metrics import ssim
+from noli.ops.metrics import percent, ssim
 from noli.ops.planes import to_planes
 from noli.ops.scramble import padded, scramble
 from noli.ops.sealing import folded
@@ -221,12 +221,17 @@ def _learned(
                 ssim=float(np.mean(scores)),
                 back=float(np.mean([score >= BROUGHT_BACK for score in scores])),
                 seconds=spent,
-                note=f"a reconstruction; found in {told.low:.0%} to {told.high:.0%} of cases (95 %)",
+                note=_note(one.answer.name, told.low, told.high),
                 retrieval=told.value,
                 chance=told.chance,
             )
         )
     return rows, [(one.answer.name, one.images[:SHOWN]) for one in brought]
+
+
+def _note(name: str, low: float, high: float) -> str:
+    said = f"found among plain ones: 95 % interval {percent(low)} to {percent(high)}"
+    return said if name == "block statistics" else f"a reconstruction of the attack; {said}"
 
 
 def _best(found: Found, *, per_picture: bool) -> tuple[Images, int]:

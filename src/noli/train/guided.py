@@ -46,7 +46,7 @@ Images = npt.NDArray[np.uint8]
 BRIDGE = Steps(steps=400, batch=64, lr=1e-3, warmup=0.05, weight_decay=0.01)
 MAPPER = Steps(steps=300, batch=32, lr=2e-3, warmup=0.05, weight_decay=0.0)
 CODER = Steps(steps=300, batch=32, lr=2e-3, warmup=0.05, weight_decay=0.0)
-DENOISER = Steps(steps=900, batch=48, lr=1e-3, warmup=0.02, average=0.995, bf16="off")
+DENOISER = Steps(steps=2500, batch=48, lr=1e-3, warmup=0.02, average=0.995, bf16="off")
 TEMPERATURE = 0.07
 SIZES = {"kind": "v", "curve": "cosine", "channels": 8, "width": 48, "coder": 32}
 _BATCH = 128

@@ -95,6 +95,7 @@ class Studio:
         mapper: From what is seen to styles.
         model, told: The diffusion model, and where its embeddings are; None without it.
         perception: Distance of pictures that trainings use.
+        named: Which that is, and which generator was given.
     """
 
     x: Images
@@ -106,6 +107,7 @@ class Studio:
     model: LatentDiffusion | None
     told: guided.Told | None
     perception: Distance
+    named: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def learn_studio(
         ),
     )  # fmt: skip
     model, told = _diffusion(x, eye, how, stages, tell) if how.diffusion else (None, None)
-    return Studio(x, eye, eye.of(x), generator, plain, mapper, model, told, perception)
+    return Studio(x, eye, eye.of(x), generator, plain, mapper, model, told, perception, named)
 
 
 def _eye(x: Images, how: Learning, stages: Stages) -> Model:
@@ -257,16 +259,18 @@ def learn_scheme(
     shown = Shown(studio.x, scrambled, seen(how.looks, scheme, plain, block) if curriculum else None)
     encoder = stylised.style_encoder(scrambled[0], studio.generator)
     bridge = guided.bridge_of(scrambled[0], studio.eye)
-    parts: tuple[Part, ...] = (named, how.model_dump_json(), studio.x, *(one.values for one in scrambled))
+    weights = [Model(net).weight_hash() for net in (studio.generator, studio.eye)]
+    parts: tuple[Part, ...] = (named, studio.named, how.looks, *weights, studio.x)
+    parts += tuple(one.values for one in scrambled)
     stages.run(
-        f"styles-{named}", {"encoder": encoder}, parts,
+        f"styles-{named}", {"encoder": encoder}, (*parts, how.encoder.model_dump_json()),
         lambda checkpoint: stylised.learn_styles(
             encoder, shown, studio.generator, studio.eye, how.encoder, curriculum=curriculum,
             perception=studio.perception, checkpoint=checkpoint, tell=tell,
         ),
     )  # fmt: skip
     stages.run(
-        f"bridge-{named}", {"bridge": bridge}, parts,
+        f"bridge-{named}", {"bridge": bridge}, (*parts, how.bridge.model_dump_json()),
         lambda checkpoint: guided.learn_bridge(
             bridge, shown, studio.eye, how.bridge, checkpoint=checkpoint, tell=tell
         ),
