@@ -57,8 +57,6 @@ SCHEMES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "le, 4": ("le", {}, {}),
     "pixel": ("pixel", {}, {}),
     "etc, 8, patches": ("etc", {"block": 8}, {"looks": "patches", "keys": 4}),
-    "etc, 16, patches": ("etc", {"block": 16}, {"looks": "patches", "keys": 4}),
-    "etc, 4, patches": ("etc", {"block": 4}, {"looks": "patches", "keys": 4}),
 }
 UNETS = ("etc, 8", "pixel")
 SIDE, ATTACKED, PUBLIC, DIFFUSED = 64, 200, 2000, 100
