@@ -180,8 +180,23 @@ def test_names_stand_for_embeddings() -> None:
     rows = torch.nn.functional.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     names = told.add("public", rows)
     torch.testing.assert_close(told.encoder()([*names, ""]), torch.cat([rows, torch.zeros(1, 4)]))
+    assert not set(told.add("public", rows)) & set(names)
     pictures = scenes(3)
     assert np.array_equal(guided.nearest(rows[[2, 0]], rows, pictures), pictures[[2, 0]])
+
+
+def test_a_model_draws_what_it_is_told_each_time() -> None:
+    x = scenes(4)
+    eye = eye_of(x)
+    model, told = guided.guided_model(eye, 32)
+    with torch.no_grad():
+        for weight in model.denoiser.end.parameters():  # type: ignore[union-attr]
+            weight.fill_(0.05)
+    said = eye.of(x)
+    draw = {"samples": 1, "steps": 2, "guidance": 2.0}
+    first, other = (guided.best_of(model, told, rows, eye, **draw) for rows in (said[:2], said[2:]))  # type: ignore[arg-type]
+    assert not np.array_equal(first, other)
+    assert np.array_equal(first, guided.best_of(model, told, said[:2], eye, **draw))  # type: ignore[arg-type]
 
 
 def test_too_few_public_pictures_are_cropped_to_enough() -> None:

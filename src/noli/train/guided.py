@@ -142,8 +142,11 @@ class Told:
     known: dict[str, Tensor]
 
     def add(self, kind: str, rows: Tensor) -> list[str]:
-        """Add embeddings ``[N, D]`` and return their names."""
-        names = [f"{kind} {number}" for number in range(len(rows))]
+        """Add embeddings ``[N, D]`` and return their names, none of which was used before.
+
+        A diffusion model remembers what it was told under a name.
+        """
+        names = [f"{kind} {len(self.known) + number}" for number in range(len(rows))]
         self.known.update(zip(names, rows, strict=True))
         return names
 
