@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
-from noli.engine.auditing import Case, Images, gather, scheme_of
+from noli.engine.auditing import MOST_PUBLIC, Case, Images, gather, scheme_of
 from noli.engine.progress import Progress
 from noli.ops.decipher.scores import left_bits
 from noli.ops.decipher.suite import Attack, Found, Target, attacks, variants
@@ -26,6 +26,9 @@ from noli.ops.scramble import padded, scramble
 from noli.ops.sealing import folded
 from noli.report.audit import write_page
 from noli.report.build import check_replaceable
+
+if TYPE_CHECKING:
+    from noli.train.studio import Learning
 
 LIMITS = (
     "Only these attacks were tried; trained on more pictures, learned ones bring back more.",
@@ -92,7 +95,9 @@ def audit(
         refuse_inside(html, scrambled, clean, public)
         check_replaceable(Path(html))
     bar = progress or Progress()
-    case = gather(str(scrambled), str(clean), None if public is None else str(public), pictures)
+    how, lpips = _learning(learning or {}) if learned else (None, None)
+    most = MOST_PUBLIC if how is None else max(MOST_PUBLIC, how.pictures)
+    case = gather(str(scrambled), str(clean), None if public is None else str(public), pictures, most)
     target = _target(case, seconds)
     rows, shown = [], []
     bar.start(None, "attack")
@@ -104,8 +109,8 @@ def audit(
         shown.append((attack.name, np.concatenate([*([given] if len(given) else []), back])[:SHOWN]))
         bar.advance()
     bar.finish()
-    if learned:
-        told, seen = _learned(case, learning or {}, generator, keep, bar)
+    if how is not None:
+        told, seen = _learned(case, how, generator, lpips, keep, bar)
         rows += told
         shown += seen
     found = _audit(case, target, tuple(rows))
@@ -123,7 +128,9 @@ def _target(case: Case, seconds: float) -> Target:
     whole = padded(case.originals, block)
     grey = planes != "colour" and whole.shape[3] == 3
     plain: Images = to_planes(case.originals, planes, block) if grey else whole
-    public: Images = to_planes(case.public, planes, block) if grey else case.public
+    public: Images = (
+        to_planes(case.public[:MOST_PUBLIC], planes, block) if grey else case.public[:MOST_PUBLIC]
+    )
     shape = (plain.shape[1], plain.shape[2], plain.shape[3])
     how = folded(case.spec.name, module.fold, Key.generate(), cfg, shape, "")
     return Target(
@@ -166,29 +173,35 @@ def _measured(attack: Attack, target: Target) -> tuple[AuditRow, Images]:
     return row, back
 
 
-def _learned(
-    case: Case,
-    learning: Mapping[str, Any],
-    generator: str | Path | None,
-    keep: str | Path | None,
-    bar: Progress,
-) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
+def _learning(learning: Mapping[str, Any]) -> tuple[Learning, str | None]:
+    """Return how much is learned, and the file of LPIPS weights."""
     from pydantic import ValidationError
 
-    from noli.engine.learned import attacked
-    from noli.ops.decipher.leakage import retrieval
     from noli.train.studio import Learning
 
     apart = {"share": 1.0, "lpips": None, **learning}
-    lpips: Any = apart.pop("lpips")
+    share, lpips = apart.pop("share"), apart.pop("lpips")
     try:
-        how = Learning(**{name: value for name, value in apart.items() if name != "share"})
-        how = how.shortened(float(apart["share"])) if apart["share"] != 1 else how
-    except ValueError as error:
-        if not isinstance(error, ValidationError):
-            raise UsageError("Attacks cannot be learned like this.", why=str(error)) from error
+        how = Learning(**apart)
+        return (how if share == 1 else how.shortened(float(share))), lpips
+    except ValidationError as error:
         why = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
         raise UsageError("Attacks cannot be learned like this.", why=why) from error
+    except ValueError as error:
+        raise UsageError("Attacks cannot be learned like this.", why=f"share: {error}") from error
+
+
+def _learned(
+    case: Case,
+    how: Learning,
+    generator: str | Path | None,
+    lpips: str | None,
+    keep: str | Path | None,
+    bar: Progress,
+) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
+    from noli.engine.learned import attacked
+    from noli.ops.decipher.leakage import retrieval
+
     stage: list[str] = []
 
     def tell(_done: int, total: int, what: str) -> None:

@@ -50,7 +50,7 @@ class Case:
     public: Images
 
 
-def gather(place: str, clean: str, public: str | None, most: int) -> Case:
+def gather(place: str, clean: str, public: str | None, most: int, most_public: int = MOST_PUBLIC) -> Case:
     """Read scrambled pictures and their originals, at most `most`, of the size that is most frequent.
 
     Args:
@@ -58,6 +58,7 @@ def gather(place: str, clean: str, public: str | None, most: int) -> Case:
         clean: The originals; they have the same names, but for the suffix.
         public: Other pictures of the kind; None: photographs that come along.
         most: Most pictures.
+        most_public: Most public pictures.
 
     Raises:
         UsageError: The pictures are not scrambled by noli.
@@ -72,7 +73,7 @@ def gather(place: str, clean: str, public: str | None, most: int) -> Case:
     chosen = shapes.most_common(1)[0][0]
     kept = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == chosen][:most]
     originals, scrambled = (np.stack([pair[side] for pair in kept]) for side in (0, 1))
-    others = _public(public, chosen[0], [before for before, _ in pairs])
+    others = _public(public, chosen[0], [before for before, _ in pairs], most_public)
     return Case(spec, cfg, scrambled, originals, others)
 
 
@@ -128,12 +129,12 @@ def _stem(path: str) -> str:
     return folder + slash + base.split(".")[0]
 
 
-def _public(place: str | None, shape: tuple[int, ...], originals: Sequence[Images]) -> Images:
+def _public(place: str | None, shape: tuple[int, ...], originals: Sequence[Images], most: int) -> Images:
     """Return public pictures as squares about as large as those that are attacked, and none of these."""
     side, channels = min(max(shape[:2]), PUBLIC_SIDE), shape[2]
     known = np.stack([_thumbnail(image) for image in originals])
     found = []
-    for pixels in _photos() if place is None else _all_of(open_source(place)):
+    for pixels in _photos() if place is None else _all_of(open_source(place), most):
         if _is_among(pixels, known):
             continue
         short = min(pixels.shape[:2])
@@ -168,6 +169,6 @@ def _photos() -> Iterator[Images]:
             yield upright(file.read_bytes(), name)
 
 
-def _all_of(source: Source) -> Iterator[Images]:
-    for ref in islice(source.refs(), MOST_PUBLIC):
+def _all_of(source: Source, most: int) -> Iterator[Images]:
+    for ref in islice(source.refs(), most):
         yield upright(source.read(ref), ref.path)
