@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,26 +15,36 @@ from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
-from noli.engine.auditing import Case, Images, gather
+from noli.engine.auditing import MOST_PUBLIC, Case, Images, gather, scheme_of
 from noli.engine.codecase import codes_run
 from noli.engine.progress import Progress
 from noli.ops.decipher.scores import left_bits
 from noli.ops.decipher.suite import Attack, Found, Target, attacks, variants
 from noli.ops.keyspace import capped_bits
-from noli.ops.metrics import ssim
+from noli.ops.metrics import percent, ssim
 from noli.ops.planes import to_planes
 from noli.ops.scramble import padded, scramble
 from noli.ops.sealing import folded
 from noli.report.audit import write_page
 from noli.report.build import check_replaceable
 
+if TYPE_CHECKING:
+    from noli.train.studio import Learning
+
 LIMITS = (
-    "Only these attacks were tried; learned ones (GANs, diffusion models) bring back more from some schemes.",
+    "Only these attacks were tried; trained on more pictures, learned ones bring back more.",
     "A picture counts as brought back from an SSIM of 0.5; less may be enough to recognise somebody.",
     "Bits that are left are a lower bound where the attacker does not know which parts are wrong.",
     "Matching a pair needs lossless files: after JPEG it finds less than an attacker who allows for it.",
 )
 SHOWN = 6
+LEARNED = {
+    "block statistics": "compares what no key changes, untrained; shows the nearest public picture",
+    "embedding": "learned to say what an encoder sees in the plain picture; shows the nearest public picture",
+    "style encoder": "an encoder into the styles of a generator (after arXiv 2209.07953)",
+    "guided styles": "the embedding guides the generator (after arXiv 2303.05036)",
+    "guided diffusion": "the embedding guides a latent diffusion model (after arXiv 2303.05036)",
+}
 
 
 def audit(
@@ -43,6 +54,10 @@ def audit(
     public: str | Path | None = None,
     pictures: int = 200,
     seconds: float = 60.0,
+    learned: bool = False,
+    learning: Mapping[str, Any] | None = None,
+    generator: str | Path | None = None,
+    keep: str | Path | None = None,
     html: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -59,6 +74,13 @@ def audit(
         public: Other pictures of the kind, for attacks by statistics; None: photographs that come along.
         pictures: Most pictures that are attacked, of the size that is most frequent.
         seconds: CPU seconds per attack after which no further picture is begun.
+        learned: Also train attacks on the public pictures, scrambled under keys of the attacker's own: an
+            encoder into a style-based generator (after arXiv 2209.07953), and embeddings that guide it and a
+            diffusion model (after arXiv 2303.05036). Minutes of one processor core.
+        learning: How much is learned: ``side`` (32 or 64), ``pictures``, ``keys``, ``looks``, ``diffusion``,
+            ``samples``, ``sampling``, ``share`` of the usual steps, ``lpips`` (file of weights).
+        generator: File of a trained style-based generator of noli; None: one is trained.
+        keep: Folder for trainings until all of them are done, so that a kill costs one of them.
         html: Also write a page with pictures here, outside the data: it shows originals.
         progress: Where progress goes; nowhere when None.
 
@@ -66,8 +88,9 @@ def audit(
         The attacks with SSIM, share of pictures brought back, and bits of the key that are left.
 
     Raises:
-        UsageError: The pictures are not scrambled by noli, or the codes have no finished run.
-        DataError: No originals, or nothing to learn from.
+        UsageError: The pictures are not scrambled by noli, the codes have no finished run, or options of
+            learning do not exist.
+        DataError: No originals, nothing to learn from, or a generator that cannot be read.
         OutputExists: ``html`` lies inside the data, or is a file that is no earlier report.
     """
     if pictures < 1 or seconds <= 0:
@@ -79,13 +102,18 @@ def audit(
     if run := codes_run(scrambled):
         from noli.api._audit_codes import audit_codes
 
+        if learned:
+            why = "codes have attacks of their own, some of which learn"
+            raise UsageError("Codes are not attacked by generators.", why=why, fix="leave --learned out")
         told, text = audit_codes(
             run, str(clean), None if public is None else str(public), pictures, seconds, bar
         )
         if html is not None:
             atomic_write(Path(html), text.encode())
         return told
-    case = gather(str(scrambled), str(clean), None if public is None else str(public), pictures)
+    how, lpips = _learning(learning or {}) if learned else (None, None)
+    most = MOST_PUBLIC if how is None else max(MOST_PUBLIC, how.pictures)
+    case = gather(str(scrambled), str(clean), None if public is None else str(public), pictures, most)
     target = _target(case, seconds)
     rows, shown = [], []
     bar.start(None, "attack")
@@ -97,6 +125,10 @@ def audit(
         shown.append((attack.name, np.concatenate([*([given] if len(given) else []), back])[:SHOWN]))
         bar.advance()
     bar.finish()
+    if how is not None:
+        more, seen = _learned(case, how, generator, lpips, keep, bar)
+        rows += more
+        shown += seen
     found = _audit(case, target, tuple(rows))
     if html is not None:
         first = target.plain[:SHOWN], target.scrambled[:SHOWN]
@@ -107,17 +139,18 @@ def audit(
 def _target(case: Case, seconds: float) -> Target:
     cfg: Any = case.cfg
     module: Any = registry.module(case.spec.name)
-    short: Any = case.spec.name.split("/")[1]
-    block = int(getattr(cfg, "block", 1))
+    scheme, block = scheme_of(case.spec, case.cfg)
     planes: Any = getattr(cfg, "planes", "colour")
     whole = padded(case.originals, block)
     grey = planes != "colour" and whole.shape[3] == 3
     plain: Images = to_planes(case.originals, planes, block) if grey else whole
-    public: Images = to_planes(case.public, planes, block) if grey else case.public
+    public: Images = (
+        to_planes(case.public[:MOST_PUBLIC], planes, block) if grey else case.public[:MOST_PUBLIC]
+    )
     shape = (plain.shape[1], plain.shape[2], plain.shape[3])
     how = folded(case.spec.name, module.fold, Key.generate(), cfg, shape, "")
     return Target(
-        scheme=cfg.kind if short == "shuffle" else short,
+        scheme=scheme,
         block=block,
         fresh=bool(cfg.fresh),
         plain=plain,
@@ -164,6 +197,80 @@ def scored(found: Found, *, per_picture: bool) -> tuple[Images, int, list[float]
     """
     back, alike = _best(found, per_picture=per_picture)
     return back, alike, [ssim(one, other) for one, other in zip(back, found.truth, strict=True)]
+
+
+def _learning(learning: Mapping[str, Any]) -> tuple[Learning, str | None]:
+    """Return how much is learned, and the file of LPIPS weights."""
+    from pydantic import ValidationError
+
+    from noli.train.studio import Learning
+
+    apart = {"share": 1.0, "lpips": None, **learning}
+    share, lpips = apart.pop("share"), apart.pop("lpips")
+    try:
+        how = Learning(**apart)
+        return (how if share == 1 else how.shortened(float(share))), lpips
+    except ValidationError as error:
+        why = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
+        raise UsageError("Attacks cannot be learned like this.", why=why) from error
+    except ValueError as error:
+        raise UsageError("Attacks cannot be learned like this.", why=f"share: {error}") from error
+
+
+def _learned(
+    case: Case,
+    how: Learning,
+    generator: str | Path | None,
+    lpips: str | None,
+    keep: str | Path | None,
+    bar: Progress,
+) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
+    from noli.engine.learned import attacked
+    from noli.ops.decipher.leakage import retrieval
+
+    stage: list[str] = []
+
+    def tell(_done: int, total: int, what: str) -> None:
+        if stage[-1:] != [what]:
+            stage.append(what)
+            bar.start(total, f"learn {what}")
+        bar.advance()
+
+    begun = time.process_time()
+    brought = attacked(
+        case,
+        how,
+        folder=None if keep is None else Path(keep),
+        generator=generator,
+        lpips=lpips,
+        tell=tell,
+    )
+    bar.finish()
+    spent = (time.process_time() - begun) / len(brought)
+    rows = []
+    for one in brought:
+        scores = [ssim(made, truth) for made, truth in zip(one.images, case.originals, strict=True)]
+        told = retrieval(one.answer.said, one.answer.known)
+        rows.append(
+            AuditRow(
+                name=one.answer.name,
+                about=LEARNED[one.answer.name],
+                has="pictures like these",
+                pictures=len(scores),
+                ssim=float(np.mean(scores)),
+                back=float(np.mean([score >= BROUGHT_BACK for score in scores])),
+                seconds=spent,
+                note=_note(one.answer.name, told.low, told.high),
+                retrieval=told.value,
+                guessing=told.chance,
+            )
+        )
+    return rows, [(one.answer.name, one.images[:SHOWN]) for one in brought]
+
+
+def _note(name: str, low: float, high: float) -> str:
+    said = f"found among plain ones: 95 % interval {percent(low)} to {percent(high)}"
+    return said if name == "block statistics" else f"a reconstruction of the attack; {said}"
 
 
 def _best(found: Found, *, per_picture: bool) -> tuple[Images, int]:

@@ -54,7 +54,7 @@ def verify(
     from noli.engine.auditing import scrambled_here
 
     if scrambled_here(protected):
-        from noli.cli.lock import audit
+        from noli.cli.lock_audit import audit
 
         given = [battery, claim, seeds, keys, settings, config, labels, run]
         if any(one for one in given):

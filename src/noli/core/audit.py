@@ -21,6 +21,8 @@ BROUGHT_BACK = 0.5
 # Share of codes that may be matched with their pictures: above it privacy is "bad" by the words of the
 # NeuraCrypt challenge, and up to 5 % "good".
 MATCHED = 0.2
+# Share of pictures found among plain ones from which it is said so; fixed beforehand, too.
+TOLD = 0.5
 
 
 class _Frozen(BaseModel):
@@ -44,6 +46,9 @@ class AuditRow(_Frozen):
         left_bits: log2 of the keys that are left to try; None where the attack does not look for the key.
         seconds: CPU seconds.
         note: What has to be known to read the row; may be empty.
+        retrieval: Share of the pictures that it tells from all others, had it these in plain; None where that
+            was not asked.
+        guessing: The same by guessing.
     """
 
     name: str
@@ -60,6 +65,8 @@ class AuditRow(_Frozen):
     left_bits: float | None = None
     seconds: float
     note: str = ""
+    retrieval: float | None = None
+    guessing: float | None = None
 
     @property
     def broken(self) -> bool:
@@ -113,6 +120,28 @@ class Audit(_Frozen):
     @property
     def words(self) -> tuple[str, ...]:
         """What came of it, in plain words."""
+        said = self._verdict()
+        if self.scrambled_ssim is not None and self.scrambled_ssim >= BROUGHT_BACK:
+            said.append("They show what is in them without any attack.")
+        if self.nominal is None or self.effective is None:
+            said.append("The key of 256 bits is not what these attacks look for, and does not help.")
+            return tuple(said)
+        told = max((row.retrieval or 0.0 for row in self.rows), default=0.0)
+        if told >= TOLD:
+            said.append(
+                "Whoever has the scrambled pictures can tell to which of many plain ones they belong."
+            )
+        if self.least is not None and self.effective > 1:
+            said.append(
+                "The pictures came back without the key, so that its bits are no measure of anything."
+            )
+        said.append(
+            f"The key has {self.nominal:,.0f} bits by the formula and {self.capped:,.0f} at most, as it "
+            f"follows from 256; {self.effective:,.1f} are left after the best attack that looks for it."
+        )
+        return tuple(said)
+
+    def _verdict(self) -> list[str]:
         thing = "codes" if self.nominal is None else "scrambled pictures"
         if self.least is None:
             said = ["None of these attacks brought back half of the pictures. Others may."]
@@ -135,20 +164,7 @@ class Audit(_Frozen):
                 ]
         else:
             said = [f"Whoever has the {thing} and {self.least} can bring them back."]
-        if self.scrambled_ssim is not None and self.scrambled_ssim >= BROUGHT_BACK:
-            said.append("They show what is in them without any attack.")
-        if self.nominal is None or self.effective is None:
-            said.append("The key of 256 bits is not what these attacks look for, and does not help.")
-            return tuple(said)
-        if self.least is not None and self.effective > 1:
-            said.append(
-                "The pictures came back without the key, so that its bits are no measure of anything."
-            )
-        said.append(
-            f"The key has {self.nominal:,.0f} bits by the formula and {self.capped:,.0f} at most, as it "
-            f"follows from 256; {self.effective:,.1f} are left after the best attack that looks for it."
-        )
-        return tuple(said)
+        return said
 
     @property
     def least(self) -> Has | None:

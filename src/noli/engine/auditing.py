@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from noli.data.study import square
 from noli.engine.opening import first_header, method_of
 from noli.engine.request import run_folder
 from noli.engine.undo import find_run, has_run
+from noli.ops.schemes import SchemeName
 
 Images = npt.NDArray[np.uint8]
 PUBLIC_SIDE = 256
@@ -49,7 +51,7 @@ class Case:
     public: Images
 
 
-def gather(place: str, clean: str, public: str | None, most: int) -> Case:
+def gather(place: str, clean: str, public: str | None, most: int, most_public: int = MOST_PUBLIC) -> Case:
     """Read scrambled pictures and their originals, at most `most`, of the size that is most frequent.
 
     Args:
@@ -57,6 +59,7 @@ def gather(place: str, clean: str, public: str | None, most: int) -> Case:
         clean: The originals; they have the same names, but for the suffix.
         public: Other pictures of the kind; None: photographs that come along.
         most: Most pictures.
+        most_public: Most public pictures.
 
     Raises:
         UsageError: The pictures are not scrambled by noli.
@@ -71,7 +74,7 @@ def gather(place: str, clean: str, public: str | None, most: int) -> Case:
     chosen = shapes.most_common(1)[0][0]
     kept = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == chosen][:most]
     originals, scrambled = (np.stack([pair[side] for pair in kept]) for side in (0, 1))
-    others = public_pictures(public, chosen[0], [before for before, _ in pairs])
+    others = public_pictures(public, chosen[0], [before for before, _ in pairs], most_public)
     return Case(spec, cfg, scrambled, originals, others)
 
 
@@ -86,6 +89,13 @@ def _how(place: str) -> tuple[Spec, MethodConfig, str]:
         return spec, cfg, place
     fix = "name pictures that noli lock has scrambled, or their run folder"
     raise UsageError("These pictures are not scrambled by noli.", where=place, fix=fix)
+
+
+def scheme_of(spec: Spec, cfg: MethodConfig) -> tuple[SchemeName, int]:
+    """Return the scheme of a method that scrambles pictures, and the side of its blocks."""
+    options: Any = cfg
+    short: Any = spec.name.split("/")[1]
+    return (options.kind if short == "shuffle" else short), int(getattr(options, "block", 1))
 
 
 def is_lock(spec: Spec) -> bool:
@@ -120,12 +130,14 @@ def stem_of(path: str) -> str:
     return folder + slash + base.split(".")[0]
 
 
-def public_pictures(place: str | None, shape: tuple[int, ...], originals: Sequence[Images]) -> Images:
+def public_pictures(
+    place: str | None, shape: tuple[int, ...], originals: Sequence[Images], most: int = MOST_PUBLIC
+) -> Images:
     """Return public pictures as squares about as large as those that are attacked, and none of these."""
     side, channels = min(max(shape[:2]), PUBLIC_SIDE), shape[2]
     known = np.stack([_thumbnail(image) for image in originals])
     found = []
-    for pixels in _photos() if place is None else _all_of(open_source(place)):
+    for pixels in _photos() if place is None else _all_of(open_source(place), most):
         if _is_among(pixels, known):
             continue
         short = min(pixels.shape[:2])
@@ -160,6 +172,6 @@ def _photos() -> Iterator[Images]:
             yield upright(file.read_bytes(), name)
 
 
-def _all_of(source: Source) -> Iterator[Images]:
-    for ref in islice(source.refs(), MOST_PUBLIC):
+def _all_of(source: Source, most: int) -> Iterator[Images]:
+    for ref in islice(source.refs(), most):
         yield upright(source.read(ref), ref.path)

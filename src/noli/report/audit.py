@@ -27,4 +27,5 @@ def write_page(found: Audit, originals: Pixels, scrambled: Pixels, back: Sequenc
         ]
         for row in range(len(originals))
     ]
-    return template("audit.html.j2").render(found=found, sheet=sheet)
+    learned = any(row.retrieval is not None for row in found.rows)
+    return template("audit.html.j2").render(found=found, sheet=sheet, learned=learned)

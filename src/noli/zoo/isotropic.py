@@ -63,7 +63,14 @@ def convmixer(
     return Classifier(Isotropic(embed, blocks), width, classes)
 
 
-class _Attend(nn.Module):
+class Attend(nn.Module):
+    """Self-attention and two layers, each beside a skip: ``[N, T, width]`` stays of that shape.
+
+    Args:
+        width: Features of a token.
+        heads: Attention heads; they divide the width.
+    """
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -73,6 +80,7 @@ class _Attend(nn.Module):
         self.widen, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the new tokens."""
         batch, tokens, width = x.shape
         parts = self.query_key_value(self.norms[0](x)).reshape(batch, tokens, 3, self.heads, -1)
         seen = F.scaled_dot_product_attention(*parts.permute(2, 0, 3, 1, 4).unbind())
@@ -87,7 +95,7 @@ class _Tokens(nn.Module):
     def __init__(self, width: int, depth: int, heads: int, places: int) -> None:
         super().__init__()
         self.places = nn.Parameter(0.02 * torch.randn(1, places, width))
-        self.layers = nn.Sequential(*(_Attend(width, heads) for _ in range(depth)), nn.LayerNorm(width))
+        self.layers = nn.Sequential(*(Attend(width, heads) for _ in range(depth)), nn.LayerNorm(width))
 
     def forward(self, x: Tensor) -> Tensor:
         tokens: Tensor = self.layers(x.flatten(2).transpose(1, 2) + self.places)
