@@ -85,14 +85,20 @@ def audit(
         The attacks with SSIM, share of pictures brought back, and bits of the key that are left.
 
     Raises:
-        UsageError: The pictures are not scrambled by noli; options of learning that do not exist.
+        UsageError: The pictures are not scrambled by noli; options of learning that do not exist, or without
+            learning.
         DataError: No originals, nothing to learn from, or a generator that cannot be read.
-        OutputExists: ``html`` lies inside the data, or is a file that is no earlier report.
+        OutputExists: ``html`` or ``keep`` lies inside the data, or the page is no earlier report.
     """
     if pictures < 1 or seconds <= 0:
         raise UsageError("An audit needs at least one picture and some time.", why=f"{pictures}, {seconds}")
+    if not learned and (learning or generator is not None):
+        fix = "say learned=True (--learned), or leave them out"
+        raise UsageError("Options of learned attacks need learned attacks.", fix=fix)
+    for place in (html, keep):
+        if place is not None:
+            refuse_inside(place, scrambled, clean, public)
     if html is not None:
-        refuse_inside(html, scrambled, clean, public)
         check_replaceable(Path(html))
     bar = progress or Progress()
     how, lpips = _learning(learning or {}) if learned else (None, None)
