@@ -124,18 +124,68 @@ def test_revoked_devices_stay_out_and_rotated_ones_are_made_anew(photos: Path, t
         with pytest.raises(UsageError, match="no such device"):
             noli.device_key(place, name, key=KEYS[0])
         with pytest.raises(UsageError, match="no such device"):
-            noli.revoke_device(place, name)
+            noli.rotate_device(place, name)
+    with pytest.raises(UsageError, match="no such device"):
+        noli.revoke_device(place, "ward-1")
+    (place / read_fleet(place).active()["ward-3"].file).unlink()
     done = noli.proliferate(photos, place, devices=NAMES, key=KEYS[0], **few)
     assert done.manifest.results["transfer"] is None
     made = read_fleet(place)
     assert [(one.name, one.generation, one.state) for one in made.devices] == [
         ("ward-1", 0, "revoked"), ("ward-2", 0, "replaced"), ("ward-2", 1, "active"), ("ward-3", 0, "active"),
     ]  # fmt: skip
+    load_device(
+        place, "ward-3", noli.device_key(place, "ward-3", key=KEYS[0])
+    )  # what was lost is there again
+    assert not list((tmp_path / "fleet.noli" / "artifacts" / "learning").glob("*/learning-*"))
     new = noli.device_key(place, "ward-2", key=KEYS[0])
     assert new != old
     load_device(place, "ward-2", new)
     with pytest.raises(WrongKey):
         load_device(place, "ward-2", old)
+
+
+def test_a_revocation_during_a_run_stays(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, few, real = tmp_path / "fleet", {**FEW, "matrix": 0, "rank": 0}, fleetpool._do
+
+    def revoking(job: fleetpool.Job) -> Any:
+        if job.name == "ward-2":
+            noli.revoke_device(place, "ward-1")
+        return real(job)
+
+    monkeypatch.setattr(fleetpool, "_do", revoking)
+    noli.proliferate(photos, place, devices=NAMES, key=KEYS[0], **few)
+    assert [one.state for one in read_fleet(place).devices] == ["revoked", "active", "active"]
+    noli.rotate_device(place, "ward-2")
+    noli.revoke_device(place, "ward-2")  # before it is made anew
+    assert set(read_fleet(place).active()) == {"ward-3"}
+
+
+def test_leaks_of_fleets_that_start_from_the_public_layer(photos: Path, tmp_path: Path) -> None:
+    few = {**FEW, "matrix": 0, "rank": 0, "start": "public"}
+    noli.proliferate(photos, tmp_path / "fleet", devices=NAMES[:2], key=KEYS[0], **few)
+    device = read_fleet(tmp_path / "fleet").active()["ward-1"]
+    found = noli.trace_model(tmp_path / "fleet", tmp_path / "fleet" / device.file, key=KEYS[0])
+    assert found[0].exact
+    assert named(found) == device
+    noli.proliferate(photos, tmp_path / "one", devices=NAMES[:1], key=KEYS[0], **few)
+    base = tmp_path / "one" / "base.safetensors"
+    assert named(noli.trace_model(tmp_path / "one", base, key=KEYS[0])) is None
+
+
+def test_files_of_others_are_no_devices(fleet: Path, tmp_path: Path) -> None:
+    delta = safe_torch.load((fleet / read_fleet(fleet).active()["ward-1"].file).read_bytes())
+    layer = next(name for name in delta if name.endswith(".A"))
+    wide = {layer: torch.zeros(1, 30_000), layer[:-1] + "B": torch.zeros(30_000, 1)}
+    for change in ({layer: None}, {layer[:-1] + "B": None}, wide):
+        kept = {name: value for name, value in {**delta, **change}.items() if value is not None}
+        (tmp_path / "odd.safetensors").write_bytes(safe_torch.save(kept))
+        if layer not in kept:  # what has no A is not looked at
+            continue
+        with pytest.raises(DataError):
+            noli.trace_model(fleet, tmp_path / "odd.safetensors", key=KEYS[0])
 
 
 def test_a_leak_names_its_device(fleet: Path, tmp_path: Path) -> None:
@@ -205,6 +255,10 @@ def test_what_makes_no_fleet_is_refused(photos: Path, fleet: Path, tmp_path: Pat
         make(["a"], workers=0)
     with pytest.raises(UsageError, match="no such model"):
         make(["a"], base=tmp_path / "none")
+    zoo.network("convmixer", ("a", "b"), size=16).save(tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match="other classes"):
+        make(["a"], base=tmp_path / "other.safetensors")
+    assert not (tmp_path / "x.noli").exists()
     with pytest.raises(UsageError, match="too large"):
         make(["a"], rank=256, base=_wide(tmp_path / "wide.safetensors"))
     with pytest.raises(UsageError, match="makes no fleet"):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import noli
 from noli.cli.main import app
 from noli.core.audit import Audit
-from noli.core.errors import DataError, UsageError
+from noli.core.errors import DataError, OutputExists, UsageError
 from noli.testing import KEYS
 from noli.zoo.style import save_generator, style_generator
 
@@ -106,6 +106,10 @@ def test_a_generator_can_be_given_and_grey_planes_are_attacked(tmp_path: Path) -
         )
     with pytest.raises(DataError, match="cannot be read"):
         noli.audit(tmp_path / "out", clean=clean, public=public, learned=True, generator=tmp_path / "none")
+    with pytest.raises(UsageError, match="need learned attacks"):
+        noli.audit(tmp_path / "out", clean=clean, public=public, generator=file)
+    with pytest.raises(OutputExists):
+        noli.audit(tmp_path / "out", clean=clean, public=public, learned=True, keep=clean / "keep")
     for wrong in ({"pictures": 1}, {"share": "all"}, {"nothing": 1}):
         with pytest.raises(UsageError, match="cannot be learned"):
             noli.audit(tmp_path / "out", clean=clean, public=public, learned=True, learning=wrong)

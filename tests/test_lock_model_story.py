@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import noli
+from noli import zoo
 from noli.core.errors import DataError, Interrupted, OutputExists, UsageError, WrongKey
 from noli.core.robustness import LEVELS, Robustness
 from noli.core.run import Run
@@ -131,6 +132,8 @@ def test_every_class_is_held_out_by_content(photos: Path) -> None:
     assert sorted([*seen, *held]) == list(range(len(pictures)))
     labels = np.asarray(pictures.labels)
     assert np.bincount(labels[held]).tolist() == [3] * len(pictures.classes)
+    # The first of them are of many classes: attacks look at the first only.
+    assert len(set(labels[held[:10]])) >= 5
 
 
 def test_what_cannot_be_locked_is_refused(photos: Path, tmp_path: Path) -> None:
@@ -144,6 +147,12 @@ def test_what_cannot_be_locked_is_refused(photos: Path, tmp_path: Path) -> None:
         noli.lock_model(photos / "train" / "coffee", tmp_path / "x", key=KEYS[0], **FEW)
     with pytest.raises(UsageError, match="multiple"):
         noli.lock_model(photos / "train", tmp_path / "odd", key=KEYS[0], **{**FEW, "side": 18})
+    zoo.network("convmixer", ("a", "b"), size=16).save(tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match="other classes"):
+        noli.lock_model(
+            photos / "train", tmp_path / "x", key=KEYS[0], model=tmp_path / "other.safetensors", **FEW
+        )
+    assert not (tmp_path / "x.noli").exists()
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine").write_text("mine")
     with pytest.raises(OutputExists):

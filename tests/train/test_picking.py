@@ -149,12 +149,18 @@ def test_what_a_thief_needs_is_said_in_words() -> None:
     }
     found = Theft(score=0.8, rows=rows, **facts)
     # From scratch is what needs no model, and so says nothing about the lock.
-    assert [found.needed(share) for share in (0.5, 0.8, 0.9, 0.95)] == [0, 5, 5, None]
+    assert [found.needed(share) for share in (0.5, 0.8, 0.9, 0.95)] == [1, 5, 5, None]
     assert found.words == (
         "A thief reaches 90% of the score with 5 labelled pictures per class.",
         "No attack reached 95% of it with 10 labelled pictures per class or fewer.",
     )
     assert found.model_copy(update={"matched": 0.8}).needed(0.95) == 0
+    assert found.model_copy(update={"wrong_most": 0.8}).needed(0.95) is None  # luck is no knowledge
+    # Shares are of what the key gives above guessing; where that is nothing, nothing is said.
+    assert found.model_copy(update={"chance": 0.5}).needed(0.8) == 10
+    for update in ({"chance": 0.8}, {"score": 0.0}):
+        assert "no better than guessing" in found.model_copy(update=update).words[0]
+    assert "public network" in found.model_copy(update={"public": 0.9}).words[-1]
     assert "needs no key" in found.model_copy(update={"no_key": 0.8}).words[0]
 
 

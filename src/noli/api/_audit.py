@@ -89,15 +89,16 @@ def audit(
 
     Raises:
         UsageError: The pictures are not scrambled by noli, the codes have no finished run, or options of
-            learning do not exist.
+            learning do not exist, or come without learning.
         DataError: No originals, nothing to learn from, or a generator that cannot be read.
-        OutputExists: ``html`` lies inside the data, or is a file that is no earlier report.
+        OutputExists: ``html`` or ``keep`` lies inside the data, or the page is no earlier report.
     """
     if pictures < 1 or seconds <= 0:
         raise UsageError("An audit needs at least one picture and some time.", why=f"{pictures}, {seconds}")
-    if html is not None:
-        refuse_inside(html, scrambled, clean, public)
-        check_replaceable(Path(html))
+    _check_places(html, keep, scrambled, clean, public)
+    if not learned and (learning or generator is not None):
+        fix = "say learned=True (--learned), or leave them out"
+        raise UsageError("Options of learned attacks need learned attacks.", fix=fix)
     bar = progress or Progress()
     if run := codes_run(scrambled):
         from noli.api._audit_codes import audit_codes
@@ -134,6 +135,14 @@ def audit(
         first = target.plain[:SHOWN], target.scrambled[:SHOWN]
         atomic_write(Path(html), write_page(found, *first, shown).encode())
     return found
+
+
+def _check_places(html: str | Path | None, keep: str | Path | None, *data: str | Path | None) -> None:
+    for place in (html, keep):
+        if place is not None:
+            refuse_inside(place, *data)
+    if html is not None:
+        check_replaceable(Path(html))
 
 
 def _target(case: Case, seconds: float) -> Target:

@@ -158,15 +158,17 @@ def _owner(key: KeyLike) -> Key:
 
 
 def _set(fleet: str | Path, device: str, state: State) -> None:
+    from noli.engine.fleet import changing
     from noli.zoo.fleet import read_fleet
 
-    found = read_fleet(fleet)
-    one = found.active().get(device)
-    if one is None:
+    with changing(Path(fleet)):
+        found = read_fleet(fleet)
         latest = found.latest(device)
-        why = f"it is {latest.state}" if latest else "the fleet has none of this name"
-        raise UsageError("There is no such device in use.", where=device, why=why, fix="see fleet.json")
-    found.with_device(one.model_copy(update={"state": state})).save(Path(fleet))
+        # What is to be made anew can still be revoked.
+        if latest is None or latest.state in ("revoked", state):
+            why = f"it is {latest.state}" if latest else "the fleet has none of this name"
+            raise UsageError("There is no such device in use.", where=device, why=why, fix="see fleet.json")
+        found.with_device(latest.model_copy(update={"state": state})).save(Path(fleet))
 
 
 def _listed(file: str | Path) -> list[str]:

@@ -89,8 +89,10 @@ class Key:
             KeyFileError: It cannot be written.
             UsageError: Empty passphrase or unusable label.
         """
+        phrase = _masked(passphrase)
+        del passphrase
         key = cls.generate(label)
-        key.write(path, passphrase=passphrase)
+        key._written(path, phrase)
         return key
 
     @classmethod
@@ -182,6 +184,9 @@ class Key:
         """
         phrase = _masked(passphrase)
         del passphrase
+        self._written(path, phrase)
+
+    def _written(self, path: str | os.PathLike[str], phrase: SecretStr | None) -> None:
         entry = Entry.make(self._secret, self.label, self.created or _now(), phrase)
         keyfile.create(Path(path), Ring(label=self.label, keys=(entry,)))
 

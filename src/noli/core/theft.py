@@ -43,6 +43,8 @@ class Theft(_Frozen):
         wrong_keys: How many were tried.
         displaced: Score by how many places of the right permutation are wrong.
         matched: Score with a permutation that is estimated from a public network; None where there is none.
+        public: Of the public network itself, which is no attack on the lock; None where there is none.
+        chance: Of guessing.
         rows: Attacks with labelled pictures.
     """
 
@@ -55,23 +57,27 @@ class Theft(_Frozen):
     wrong_keys: int
     displaced: dict[int, float]
     matched: float | None = None
+    public: float | None = None
+    chance: float = 0.0
     rows: tuple[TheftRow, ...]
 
     @property
     def without_labels(self) -> float:
-        """The best score that needs no labelled picture."""
-        return max(self.no_key, self.wrong_most, self.matched or 0.0)
+        """The best score that needs no labelled picture; to know a lucky wrong key, one needs some."""
+        return max(self.no_key, self.wrong_mean, self.matched or 0.0)
+
+    def bar(self, share: float) -> float:
+        """Return the score that is a share of what the key gives above guessing."""
+        return self.chance + share * (self.score - self.chance)
 
     def needed(self, share: float) -> int | None:
         """Return the fewest labels that an attack needs for a share of the score; None: none did.
 
         Training from scratch is no attack on the lock: it is what the thief could do without the model.
         """
-        if self.without_labels >= share * self.score:
+        if self.without_labels >= self.bar(share):
             return 0
-        enough = [
-            row.labels for row in self.rows if row.attack != SCRATCH and row.score >= share * self.score
-        ]
+        enough = [row.labels for row in self.rows if row.attack != SCRATCH and row.score >= self.bar(share)]
         return min(enough, default=None)
 
     @property
@@ -89,6 +95,8 @@ class Theft(_Frozen):
     @property
     def words(self) -> tuple[str, ...]:
         """What the lock costs a thief: per number of labels, the largest share that they buy."""
+        if self.score <= self.chance:
+            return ("With its key the model is no better than guessing: there is nothing to steal.",)
         bought = {self.needed(share): share for share in SHARES}
         said = []
         for count, share in bought.items():
@@ -101,4 +109,6 @@ class Theft(_Frozen):
             least = next(share for share in SHARES if self.needed(share) is None)
             most = max(self.labels, default=0)
             said.append(f"No attack reached {least:.0%} of it with {most} {self.unit} or fewer.")
+        if self.public is not None and self.public >= self.score:
+            said.append("The public network, which everybody has, does as well without any of this.")
         return tuple(said)

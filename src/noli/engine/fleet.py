@@ -6,21 +6,24 @@ Devices are made in workers of one thread each, so that their bytes do not depen
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from noli.core.errors import OutputExists
+from noli.core.errors import OutputExists, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.core.transfer import Transfer
 from noli.data.place import local_path
 from noli.engine.fleetpool import Job, Shared, working
-from noli.engine.keyed import BODY, labelled_pictures, split
+from noli.engine.keyed import BODY, labelled_pictures, same_classes, split
+from noli.engine.lock import held
 from noli.engine.locking import RESUME, LockRequest, created, digest, same_pictures, worked
 from noli.methods.lock.proliferate import MEANINGS, Config
 
@@ -50,12 +53,15 @@ def proliferate(request: FleetRequest) -> Run:
         OutputExists: Something else lies at the output.
         RunError, Interrupted: The same call resumes.
     """
+    from noli import zoo
     from noli.zoo.fleet import checked_names
 
     names = checked_names(list(request.devices), "devices")
 
     def work(run: Run | None) -> Run:
         pictures = labelled_pictures(request)
+        if request.model:
+            same_classes(zoo.load(request.model), pictures.classes)
         run = run or created(request, LAYOUT)
         same_pictures(run, pictures.items, request.source)
         if run.manifest.status == "done":
@@ -94,14 +100,14 @@ def _work(run: Run, request: FleetRequest, names: list[str], classes: Sequence[s
 
     _based(run, request, classes, shared)
     fleet, bar = read_fleet(shared.folder), request.progress
-    jobs = [Job("device", *one) for one in _missing(fleet, names)]
+    jobs = [Job("device", *one) for one in _missing(fleet, names, shared.folder)]
     if not (shared.learning / "rival.safetensors").exists():
         jobs.append(Job("rival"))
     bar.start(len(jobs), "devices")
     for _, device in working(shared, request.key, jobs, request.workers):
         if device is not None:
-            fleet = fleet.with_device(device)
-            fleet.save(shared.folder)
+            with changing(shared.folder):  # somebody may have revoked another meanwhile
+                read_fleet(shared.folder).with_device(device).save(shared.folder)
         bar.advance()
     bar.finish()
     fleet = read_fleet(shared.folder)
@@ -150,14 +156,40 @@ def _based(run: Run, request: FleetRequest, classes: Sequence[str], shared: Shar
         raise OutputExists("The fleet is from another network.", where=str(shared.folder), fix=fix)
 
 
-def _missing(fleet: Any, names: Sequence[str]) -> list[tuple[str, int]]:
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Hold a fleet's manifest while it is read, changed and written; wait a little for others who do.
+
+    Raises:
+        UsageError: Others hold it for seconds.
+    """
+    place, patience = folder.with_name(f"{folder.name}.lock"), ExitStack()
+    for last in (*[False] * 20, True):
+        try:
+            patience.enter_context(held(place))
+            break
+        except UsageError:
+            if last:
+                raise
+            time.sleep(0.1)
+    with patience:
+        yield
+
+
+def _missing(fleet: Any, names: Sequence[str], folder: Path) -> list[tuple[str, int]]:
     """Return which generation of which devices has to be made: revoked ones are not made again."""
     found = []
     for name in names:
         latest = fleet.latest(name)
         if latest is None or latest.state == "replaced":
             found.append((name, 0 if latest is None else latest.generation + 1))
+        elif latest.state == "active" and not _whole(folder / latest.file, latest.sha256):
+            found.append((name, latest.generation))
     return found
+
+
+def _whole(file: Path, sha256: str) -> bool:
+    return file.is_file() and digest(file) == sha256
 
 
 def _transfer(run: Run, request: FleetRequest, fleet: Any, shared: Shared) -> Transfer | None:

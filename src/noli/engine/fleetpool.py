@@ -145,6 +145,7 @@ def _device(name: str, generation: int) -> Device:
     from safetensors import torch as safe_torch
 
     from noli.core.files import atomic_write
+    from noli.train.checkpoint import Checkpoint
     from noli.zoo.fleet import Device, device_key
 
     key = device_key(_owner, name, generation)
@@ -159,6 +160,7 @@ def _device(name: str, generation: int) -> Device:
         accuracy=_accuracy(key, data),
     )
     atomic_write(_shared.folder / device.file, data)
+    Checkpoint(_shared.learning / key.id).clear()
     return device
 
 
@@ -166,9 +168,11 @@ def _rival() -> None:
     from safetensors import torch as safe_torch
 
     from noli.core.files import atomic_write
+    from noli.train.checkpoint import Checkpoint
     from noli.zoo.keyed_thieves import guess
 
     atomic_write(_shared.learning / "rival.safetensors", safe_torch.save(_trained(guess(0))))
+    Checkpoint(_shared.learning / guess(0).id).clear()
 
 
 def _trained(key: Key) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from noli.core.dataset import Item
-from noli.core.errors import DataError
+from noli.core.errors import DataError, UsageError
 from noli.core.run import Run
 from noli.engine.codes import StoredPictures, scanned
 from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
@@ -137,6 +137,8 @@ class ClassifierJob:
         self.request, self.cfg = request, cast(Config, request.cfg)
         self.pictures = labelled_pictures(request)
         self.items = self.pictures.items
+        if request.model:
+            same_classes(self.load_public(Path(request.model)), self.pictures.classes)
 
     @cached_property
     def x(self) -> Images:
@@ -241,6 +243,23 @@ def _once(run: Run, name: str, measure: Callable[[], Any]) -> Any:
     return state[name]
 
 
+def same_classes(model: Model, classes: Sequence[str]) -> None:
+    """Refuse a network for other classes than the pictures have, before anything is trained.
+
+    Raises:
+        UsageError: Its classes have other names, another order, or there are more or fewer.
+    """
+    from noli.zoo.keyed import isotropic_parts
+
+    known, count = tuple(model.class_names), isotropic_parts(model)[2].out_features
+    if (known or tuple(classes)) != tuple(classes) or count != len(classes):
+        raise UsageError(
+            "The network is for other classes than the pictures have.",
+            why=f"it knows {', '.join(known) or f'{count} without names'}; they are {', '.join(classes)}",
+            fix="give pictures of the classes that it was trained on, or leave the network out",
+        )
+
+
 def labelled_pictures(request: LockRequest) -> StoredPictures:
     """Scan the pictures of a request: two classes or more, with five pictures each, or a DataError."""
     pictures = scanned(request, labelled=True)
@@ -256,7 +275,10 @@ def labelled_pictures(request: LockRequest) -> StoredPictures:
 
 
 def split(pictures: StoredPictures, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return which pictures train and which only test: of every class a share, by digest of the content."""
+    """Return which pictures train and which only test: of every class a share, by digest of the content.
+
+    Those that test are in the order of their digests, so that the first of them are of all classes.
+    """
     order = np.argsort([item.sha256 for item in pictures.items], kind="stable")
     labels = np.asarray(pictures.labels)
     held: list[int] = []
@@ -265,4 +287,4 @@ def split(pictures: StoredPictures, share: float) -> tuple[np.ndarray, np.ndarra
         held.extend(of_class[: max(1, round(share * len(of_class)))].tolist())
     mask = np.zeros(len(pictures), bool)
     mask[held] = True
-    return np.flatnonzero(~mask), np.flatnonzero(mask)
+    return np.flatnonzero(~mask), order[mask[order]]

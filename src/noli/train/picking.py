@@ -93,6 +93,8 @@ def pick(
     *,
     matched: Setting | None = None,
     unit: str = PER_CLASS,
+    public: float | None = None,
+    chance: float = 0.0,
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Theft:
@@ -105,6 +107,8 @@ def pick(
         effort: What thieves are given.
         matched: Turns that were estimated from a public network.
         unit: What is counted.
+        public: Score of the public network.
+        chance: Score of guessing.
         seed: Of the thief's draws; nothing secret.
         advance: Called after every attack.
     """
@@ -131,6 +135,8 @@ def pick(
         wrong_keys=len(wrong),
         displaced=_displaced(lock.right, scored, seed),
         matched=None if matched is None else scored(matched),
+        public=public,
+        chance=chance,
         rows=tuple(rows),
     )
 

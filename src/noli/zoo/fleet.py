@@ -150,7 +150,8 @@ def load_device(folder: str | Path, name: str, key: Key) -> KeyedModel:
     fleet = read_fleet(folder)
     device = fleet.active().get(name)
     if device is None:
-        why = "it is revoked" if fleet.latest(name) else f"there are {len(fleet.active())} others"
+        latest = fleet.latest(name)
+        why = f"it is {latest.state}" if latest else f"there are {len(fleet.active())} others"
         raise UsageError("There is no such device in use.", where=name, why=why, fix="see fleet.json")
     if (device.key_id, device.check_value) != (key.id, key.check_value):
         fix = f"give the key with id {device.key_id}"
@@ -188,16 +189,22 @@ def assembled(base: Model, key: Key, delta: dict[str, Tensor], scale: float) -> 
     made = keyed.pairs[0]
     try:
         nn.ModuleDict({part: getattr(made, part) for part in _PARTS}).load_state_dict(own)
-        for layer, change in changes(delta, scale).items():
+        for layer in sorted(name[: -len(".A")] for name in delta if name.endswith(".A")):
             weight = keyed.net.body.net.get_parameter(f"{layer}.weight")
-            weight.data.add_(change.reshape(weight.shape))
-    except (RuntimeError, AttributeError) as error:
+            weight.data.add_(change_of(weight, delta[f"{layer}.B"], delta[f"{layer}.A"], scale))
+    except (RuntimeError, AttributeError, KeyError) as error:
         what, why = "The device's file does not fit the network.", str(error).partition("\n")[0]
         raise DataError(what, why=why, fix="take files of one fleet") from error
     return keyed.eval()
 
 
-def changes(delta: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """Return what is added to the weights of the body, as matrices ``[out, in]`` by layer."""
-    layers = sorted(name[: -len(".A")] for name in delta if name.endswith(".A"))
-    return {layer: scale * (delta[f"{layer}.B"].float() @ delta[f"{layer}.A"].float()) for layer in layers}
+def change_of(weight: Tensor, b: Tensor, a: Tensor, scale: float) -> Tensor:
+    """Return what is added to a weight: ``scale * B @ A`` in its shape.
+
+    Raises:
+        RuntimeError: The matrices are not for this weight; nothing was multiplied.
+    """
+    shape = (b.shape[0], a.shape[1]) if a.ndim == b.ndim == 2 else None
+    if shape != (weight.shape[0], weight[0].numel()) or a.shape[0] != b.shape[1]:
+        raise RuntimeError(f"{tuple(b.shape)} by {tuple(a.shape)} for {tuple(weight.shape)}")
+    return (scale * (b.float() @ a.float())).reshape(weight.shape)

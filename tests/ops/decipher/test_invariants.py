@@ -55,6 +55,13 @@ def test_the_shape_of_what_is_seen_does_not_depend_on_the_size() -> None:
         assert np.isfinite(found).all()
 
 
+def test_many_pictures_are_seen_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pictures(5, 16, 16, 3)
+    whole = invariants("etc", x, 4).values
+    monkeypatch.setattr("noli.ops.decipher.invariants._VALUES", 2 * x[0].size)
+    assert np.array_equal(invariants("etc", x, 4).values, whole)
+
+
 def test_flat_pictures_are_seen_without_trouble() -> None:
     flat = np.full((2, 16, 16, 3), 90, np.uint8)
     for scheme in ("etc", "le", "ele", "pixel", "shf"):

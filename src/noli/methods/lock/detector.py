@@ -110,7 +110,7 @@ WORDS = (
 )
 NEXT = (
     "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal. Pictures "
-    "with boxes get a thief around the lock: see how many."
+    "with boxes get a thief around the lock: see how many. The run folder holds the detector unlocked."
 )
 
 SPEC = Spec(
@@ -240,12 +240,14 @@ def matrix(
         ``map50`` and ``map`` (mean over overlaps of 0.50 to 0.95) by the names in ``MEANINGS``; under
         ``displaced``, mAP@0.5 by the number of wrong places in every locked layer, mean of three draws.
     """
+    from noli.zoo.keyed_thieves import guess
+
     found = {
         "plain": _scored(base, x, boxes),
         "key": _scored(locked.opened(key), x, boxes),
         "no key": _scored(locked.stolen, x, boxes),
     }
-    guesses = [locked.lock.turns(Key.generate()) for _ in range(cfg.wrong_keys)]
+    guesses = [locked.lock.turns(guess(number)) for number in range(1, cfg.wrong_keys + 1)]
     wrong = [_scored(locked.guessed(one), x, boxes) for one in guesses]
     tables: dict[str, dict[str, float]] = {}
     for name, pick in (("map50", "at_half"), ("map", "coco")):
@@ -274,7 +276,9 @@ def stolen(
     if not pictures or not pickable(locked):
         return None
     effort = Effort(pictures, pictures[-1:] if cfg.thief_search else (), cfg.wrong_keys, 2 * cfg.epochs)
-    return pick(DetectorLock(locked, key), own, held, effort, unit=BOXED)
+    mixed = np.random.default_rng(0).permutation(len(own[0]))  # pictures beside each other may be alike
+    mine = own[0][mixed], own[1][mixed.tolist()]
+    return pick(DetectorLock(locked, key), mine, held, effort, unit=BOXED)
 
 
 def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:

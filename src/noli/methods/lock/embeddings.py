@@ -255,8 +255,10 @@ def stolen(
     labels = [count for count in LABELS_OF_THIEVES if count <= cfg.thief_labels]
     searched = [count for count in labels if count == 5]  # it asks the model thousands of times
     effort = Effort(labels, searched, wrong_keys=cfg.wrong_keys, epochs=2 * cfg.epochs)
-    matched = turned(estimated_order(keyed, 0, base))
-    return pick(EmbeddingLock(keyed), own, held, effort, matched=matched, advance=advance)
+    return pick(
+        EmbeddingLock(keyed), own, held, effort, matched=turned(estimated_order(keyed, 0, base)),
+        public=_accuracy(base, *held), chance=1 / len(np.unique(own[1])), advance=advance,
+    )  # fmt: skip
 
 
 def _working(x: Images, y: Labels, cfg: Config) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,8 @@ MOST, GRID, COMPONENTS, POOLED = 128, 8, 8, 4
 _MIDDLE = 127.5
 # Raw patches of a picture at most, before patches become larger than blocks.
 _PATCHES = 256
+# Values of pictures that are looked at together.
+_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ def invariants(scheme: SchemeName, images: Images, block: int) -> Tokens:
         DataError: Other pictures.
     """
     _check(images)
+    # Working arrays are many times the pictures.
+    step = max(1, _VALUES // images[0].size)
+    parts = [_invariants(scheme, images[i : i + step], block) for i in range(0, len(images), step)]
+    return Tokens(np.concatenate([part.values for part in parts]), parts[0].placed)
+
+
+def _invariants(scheme: SchemeName, images: Images, block: int) -> Tokens:
     if scheme == "pixel":
         far: Floats = np.sort(np.abs(images.astype(np.float32) / np.float32(_MIDDLE) - 1), axis=3)
         return Tokens(_patched(far, GRID * POOLED), placed=True)
