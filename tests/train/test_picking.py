@@ -157,7 +157,7 @@ def test_what_a_thief_needs_is_said_in_words() -> None:
     assert found.model_copy(update={"matched": 0.8}).needed(0.95) == 0
     assert found.model_copy(update={"wrong_most": 0.8}).needed(0.95) is None  # luck is no knowledge
     # Shares are of what the key gives above guessing; where that is nothing, nothing is said.
-    assert found.model_copy(update={"chance": 0.5}).needed(0.8) == 10
+    assert found.model_copy(update={"chance": 0.5}).needed(0.7) == 5
     for update in ({"chance": 0.8}, {"score": 0.0}):
         assert "no better than guessing" in found.model_copy(update=update).words[0]
     assert "public network" in found.model_copy(update={"public": 0.9}).words[-1]

@@ -65,7 +65,8 @@ class DetectorLock:
     def fresh(self) -> Model:
         """Return an untrained detector of the same shape."""
         stolen = self.locked.stolen
-        return detector(stolen.class_names, **{name: stolen.arch_args[name] for name in ("width", "stride")})
+        own = {name: value for name, value in stolen.arch_args.items() if name != "classes"}
+        return detector(stolen.class_names, **own)
 
     def few(self, x: Images, y: Tensor, count: int) -> tuple[Images, Tensor] | None:
         """Return so many pictures with their boxes, or None where there are fewer."""
