@@ -20,6 +20,35 @@ REFEREES = {
 }
 
 
+WAYS = (
+    "L1, the public network",
+    "L1, a keyed model of his own",
+    "L2, the secret layers without a transform",
+    "L2, the public first layer under the secret head",
+    "L2, a permutation estimated from the public network",
+    "L3, the model with its key",
+)
+
+
+def test_the_matrix() -> None:
+    found = json.loads((RESULTS / "keyed_models.json").read_bytes())["settings"]["convmixer"]
+    mean = {row: 100 * one["mean"] for row, one in found.items() if row != "keys"}
+    for way in WAYS:
+        cells = " | ".join(f"{mean[f'{way}, {attack}']:.1f}" for attack in ("APGD-CE", "APGD-T", "FAB-T"))
+        assert f"| {way} | {cells} |" in TEXT
+    said = " ".join(TEXT.split())
+    assert (
+        f"right in {mean['clean'] + 1e-6:.1f} % with its key, {mean['plain'] + 1e-6:.1f} % without any lock"
+        in said
+    )
+    assert f"{mean['no key'] + 1e-6:.1f} % without the key, and {mean['worst wrong key']:.1f} % under" in said
+    guessed = mean["L2, a guessed key, the best of 20, APGD-CE"]
+    words = f"Square leaves {mean['L0, queries, Square']:.1f} %, the best of 20 guessed keys {guessed:.1f} %"
+    assert f"{words}, the unlocked network {mean['plain attacked']:.1f} %" in said
+    assert f"gives {mean['thief, matched'] - 1e-6:.1f} % without any key" in said
+    assert f"{mean['attacked clean']:.1f} % of the pictures that are attacked" in said
+
+
 @pytest.mark.parametrize("row", REFEREES)
 def test_referees(row: str) -> None:
     found = json.loads((RESULTS / "referees.json").read_bytes())
