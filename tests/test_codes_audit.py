@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +79,15 @@ def test_codes_of_neuracrypt_are_matched(sets: Path, photos: Path, public: Path,
         assert (row.low or 0) <= row.back <= (row.high or 0)
     assert rows["10 pairs"].pictures == 50
     assert rows["boosted matching"].has == "the pictures, unordered"
+    # It is tried on codes that are made for it: what was published has nothing to do with it.
+    assert [row.name for row in found.rows if not row.counts] == ["linking"]
+    assert found.least == "the pictures, unordered"
     # The challenge calls privacy bad from here.
     assert rows["boosted matching"].back > 0.2
     assert "which code belongs to which picture" in found.words[0]
     text = page.read_text()
     assert "Hides among" in text
+    assert text.count("other codes: a demonstration") == 1
     assert "bits left" not in text.lower()
     assert text.count("<img") == 6 * (2 + 6)
     # The same codes are judged alike every time: attackers' keys are fixed.
@@ -164,6 +170,142 @@ def test_codes_that_cannot_be_audited_are_refused(
         noli.audit(tmp_path / "out", clean=photos / "a")
 
 
+@pytest.fixture
+def copied(sets: Path, tmp_path: Path) -> Path:
+    """The codes of the module's pictures and their run, to be spoilt."""
+    run = tmp_path / "sets.noli"
+    shutil.copytree(sets, tmp_path / "sets")
+    shutil.copytree(f"{sets}.noli", run)
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text.replace(str(sets), str(tmp_path / "sets")))
+    return tmp_path / "sets"
+
+
+def read(place: Path, clean: Path, public: Path) -> None:
+    run = codes_run(place)
+    assert run is not None
+    gather_codes(run, str(clean), str(public), 7)
+
+
+def spoilt(place: Path, how: str) -> None:
+    """Change the only shard."""
+    file = next(place.glob("codes-*"))
+    content = file.read_bytes()
+    if how == "rows reversed":
+        arrays = safetensors.numpy.load(content)
+        content = safetensors.numpy.save({name: array[::-1].copy() for name, array in arrays.items()})
+    file.write_bytes(content[:-8] if how == "cut" else content)
+    if how == "missing":
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [("rows reversed", "A shard of codes was changed"), ("cut", "A shard of codes was changed"),
+     ("missing", "A shard of codes is gone")],
+)  # fmt: skip
+def test_a_changed_shard_is_refused_by_name(
+    copied: Path, photos: Path, public: Path, how: str, what: str
+) -> None:
+    read(copied, photos, public)
+    spoilt(copied, how)
+    with pytest.raises(DataError, match=what) as caught:
+        read(copied, photos, public)
+    assert str(caught.value.where).endswith("codes-00000.safetensors")
+    assert caught.value.why
+    assert caught.value.fix
+
+
+def without_digest(place: Path, content: bytes) -> None:
+    """Write another list of codes, and let the run keep no digest of it."""
+    (place / "codes.json").write_bytes(content)
+    file = Path(f"{place}.noli") / "run.json"
+    manifest = json.loads(file.read_text())
+    manifest["results"].pop("files", None)
+    file.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", b"{}", b"[]", b"null", b"\xff\xfe\x00", b"[" * 2000, b'{"shards": []}', b'{"shards": [1]}',
+     b'{"shards": [{"file": "../x", "items": 60, "sha256": ""}]}',
+     b'{"shards": [{"file": "codes-00000.safetensors", "items": -60, "sha256": ""}]}'],
+)  # fmt: skip
+def test_a_list_of_codes_that_is_none_is_refused(
+    copied: Path, photos: Path, public: Path, content: bytes
+) -> None:
+    without_digest(copied, content)
+    with pytest.raises(DataError, match="list of codes is damaged") as caught:
+        read(copied, photos, public)
+    assert str(caught.value.where).endswith("codes.json")
+    assert caught.value.why
+    assert caught.value.fix
+
+
+def test_a_list_of_other_codes_is_refused(copied: Path, photos: Path, public: Path) -> None:
+    listed = json.loads((copied / "codes.json").read_text())
+    (copied / "codes.json").write_text(json.dumps(listed))
+    with pytest.raises(DataError, match="not the one in the run"):
+        read(copied, photos, public)
+    listed["shards"] *= 2
+    without_digest(copied, json.dumps(listed).encode())
+    with pytest.raises(DataError, match="lists 120 codes"):
+        read(copied, photos, public)
+
+
+@pytest.mark.parametrize(("content", "items"), [(b"no tensors", 60), (None, 59)])
+def test_a_listed_shard_that_holds_no_such_codes_is_refused(
+    copied: Path, photos: Path, public: Path, content: bytes | None, items: int
+) -> None:
+    file = copied / "codes-00000.safetensors"
+    if content is None:
+        content = safetensors.numpy.save({"codes": np.zeros((items, 4, 4), np.float16)})
+    file.write_bytes(content)
+    one = {"file": file.name, "items": 60, "sha256": hashlib.sha256(content).hexdigest()}
+    without_digest(copied, json.dumps({"shards": [one]}).encode())
+    with pytest.raises(DataError, match="A shard of codes is damaged"):
+        read(copied, photos, public)
+
+
+def test_pictures_that_were_not_encoded_are_refused(
+    sets: Path, photos: Path, public: Path, tmp_path: Path
+) -> None:
+    """Rotated among the names, others of the same names, or one changed: nothing is said about any."""
+    files = sorted(photos.rglob("*.png"))
+    for name in ("rotated", "other", "one"):
+        shutil.copytree(photos, tmp_path / name)
+    for file, after in zip(files, [*files[1:], files[0]], strict=True):
+        (tmp_path / "rotated" / file.relative_to(photos)).write_bytes(after.read_bytes())
+    write(tmp_path / "other", 60, 9)
+    changed = tmp_path / "one" / files[0].relative_to(photos)
+    cv2.imwrite(str(changed), cv2.imread(str(changed))[::-1])
+    for name, count in (("rotated", 7), ("other", 7), ("one", 1)):
+        with pytest.raises(DataError, match="not those that were encoded") as caught:
+            read(sets, tmp_path / name, public)
+        assert len(caught.value.items) == count
+        assert str(files[0].relative_to(photos)) in str(caught.value)
+        assert caught.value.where == str(tmp_path / name)
+
+
+def test_a_picture_is_found_by_its_whole_name_first(photos: Path, public: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for number, file in enumerate(sorted(photos.rglob("*.png"))[:3]):
+        (few / f"{number}.png").write_bytes(file.read_bytes())
+        cv2.imwrite(str(few / f"{number}.bmp"), cv2.imread(str(file))[::-1])
+    noli.encode(few, tmp_path / "out", "neuracrypt", key=KEYS[0], **SMALL)
+    read(tmp_path / "out", few, public)
+
+
+def test_a_run_without_digests_of_its_pictures_is_refused(copied: Path, photos: Path, public: Path) -> None:
+    file = Path(f"{copied}.noli") / "shards" / "000000.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert all(len(row.pop("sha256_in")) == 64 for row in rows)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="keeps no digests"):
+        read(copied, photos, public)
+
+
 def test_what_is_said_follows_from_the_rows() -> None:
     def told(*rows: dict[str, Any]) -> Audit:
         full = [AuditRow(**{"name": "x", "about": "", "pictures": 100, "seconds": 0, **row}) for row in rows]
@@ -180,8 +322,9 @@ def test_what_is_said_follows_from_the_rows() -> None:
     assert "None of these attacks matched more than 20%" in told({**one, "back": 0.1}).words[0]
     # Few pictures: a share above the bar that guessing reaches as well says nothing.
     assert told({**one, "back": 0.4, "chance": 0.35}).least is None
-    linked = {**one, "has": "nothing more", "back": 1.0}
-    assert told(linked).words[0] == "Whoever has the codes can tell which ones are of the same picture."
+    linked = {**one, "has": "nothing more", "back": 1.0, "counts": False}
+    assert told(linked).least is told(linked).worst is None
+    assert told(linked, {**one, "back": 0.4}).least == "the pictures, unordered"
     shown: dict[str, Any] = {"has": "nothing more", "ssim": 0.9, "back": 1.0}
     assert told({**shown, "counts": False}).least is None
     assert told({**shown, "counts": False}).worst is None

@@ -96,10 +96,12 @@ def test_codes_are_audited_by_the_same_command(
     words = " ".join(done.out.split())
     assert "boosted matching" in words
     assert "hides among" in words
-    assert "which ones are of the same picture" in words
+    assert "which code belongs to which picture" in words
+    assert "other codes: a demonstration" in " ".join(words.replace("│", " ").split())
     assert "bits" not in words.replace("256 bits", "")
     assert "protect nothing" in done.err
     assert (tmp_path / "out.audit.html").exists()
     again = noli("verify", out, "--clean", photos, "--json")
     assert again.code == 1
     assert again.json["rows"][0]["name"] == "linking"
+    assert not again.json["rows"][0]["counts"]

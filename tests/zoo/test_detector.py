@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -146,6 +148,67 @@ def test_damaged_files_are_refused(change: object) -> None:
     data = fold_detector(small(), ["body.3"], KEY, X).to_bytes()
     with pytest.raises(DataError):
         read_locked(change(data), "it")  # type: ignore[operator]
+
+
+def claiming(data: bytes, header: str, **args: object) -> bytes:
+    """Let a file's description name other sizes, with a digest that fits where there is one."""
+    length = int.from_bytes(data[:8], "little")
+    described = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][header])
+    described["arch_args"] |= args
+    if "digest" in described:
+        described.pop("digest")
+        text = json.dumps(described, sort_keys=True)
+        described["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    state = safetensors.torch.load(data)
+    return safetensors.torch.save(state, {header: json.dumps(described)})
+
+
+@pytest.mark.parametrize("args", [{"width": 1200}, {"width": 1 << 40}, {"classes": 1 << 33}])
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_small_file_that_names_a_large_network_allocates_nothing(
+    args: dict[str, int], locked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[torch.nn.Module] = []
+
+    class Seen(SmallDetector):
+        def __init__(self, *some: object, **more: object) -> None:
+            made.append(self)
+            super().__init__(*some, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("noli.zoo.detector.DETECTORS", {"small-detector": Seen})
+    file = tmp_path / "d.safetensors"
+    small().save(file)
+    good = fold_detector(small(), ["body.3"], KEY, X).to_bytes() if locked else file.read_bytes()
+    header = "noli_locked_detector" if locked else "noli_model"
+
+    def read(data: bytes) -> None:
+        file.write_bytes(data)
+        made.clear()
+        (load_locked if locked else load_detector)(file)
+
+    read(claiming(good, header))
+    assert [next(one.parameters()).device.type for one in made] == ["meta", "cpu"]
+    with pytest.raises(DataError, match="damaged" if locked else "do not fit") as caught:
+        read(claiming(good, header, **args))
+    assert caught.value.where == str(file)
+    assert caught.value.why
+    assert len(made) == 1
+    assert {value.device.type for value in made[0].state_dict().values()} <= {"meta"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [{"width": -4}, {"width": "wide"}, {"more": 1}, {"width": None}, {"width": 10**30}, {"width": 10**400}],
+)
+def test_a_file_that_names_no_network_is_refused(args: dict[str, object], tmp_path: Path) -> None:
+    file = tmp_path / "d.safetensors"
+    small().save(file)
+    file.write_bytes(claiming(file.read_bytes(), "noli_model", **args))
+    with pytest.raises(DataError, match="do not fit"):
+        load_detector(file)
+    locked = fold_detector(small(), ["body.3"], KEY, X).to_bytes()
+    with pytest.raises(DataError, match="damaged"):
+        read_locked(claiming(locked, "noli_locked_detector", **args), "it")
 
 
 def test_other_files_are_no_locked_detectors(tmp_path: Path) -> None:

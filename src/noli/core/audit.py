@@ -148,14 +148,7 @@ class Audit(_Frozen):
             if self.matches:
                 said = [f"None of these attacks matched more than {MATCHED:.0%} of the codes. Others may."]
         elif self.matches:
-            broken = [row for row in self.rows if row.broken]
-            said = [
-                f"Whoever has the codes and {has} can tell which code belongs to which picture."
-                for has in HAS[1:]
-                if has in {row.has for row in broken}
-            ][:1]
-            if self.least == "nothing more":
-                said.append("Whoever has the codes can tell which ones are of the same picture.")
+            said = [f"Whoever has the codes and {self.least} can tell which code belongs to which picture."]
         elif self.least == "nothing more":
             said = [f"Whoever has the {thing} can bring them back. Treat them as if they were plain."]
             if self.nominal is None:

@@ -133,14 +133,37 @@ class Model(nn.Module):
             raise DataError("The model file lacks noli's description.", where=where, fix=fix)
         try:
             described = foreign.loads(text)
-            net = build(described["arch"], described["arch_args"])
-            net.load_state_dict(state)
+            net = rebuilt(described, state, build)
             kept = {name: described[name] for name in DESCRIBED}
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise DataError(
-                "The weights do not fit the network they name.", where=where, why=str(error).splitlines()[0]
-            ) from error
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            what, why = "The weights do not fit the network they name.", str(error).partition("\n")[0]
+            raise DataError(what, where=where, why=why) from error
         return cls(net, **kept)
+
+
+def rebuilt(described: Mapping[str, Any], state: Mapping[str, Tensor], build: Build) -> nn.Module:
+    """Build a network again and give it its weights; nothing is allocated for weights that do not fit.
+
+    Args:
+        described: What the file says of itself, with ``arch`` and ``arch_args``.
+        state: The file's tensors.
+        build: See :meth:`Model.load`; it must also work on torch's device ``meta``.
+
+    Raises:
+        KeyError, RuntimeError, TypeError, ValueError: No such network, or other weights than it has; also
+            what `build` raises.
+    """
+    arch, args = described["arch"], described["arch_args"]
+    # A file of a kilobyte may name a network of gigabytes: sizes are compared where tensors have no memory.
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in build(arch, args).state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if other := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        has, needs = (shapes.get(other[0], "missing") for shapes in (found, wanted))
+        raise ValueError(f"{other[0]}: {has} in the file, {needs} in the network")
+    net = build(arch, args)
+    net.load_state_dict(state)
+    return net
 
 
 def _per_channel(values: Sequence[float]) -> Tensor:

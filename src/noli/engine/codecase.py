@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError
 
 from noli import registry
+from noli.core import foreign
 from noli.core.audit import Has
 from noli.core.dataset import Item, content_id
 from noli.core.errors import DataError, UsageError
@@ -34,6 +36,7 @@ Codes = npt.NDArray[np.float16]
 Arrays = dict[str, npt.NDArray[Any]]
 # What attackers encode with: not the owner's, and public, so that an audit says the same every time.
 OTHER_KEY = Key.from_bytes(hashlib.sha256(b"noli: an attacker's own key").digest())
+_AGAIN = "put the file back, or remove it and run the same noli lock command again"
 
 
 @dataclass(frozen=True)
@@ -169,22 +172,23 @@ def gather_codes(run: Run, clean: str, public: str | None, most: int) -> CodeCas
 
     Raises:
         UsageError: The run is not finished.
-        DataError: A picture or shard is gone or was changed, or no public picture is left.
+        DataError: A picture, a shard or ``codes.json`` is gone, damaged or was changed; the run keeps no
+            digests of its pictures; or no public picture is left.
     """
     spec = registry.get(str(run.manifest.method))
     cfg: Any = spec.config.model_validate(run.manifest.args_resolved["config"])
     if run.manifest.status != "done":
         fix = "run the same noli lock command again: it resumes"
         raise UsageError("These codes are not complete.", where=str(run.path), fix=fix)
-    names = [str(record["path"]) for record in run.iter_records() if "error" not in record]
+    known = {
+        str(row["path"]): str(row.get("sha256_in", "")) for row in run.iter_records() if "error" not in row
+    }
+    names = list(known)
     chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).astype(int))
-    source = open_source(clean)
-    refs = {stem_of(ref.path): ref for ref in source.refs()}
-    missing = [names[n] for n in chosen if stem_of(names[n]) not in refs]
-    if missing:
-        why, fix = f"{missing[0]} and {len(missing) - 1:,} more", "name the pictures that were encoded"
-        raise DataError("Codes have no picture there.", where=clean, why=why, fix=fix)
-    read = [upright(source.read(ref), ref.path) for ref in (refs[stem_of(names[n])] for n in chosen)]
+    found = _read(
+        Path(output_of(run)), chosen, run.manifest.results.get("files", {}).get(SUMMARY), len(names)
+    )
+    read = _pictures(run, clean, {names[n]: known[names[n]] for n in chosen})
     channels = max(image.shape[2] for image in read)
     originals = np.stack([square(image, cfg.side, channels) for image in read])
     others = public_pictures(public, originals.shape[1:], list(originals))
@@ -196,21 +200,99 @@ def gather_codes(run: Run, clean: str, public: str | None, most: int) -> CodeCas
         pictures = GivenPictures(images, mixed)
         return method.coder(pictures, key, how)(pictures, range(len(images)))
 
-    found = _read(Path(output_of(run)), chosen)
     labels = found.get("labels")
     return CodeCase(spec, cfg, found["codes"], labels, originals, others, len(names), encode)
 
 
-def _read(place: Path, chosen: npt.NDArray[np.int64]) -> Arrays:
-    """Return the codes and labels of some pictures, whose numbers ascend."""
-    summary = place / SUMMARY
-    if not summary.exists():
-        raise DataError("The codes are gone.", where=str(summary), fix="run the same noli lock command again")
+def _pictures(run: Run, clean: str, known: dict[str, str]) -> list[Images]:
+    """Return the pictures of these names, upright, each with the digest that the run keeps of it."""
+    if not all(known.values()):
+        why, fix = "it was made by an older noli", "encode the pictures again into a new output"
+        raise DataError("The run keeps no digests of its pictures.", where=str(run.path), why=why, fix=fix)
+    source, fix = open_source(clean), "name the pictures that were encoded"
+    all_refs = list(source.refs())
+    refs = {stem_of(ref.path): ref for ref in all_refs} | {ref.path: ref for ref in all_refs}
+    places = {name: name if name in refs else stem_of(name) for name in known}
+    missing = [name for name, place in places.items() if place not in refs]
+    if missing:
+        why = f"{missing[0]} and {len(missing) - 1:,} more"
+        raise DataError("Codes have no picture there.", where=clean, why=why, fix=fix, items=missing)
+    read, changed = [], []
+    for name, place in places.items():
+        content = source.read(ref := refs[place])
+        if content_id(content)[1] == known[name]:
+            read.append(upright(content, ref.path))
+        else:
+            changed.append(ref.path)
+    if changed:
+        why = f"{changed[0]} and {len(changed) - 1:,} more have other bytes than when they were encoded"
+        raise DataError(
+            "Pictures are not those that were encoded.", where=clean, why=why, fix=fix, items=changed
+        )
+    return read
+
+
+class _Shard(BaseModel):
+    file: str = Field(pattern=r"^codes-\d+\.safetensors$")
+    items: int = Field(ge=1)
+    sha256: str
+
+
+class _Summary(BaseModel):
+    shards: list[_Shard] = Field(min_length=1)
+
+
+def _read(place: Path, chosen: npt.NDArray[np.int64], known: str | None, count: int) -> Arrays:
+    """Return the codes and labels of some pictures, whose numbers ascend.
+
+    Args:
+        place: The folder of codes.
+        chosen: The numbers.
+        known: SHA-256 of ``codes.json`` as the run keeps it; None: it keeps none.
+        count: How many pictures the run encoded.
+    """
     parts, start = [], 0
-    for shard in json.loads(summary.read_bytes())["shards"]:
-        rows = chosen[(chosen >= start) & (chosen < start + shard["items"])] - start
+    for shard in _summary(place / SUMMARY, known, count).shards:
+        rows = chosen[(chosen >= start) & (chosen < start + shard.items)] - start
         if len(rows):
-            arrays = safetensors.numpy.load_file(place / shard["file"])
+            arrays = _arrays(place / shard.file, shard)
             parts.append({name: array[rows] for name, array in arrays.items()})
-        start += int(shard["items"])
+        start += shard.items
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _summary(file: Path, known: str | None, count: int) -> _Summary:
+    content = _bytes(file, "The codes are gone.")
+    try:
+        found = _Summary.model_validate(foreign.loads(content))
+    except ValueError as error:
+        why = "it lists no shards" if isinstance(error, ValidationError) else str(error)
+        raise DataError("The list of codes is damaged.", where=str(file), why=why, fix=_AGAIN) from error
+    listed = sum(shard.items for shard in found.shards)
+    if listed != count or (known is not None and hashlib.sha256(content).hexdigest() != known):
+        why = f"it lists {listed:,} codes" if listed != count else "its SHA-256 is not the one in the run"
+        raise DataError("The list of codes was changed.", where=str(file), why=why, fix=_AGAIN)
+    return found
+
+
+def _arrays(file: Path, shard: _Shard) -> Arrays:
+    content = _bytes(file, "A shard of codes is gone.")
+    if hashlib.sha256(content).hexdigest() != shard.sha256:
+        why = f"its SHA-256 is not the one in {SUMMARY}"
+        raise DataError("A shard of codes was changed.", where=str(file), why=why, fix=_AGAIN)
+    try:
+        arrays: Arrays = safetensors.numpy.load(content)
+        if "codes" not in arrays or any(array.shape[:1] != (shard.items,) for array in arrays.values()):
+            raise ValueError(f"it does not hold {shard.items:,} codes")
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DataError(
+            "A shard of codes is damaged.", where=str(file), why=str(error), fix=_AGAIN
+        ) from error
+    return arrays
+
+
+def _bytes(file: Path, gone: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(gone, where=str(file), why=str(error.strerror), fix=_AGAIN) from error

@@ -138,7 +138,8 @@ def _finish(run: Run, request: LockRequest, pictures: StoredPictures, coder: Cod
         if not (record.exists() and file.exists()):
             content = safetensors.numpy.save(coder(pictures, numbers), {"noli": request.spec.name})
             atomic_write(file, content)
-            run.write_shard_record(index, ({"path": pictures.rows[n].ref.path} for n in numbers))
+            items = (pictures.items[n] for n in numbers)
+            run.write_shard_record(index, ({"path": one.path, "sha256_in": one.sha256} for one in items))
         content = file.read_bytes()
         listed.append(
             {"file": file.name, "items": len(numbers), "sha256": hashlib.sha256(content).hexdigest()}

@@ -75,11 +75,13 @@ class SetTarget:
 
 
 def set_attacks(target: SetTarget) -> Iterator[CodeAttack]:
-    """Iterate over the attacks, those that need least first."""
+    """Iterate over a demonstration of what codes made twice give away, and attacks, least needs first."""
     unordered: Has = "the pictures, unordered"
     yield CodeAttack(
-        "linking", "finds the codes of a picture in another order, stored as JPEG in between, by their mean",
-        "nothing more", lambda: _linked(target), "under another key",
+        "linking", "finds by their mean the codes of a picture encoded twice, stored as JPEG in between",
+        "nothing more", lambda: _linked(target),
+        "pictures encoded twice under another key; the published codes are not looked at",
+        counts=False,
     )  # fmt: skip
     yield CodeAttack(
         "distributions", "trains a network until its codes of public pictures are spread alike (MMD)",

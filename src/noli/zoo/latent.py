@@ -40,9 +40,11 @@ class LatentDiffusion(LatentModel):
     limit = 6.0
 
     def __init__(self, facts: dict[str, Any], *, seed: int = 0, text: TextEncoder | None = None) -> None:
-        self.text = text or load_text(facts["text"])
+        # Wanted as they are also where networks are built without memory, to compare sizes with a file's.
+        with torch.device("cpu"):
+            self.text = text or load_text(facts["text"])
+            self.schedule = schedule(facts["kind"], facts["curve"])
         self.facts = {**facts, "text": self.text.name, "text_digest": self.text.digest}
-        self.schedule = schedule(facts["kind"], facts["curve"])
         self.side, channels = facts["side"], facts["channels"]
         if self.side % 8:
             raise UsageError("The side of the pictures must be a multiple of 8.", where=f"side={self.side}")
@@ -99,17 +101,18 @@ class LatentDiffusion(LatentModel):
         def build(arch: str, facts: Any) -> nn.Module:
             if arch != ARCH or facts["schema"] != SCHEMA:
                 raise ValueError(f"it holds {arch!r}, no latent diffusion model of this version")
-            made.append(cls({k: v for k, v in facts.items() if k != "schema"}, text=text))
-            return nn.ModuleDict({"coder": made[0].coder, "denoiser": made[0].denoiser})
+            known = made[0].text if made else text
+            made.append(cls({k: v for k, v in facts.items() if k != "schema"}, text=known))
+            return nn.ModuleDict({"coder": made[-1].coder, "denoiser": made[-1].denoiser})
 
         found = Model.load(Path(folder) / WEIGHTS, build)
-        if made[0].facts["text_digest"] != found.arch_args["text_digest"]:
+        if made[-1].facts["text_digest"] != found.arch_args["text_digest"]:
             raise DataError(
                 "The model was trained with another text encoder of this name.",
-                where=made[0].text.name,
+                where=made[-1].text.name,
                 fix="bring back the encoder it was trained with, or train a new model",
             )
-        return made[0]
+        return made[-1]
 
 
 def new_latent(

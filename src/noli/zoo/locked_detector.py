@@ -19,7 +19,7 @@ from noli.core import foreign
 from noli.core.errors import DataError, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
-from noli.core.model import DESCRIBED
+from noli.core.model import DESCRIBED, rebuilt
 from noli.zoo.base import seeded
 from noli.zoo.channel_lock import (
     LayerLock,
@@ -198,8 +198,7 @@ def read_locked(data: bytes, where: str) -> LockedDetector:
         if facts.pop("digest") != _digest(facts):
             raise ValueError("its description was changed")
         with seeded(0):
-            net = build_detector(facts["arch"], facts["arch_args"])
-        net.load_state_dict(state)
+            net = rebuilt(facts, state, build_detector)
         model = Detector(net, **{name: facts[name] for name in DESCRIBED}).eval()
         if model.weight_hash() != facts["sha256"]:
             raise ValueError("its weights were changed")

@@ -16,21 +16,19 @@ from noli.ops.adversarial.losses import dlr
 
 @dataclass(frozen=True)
 class Strength:
-    """How much work attacks are given; AutoAttack's own: 100 steps, 9 targets, 5,000 queries, 20 draws.
+    """How much work attacks are given; AutoAttack's own: 100 steps, 9 targets, 5,000 queries.
 
     Attributes:
         eps: Radius of the L-infinity ball in [0, 1] units.
         steps: Gradient steps of every attack.
         targets: Other classes that targeted attacks try.
         queries: Questions per picture of attacks without gradients.
-        draws: Gradients that are averaged where a model answers at random.
     """
 
     eps: float
     steps: int = 100
     targets: int = 9
     queries: int = 5000
-    draws: int = 20
 
 
 def by_gradient(
