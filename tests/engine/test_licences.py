@@ -193,8 +193,11 @@ def test_a_clock_that_was_set_back_is_noticed(place: Path, monkeypatch: pytest.M
     monkeypatch.setattr(licences, "now", lambda: (moment - timedelta(minutes=4)).isoformat())
     opened(place, log=log)
     monkeypatch.setattr(licences, "now", lambda: (moment - timedelta(days=1)).isoformat())
-    with pytest.raises(LicenceRefused, match="clock"):
-        opened(place, log=log)
+    for _ in range(3):  # refused tries are noted with the time that was set back, which must not help
+        with pytest.raises(LicenceRefused, match="clock"):
+            opened(place, log=log)
+    monkeypatch.setattr(licences, "now", lambda: (moment + timedelta(days=1)).isoformat())
+    opened(place, log=log)
 
 
 def test_other_files_are_sealed_as_they_are(place: Path) -> None:

@@ -235,7 +235,7 @@ def open_file(
     Raises:
         SealError: Something was changed.
         WrongKey: The licence is another customer's.
-        LicenceRefused: Another file, expired, revoked, or the clock was set back since the last opening.
+        LicenceRefused: Another file, expired, revoked, or the clock was set back since any try before.
     """
     if log is None:
         return _open(file, licence, key, revocations, ())
@@ -274,8 +274,10 @@ def _open(file: Path, licence: Path, key: Key, revocations: Path | None, before:
         raise LicenceExpired(
             "The licence is over.", where=str(licence), why=f"since {made.expires}", fix=_FRESH
         )
-    if before and moment + _LEEWAY < utc(before[-1].time):
-        why = f"something was opened at {before[-1].time}"
+    # Not only the last: refused tries are noted too, with the very time that was set back.
+    latest = max((utc(one.time) for one in before), default=moment)
+    if moment + _LEEWAY < latest:
+        why = f"something was opened, or tried, at {latest.isoformat()}"
         raise LicenceRefused("The clock was set back.", why=why, fix="set the clock of this machine")
     inner = _unwrapped(made, key, str(licence))
     return Opened(header, made, unseal(data, inner, str(file)), inner)
