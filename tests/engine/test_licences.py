@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -276,3 +277,50 @@ def test_the_wrapping_is_that_of_its_parts(place: Path) -> None:
     secret = AESGCM(wrap).decrypt(bytes.fromhex(made.nonce), bytes.fromhex(made.wrapped), header)
     assert Key.from_bytes(secret) == opened(place).key
     assert Key.from_bytes(secret) == Key.from_bytes(OWNER.subkey(f"noli/v1/lock/seal/{made.seal_id}"))
+
+
+def second_licence(place: Path, owner: Key = OWNER, name: str = "2") -> Path:
+    """Another file of an owner, licensed to the same customer; return the file, the licence lies beside."""
+    file = place / f"{name}.sealed"
+    noli.seal(place / "plain.safetensors", file, key=owner)
+    noli.licence(file, place / f"{name}.licence", key=owner, to=noli.recipient(CUSTOMER))
+    return file
+
+
+def test_the_number_of_a_list_is_noted_whatever_came_of_the_try(place: Path) -> None:
+    log, file = place / "log", second_licence(place)
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    (place / "old").write_bytes((place / "r").read_bytes())
+    noli.revoke_licences(place / "r", [licences.read_licence(place / "l").licence_id], key=OWNER)
+    with pytest.raises(LicenceRevoked):
+        opened(place, revocations=place / "r", log=log)
+    with pytest.raises(LicenceRefused, match="older"):
+        noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "old", log=log)
+    with pytest.raises(WrongKey):  # refused before the list is looked at
+        opened(place, OTHER, revocations=place / "r", log=log)
+    assert [one.revocations for one in read_openings(log)] == [2, 1, 0]
+    noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "r", log=log)
+
+
+def test_lists_of_several_owners_share_a_log(place: Path) -> None:
+    log, file = place / "log", second_licence(place, OTHER)
+    for _ in range(3):
+        noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    noli.revoke_licences(place / "r2", ["0" * 16], key=OTHER)
+    opened(place, revocations=place / "r", log=log)
+    noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "r2", log=log)
+    found = [(one.owner, one.revocations) for one in read_openings(log)]
+    assert found == [(licences.public_key(OWNER), 3), (licences.public_key(OTHER), 1)]
+
+
+def test_lines_from_before_owners_were_noted_are_read_and_count_for_all(place: Path) -> None:
+    log, made = place / "log", licences.read_licence(place / "l")
+    old = {"licence_id": made.licence_id, "number": 0, "outcome": "opened", "previous": "0" * 64,
+           "revocations": 2, "seal_id": made.seal_id, "time": "2020-01-01T00:00:00.000+00:00"}  # fmt: skip
+    log.write_bytes(json.dumps(old, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    with pytest.raises(LicenceRefused, match="older"):
+        opened(place, revocations=place / "r", log=log)
+    noli.revoke_licences(place / "r", ["1" * 16], key=OWNER)
+    opened(place, revocations=place / "r", log=log)
+    assert [one.owner for one in read_openings(log)] == [None] + [licences.public_key(OWNER)] * 2

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -91,13 +91,26 @@ class Revocations(Record):
 
 
 class Opening(Link):
-    """A line of the log: what was tried when, and what came of it: ``opened`` or the name of an error."""
+    """A line of the log.
+
+    Attributes:
+        time: Of the try, by the customer's clock.
+        owner: Who signed the licence; None in logs from before it was noted.
+        seal_id, licence_id: As the licence names them.
+        revocations: Number of the owner's list that was looked at; 0 where none was.
+        outcome: ``opened`` or the name of an error.
+    """
 
     time: Moment
+    owner: Digest | None = None
     seal_id: Hex16
     licence_id: Hex8
     revocations: Annotated[int, Field(ge=0)]
     outcome: Annotated[str, Field(pattern=r"^[A-Za-z]{1,40}$")]
+
+    def canonical(self, *without: str) -> bytes:
+        """Return the canonical bytes; lines without an owner keep the form that they were written in."""
+        return super().canonical(*without, *(() if self.owner else ("owner",)))
 
 
 @dataclass(frozen=True)
@@ -238,23 +251,30 @@ def open_file(
         LicenceRefused: Another file, expired, revoked, or the clock was set back since any try before.
     """
     if log is None:
-        return _open(file, licence, key, revocations, ())
+        return _open(file, licence, key, revocations, (), {})
     with held(log.with_name(f"{log.name}.lock")):
         before = read_openings(log)
         told = {"number": len(before), "previous": chain.head(before), "time": now(), "revocations": 0}
         names = read_licence(licence)
-        told |= {"seal_id": names.seal_id, "licence_id": names.licence_id}
+        told |= {"owner": names.owner, "seal_id": names.seal_id, "licence_id": names.licence_id}
         try:
-            opened = _open(file, licence, key, revocations, before)
+            opened = _open(file, licence, key, revocations, before, told)
         except NoliError as error:
             _append(log, Opening.model_validate({**told, "outcome": type(error).__name__}))
             raise
-        seen = read_revocations(revocations, opened.header.owner).number if revocations else 0
-        _append(log, Opening.model_validate({**told, "revocations": seen, "outcome": "opened"}))
+        _append(log, Opening.model_validate({**told, "outcome": "opened"}))
         return opened
 
 
-def _open(file: Path, licence: Path, key: Key, revocations: Path | None, before: Sequence[Opening]) -> Opened:
+def _open(
+    file: Path,
+    licence: Path,
+    key: Key,
+    revocations: Path | None,
+    before: Sequence[Opening],
+    told: dict[str, Any],
+) -> Opened:
+    """Open a file, and put the number of the list that was looked at into `told`, whatever comes of it."""
     data, made = _bytes(file), read_licence(licence)
     header = header_of(data, str(file))
     if (made.seal_id, made.key_id, made.owner) != (header.seal_id, header.key_id, header.owner):
@@ -264,23 +284,27 @@ def _open(file: Path, licence: Path, key: Key, revocations: Path | None, before:
         why = f"it was made for {made.customer or made.recipient[:16]}"
         raise WrongKey("The licence is another customer's.", where=str(licence), why=why, fix=_FRESH)
     listed = read_revocations(revocations, header.owner) if revocations else None
-    if listed and listed.number < max((one.revocations for one in before), default=0):
-        raise LicenceRefused("The list of revocations is older than one used before.", where=str(revocations))
-    known = {one.licence_id for one in before if one.outcome == LicenceRevoked.__name__}
+    told["revocations"] = listed.number if listed else 0
+    own = [one for one in before if one.owner in (None, header.owner)]
+    known = {one.licence_id for one in own if one.outcome == LicenceRevoked.__name__}
     if made.licence_id in known or (listed and made.licence_id in listed.licences):
         raise LicenceRevoked("The licence was revoked.", where=str(licence), fix=_FRESH)
+    if listed and listed.number < max((one.revocations for one in own), default=0):
+        raise LicenceRefused("The list of revocations is older than one used before.", where=str(revocations))
+    _check_time(made, before, str(licence))
+    inner = _unwrapped(made, key, str(licence))
+    return Opened(header, made, unseal(data, inner, str(file)), inner)
+
+
+def _check_time(made: Licence, before: Sequence[Opening], where: str) -> None:
     moment = utc(now())
     if made.expires is not None and moment >= utc(made.expires):
-        raise LicenceExpired(
-            "The licence is over.", where=str(licence), why=f"since {made.expires}", fix=_FRESH
-        )
+        raise LicenceExpired("The licence is over.", where=where, why=f"since {made.expires}", fix=_FRESH)
     # Not only the last: refused tries are noted too, with the very time that was set back.
     latest = max((utc(one.time) for one in before), default=moment)
     if moment + _LEEWAY < latest:
         why = f"something was opened, or tried, at {latest.isoformat()}"
         raise LicenceRefused("The clock was set back.", why=why, fix="set the clock of this machine")
-    inner = _unwrapped(made, key, str(licence))
-    return Opened(header, made, unseal(data, inner, str(file)), inner)
 
 
 def _unwrapped(made: Licence, key: Key, where: str) -> Key:
