@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from noli.core.errors import (
     LicenceRevoked,
     NoliError,
     OutputExists,
+    RunError,
     SealError,
     UsageError,
     WrongKey,
@@ -28,6 +31,7 @@ from noli.core.errors import (
 from noli.core.key import Key
 from noli.engine import licences
 from noli.engine.licences import Licence, read_openings
+from noli.engine.lock import held
 from noli.zoo.detector import detector
 from noli.zoo.locked_detector import fold_detector, paper_lock, read_locked, without_change
 
@@ -324,3 +328,23 @@ def test_lines_from_before_owners_were_noted_are_read_and_count_for_all(place: P
     noli.revoke_licences(place / "r", ["1" * 16], key=OWNER)
     opened(place, revocations=place / "r", log=log)
     assert [one.owner for one in read_openings(log)] == [None] + [licences.public_key(OWNER)] * 2
+
+
+def test_a_list_that_another_process_changes_is_not_changed(place: Path) -> None:
+    with held(place / "r.lock"), pytest.raises(UsageError, match="Another process"):
+        noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    names = [f"{n:016x}" for n in range(40)]
+
+    def add(name: str) -> None:
+        while True:
+            try:
+                noli.revoke_licences(place / "r", [name], key=OWNER)
+            except (UsageError, RunError):  # RunError: the lock's folder went away while it was taken
+                time.sleep(0.001)
+            else:
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, names))
+    made = licences.read_revocations(place / "r", licences.public_key(OWNER))
+    assert (made.number, list(made.licences)) == (40, names)

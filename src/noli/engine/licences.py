@@ -184,8 +184,13 @@ def revoke(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
 
     Raises:
         SealError: The list is damaged, or another owner's.
-        UsageError: No licence ids.
+        UsageError: No licence ids, or another process is changing the list.
     """
+    with held(file.with_name(f"{file.name}.lock")):
+        return _revoked(file, licences, owner)
+
+
+def _revoked(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
     before = read_revocations(file, public_key(owner)) if file.exists() else None
     all_ = sorted({*licences, *(before.licences if before else ())})
     fields = {"number": before.number + 1 if before else 1, "updated": now(), "owner": public_key(owner)}
