@@ -231,6 +231,10 @@ REFUSED: dict[str, tuple[type[NoliError], Callable[[Path], object]]] = {
     "mistyped": (UsageError, lambda p: licensed(p, to=noli.recipient(CUSTOMER)[:-1] + "g")),
     "no time": (UsageError, lambda p: licensed(p, until="soon")),
     "no zone": (UsageError, lambda p: licensed(p, until="2999-01-01T10:00")),
+    "before all calendars": (UsageError, lambda p: licensed(p, until="0001-01-01T00:00:00+14:00")),
+    "after all calendars": (UsageError, lambda p: licensed(p, until="9999-12-31T23:59:59-12:00")),
+    "long name": (UsageError, lambda p: licensed(p, customer="c" * 201)),
+    "unprintable": (UsageError, lambda p: licensed(p, customer="\ud800")),
     "over": (UsageError, lambda p: licensed(p, until="2001-01-01")),
     "not sealed": (SealError, lambda p: licensed(p, "l")),
 }

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from noli.core.errors import (
     DataError,
@@ -150,13 +150,14 @@ def grant(
 
     Raises:
         WrongKey: The file was sealed with another owner's key.
-        UsageError: No public key, or an end in the past.
+        UsageError: No public key, an end in the past or outside of all calendars, or an unusable name.
     """
     key = content_key(owner, header.seal_id)
     if key.id != header.key_id or public_key(owner) != header.owner:
         raise WrongKey("This file was sealed with another key.", fix="give the key that it was sealed with")
-    if expires is not None and expires <= utc(now()):
-        raise UsageError("The licence would be over before it begins.", where=expires.isoformat())
+    end = None if expires is None else _ending(expires)
+    if end is not None and end <= utc(now()):
+        raise UsageError("The licence would be over before it begins.", where=end.isoformat())
     public, ephemeral = _parsed(to), X25519PrivateKey.generate()
     sender = ephemeral.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     fields = {
@@ -166,17 +167,29 @@ def grant(
         "customer": customer,
         "recipient": public.hex(),
         "created": now(),
-        "expires": None if expires is None else expires.astimezone(UTC).isoformat(timespec="seconds"),
+        "expires": None if end is None else end.isoformat(timespec="seconds"),
         "ephemeral": sender.hex(),
         "nonce": os.urandom(12).hex(),
         "owner": header.owner,
     }
-    bare = Licence.model_validate({**fields, "wrapped": "0" * 96, "signature": "0" * 128})
+    try:
+        bare = Licence.model_validate({**fields, "wrapped": "0" * 96, "signature": "0" * 128})
+    except ValidationError:
+        why = "it has at most 200 characters, all of them in Unicode"
+        raise UsageError("This is no name of a customer.", where=repr(customer[:40]), why=why) from None
     sealed = _wrapping(ephemeral, public, sender, public).encrypt(
         bytes.fromhex(bare.nonce), key.export_secret(), bare.canonical("wrapped", "signature")
     )
     whole = bare.model_copy(update={"wrapped": sealed.hex()})
     return whole.model_copy(update={"signature": sign(owner, whole.canonical("signature"))})
+
+
+def _ending(expires: datetime) -> datetime:
+    try:
+        return expires.astimezone(UTC)
+    except (OverflowError, ValueError):
+        fix = "give a nearer end, or none"
+        raise UsageError("The end is outside of all calendars.", where=expires.isoformat(), fix=fix) from None
 
 
 def revoke(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
