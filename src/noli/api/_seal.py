@@ -13,8 +13,9 @@ from noli.core.files import refuse_existing, write_new
 from noli.core.key import Key
 from noli.core.sealed import Header, content_key, header_of
 from noli.engine import licences
-from noli.engine.licences import Licence, Opened, Revocations
+from noli.engine.licences import Licence, Opened
 from noli.engine.request import KeyLike, open_key
+from noli.engine.revocations import Revocations, revoke
 from noli.proof.commitment import public_key
 from noli.proof.records import now
 
@@ -112,7 +113,7 @@ def revoke_licences(file: str | Path, ids: Sequence[str], *, key: KeyLike) -> Re
         SealError: The list is damaged, or another owner's.
         UsageError: No ids.
     """
-    return licences.revoke(Path(file), ids, _needed(key))
+    return revoke(Path(file), ids, _needed(key))
 
 
 def open_sealed(

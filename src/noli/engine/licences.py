@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field, ValidationError
 
 from noli.core.errors import (
-    DataError,
     LicenceExpired,
     LicenceRefused,
     LicenceRevoked,
@@ -34,10 +33,11 @@ from noli.core.errors import (
     UsageError,
     WrongKey,
 )
-from noli.core.files import atomic_write, storage_error, write_new
+from noli.core.files import storage_error, write_new
 from noli.core.key import Key
 from noli.core.sealed import Header, Hex8, Hex16, content_key, header_of, unseal
 from noli.engine.lock import held
+from noli.engine.revocations import read_revocations, stored
 from noli.proof import chain
 from noli.proof.chain import Link
 from noli.proof.commitment import Signature, check_signature, public_key, sign
@@ -74,18 +74,6 @@ class Licence(Record):
     ephemeral: Digest
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
     wrapped: Annotated[str, Field(pattern=r"^[0-9a-f]{96}$")]
-    owner: Digest
-    signature: Signature
-
-
-class Revocations(Record):
-    """A list of revoked licences; `number` grows with every change, so that an older list can be told."""
-
-    format: Literal["noli-revocations"] = "noli-revocations"
-    version: Literal[1] = 1
-    number: Annotated[int, Field(ge=1)]
-    updated: Moment
-    licences: tuple[Hex8, ...]
     owner: Digest
     signature: Signature
 
@@ -192,51 +180,13 @@ def _ending(expires: datetime) -> datetime:
         raise UsageError("The end is outside of all calendars.", where=expires.isoformat(), fix=fix) from None
 
 
-def revoke(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
-    """Add licences to a list of revocations, which is made when it is missing.
-
-    Raises:
-        SealError: The list is damaged, or another owner's.
-        UsageError: No licence ids, or another process is changing the list.
-    """
-    with held(file.with_name(f"{file.name}.lock")):
-        return _revoked(file, licences, owner)
-
-
-def _revoked(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
-    before = read_revocations(file, public_key(owner)) if file.exists() else None
-    all_ = sorted({*licences, *(before.licences if before else ())})
-    fields = {"number": before.number + 1 if before else 1, "updated": now(), "owner": public_key(owner)}
-    try:
-        bare = Revocations.model_validate({**fields, "licences": all_, "signature": "0" * 128})
-    except ValueError:
-        why = "an id has 16 hex digits"
-        raise UsageError("This is no id of a licence.", where=", ".join(licences), why=why) from None
-    made = bare.model_copy(update={"signature": sign(owner, bare.canonical("signature"))})
-    atomic_write(file, made.canonical())
-    return made
-
-
 def read_licence(file: Path) -> Licence:
     """Read a licence and check its signature; SealError where it is damaged."""
     try:
-        made = Licence.read(_bytes(file), str(file))
+        made = Licence.read(stored(file), str(file))
         check_signature(made.owner, made.signature, made.canonical("signature"), "the licence")
     except Damaged as error:
         raise SealError("The licence is damaged.", where=str(file), why=str(error), fix=_FRESH) from None
-    return made
-
-
-def read_revocations(file: Path, owner: str) -> Revocations:
-    """Read a list of revocations of this owner; SealError where it is damaged or another's."""
-    try:
-        made = Revocations.read(_bytes(file), str(file))
-        check_signature(owner, made.signature, made.canonical("signature"), "the list")
-    except Damaged as error:
-        fix = "get the owner's present list"
-        raise SealError(
-            "The list of revocations is damaged.", where=str(file), why=str(error), fix=fix
-        ) from None
     return made
 
 
@@ -293,7 +243,7 @@ def _open(
     told: dict[str, Any],
 ) -> Opened:
     """Open a file, and put the number of the list that was looked at into `told`, whatever comes of it."""
-    data, made = _bytes(file), read_licence(licence)
+    data, made = stored(file), read_licence(licence)
     header = header_of(data, str(file))
     if (made.seal_id, made.key_id, made.owner) != (header.seal_id, header.key_id, header.owner):
         fix = "give the licence of this file"
@@ -366,13 +316,6 @@ def _parsed(text: str) -> bytes:
 
 def _checksum(public: str) -> str:
     return hashlib.sha256(f"{RECIPIENT}:{public}".encode()).hexdigest()[:8]
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError("The file cannot be read.", where=str(file), why=str(error.strerror)) from error
 
 
 def _append(log: Path, opening: Opening) -> None:
