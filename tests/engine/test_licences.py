@@ -352,3 +352,32 @@ def test_a_list_that_another_process_changes_is_not_changed(place: Path) -> None
         list(pool.map(add, names))
     made = licences.read_revocations(place / "r", licences.public_key(OWNER))
     assert (made.number, list(made.licences)) == (40, names)
+
+
+def test_rotated_files_of_owner_and_customer_still_revoke_and_open(place: Path) -> None:
+    owner, customer = place / "o.key", place / "c.key"
+    noli.Key.new(owner)
+    noli.Key.new(customer)
+    noli.seal(place / "plain.safetensors", place / "p.sealed", key=owner)
+    made = noli.licence(place / "p.sealed", place / "pl", key=owner, to=noli.recipient(customer))
+    noli.revoke_licences(place / "r", ["0" * 16], key=owner)
+    for file in (owner, customer):
+        noli.Key.rotate(file)
+        noli.Key.rotate(file)
+
+    def tried() -> licences.Opened:
+        return noli.open_sealed(place / "p.sealed", place / "pl", key=customer, revocations=place / "r")
+
+    assert tried().content == (place / "plain.safetensors").read_bytes()
+    assert noli.revoke_licences(place / "r", [made.licence_id], key=owner).owner == made.owner
+    with pytest.raises(LicenceRevoked):
+        tried()
+    # A new list is the active key's; one of another owner, or of a key that was revoked, is nobody's here.
+    active = licences.public_key(noli.Key.load(owner))
+    assert noli.revoke_licences(place / "new", ["0" * 16], key=owner).owner == active
+    noli.Key.revoke(owner, noli.Key.keyring(owner)[0]["id"])
+    with pytest.raises(SealError, match="not signed by"):
+        noli.revoke_licences(place / "r", ["1" * 16], key=owner)
+    noli.Key.revoke(customer, noli.Key.keyring(customer)[0]["id"])
+    with pytest.raises(WrongKey, match="another customer"):
+        tried()

@@ -54,11 +54,11 @@ def _revoked(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
     return made
 
 
-def read_revocations(file: Path, owner: str) -> Revocations:
-    """Read a list of revocations of this owner; SealError where it is damaged or another's."""
+def read_revocations(file: Path, owner: str | None) -> Revocations:
+    """Read a list of revocations of this owner (None: of whom it names); SealError where it is another's."""
     try:
         made = Revocations.read(stored(file), str(file))
-        check_signature(owner, made.signature, made.canonical("signature"), "the list")
+        check_signature(owner or made.owner, made.signature, made.canonical("signature"), "the list")
     except Damaged as error:
         fix = "get the owner's present list"
         raise SealError(
