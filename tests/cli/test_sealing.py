@@ -42,6 +42,12 @@ def test_from_a_lock_to_a_licensed_customer(tmp_path: Path, capsys: Capture) -> 
     name = ran(capsys, "lock", "licence", sealed, "-o", licence, "--key", owner, "--to", to)["licence_id"]
     found = ran(capsys, "lock", "open", sealed, "--key", customer, "--licence", licence, "--log", log)
     assert found["arch"] == "small-detector"
+    assert found["owner"] == made["owner"]
+    told = ["lock", "open", sealed, "--key", customer, "--licence", licence, "--owner"]
+    assert main([*map(str, told), str(made["owner"])[:16]]) == 0
+    assert str(made["owner"])[:16] in capsys.readouterr().out
+    assert main([*map(str, told), "0" * 16]) == 4
+    assert "another owner" in capsys.readouterr().err
     assert found["classes"] == ["disc", "square"]
     revoked = tmp_path / "r"
     assert ran(capsys, "lock", "revoke", name, "-o", revoked, "--key", owner)["licences"] == [name]

@@ -381,3 +381,17 @@ def test_rotated_files_of_owner_and_customer_still_revoke_and_open(place: Path) 
     noli.Key.revoke(customer, noli.Key.keyring(customer)[0]["id"])
     with pytest.raises(WrongKey, match="another customer"):
         tried()
+
+
+def test_only_files_of_the_owner_who_is_expected_are_opened(place: Path) -> None:
+    log, owner, other = place / "log", licences.public_key(OWNER), licences.public_key(OTHER)
+    for told in (owner, owner[:16], owner[:40].upper()):
+        assert opened(place, owner=told, log=log).header.owner == owner
+    for told in (other, other[:16], owner[:-1] + "0123456789abcdef".replace(owner[-1], "")[0]):
+        with pytest.raises(LicenceRefused, match="another owner"):
+            opened(place, owner=told, log=log)
+    assert outcomes(log) == ["opened"] * 3 + ["LicenceRefused"] * 3
+    for told in ("", owner[:15], owner + "0", "my friend the owner"):
+        with pytest.raises(UsageError, match="no public key of an owner"):
+            opened(place, owner=told, log=log)
+    assert len(outcomes(log)) == 6

@@ -125,6 +125,7 @@ def open_sealed(
     key: KeyLike,
     revocations: str | Path | None = None,
     log: str | Path | None = None,
+    owner: str | None = None,
 ) -> Opened:
     """Open a sealed file into memory; nothing is written but the log.
 
@@ -135,14 +136,18 @@ def open_sealed(
             is for, retired or not.
         revocations: The owner's list; None: revocations are not looked at.
         log: Where every try is noted, in a chain; None: nowhere.
+        owner: Whose the file must be: the owner's public key (``owner`` of what :func:`seal` returns), 64 hex
+            digits or the first of them, at least 16; None: anybody's.
 
     Raises:
+        UsageError: `owner` is no public key.
         SealError, WrongKey, LicenceRefused: See :func:`noli.engine.licences.open_file`.
     """
     listed = None if revocations is None else Path(revocations)
     noted = None if log is None else Path(log)
     customer = opening_key(licence, key) if isinstance(key, str | Path) else _needed(key)
-    return licences.open_file(Path(file), Path(licence), customer, revocations=listed, log=noted)
+    more = {"revocations": listed, "log": noted}
+    return licences.open_file(Path(file), Path(licence), customer, owner=owner, **more)
 
 
 def opened_detector(opened: Opened) -> Detector:

@@ -45,6 +45,7 @@ def seal(
         ("sealed", f"{made.size:,} bytes, {made.kind}"),
         ("output", str(output)),
         ("name", made.seal_id),
+        ("owner", made.owner),
     ]
     out.result({"output": str(output), **made.model_dump(mode="json")}, console.grid(rows))
     out.hint(
@@ -117,6 +118,10 @@ def open_(
     licence: Annotated[Path, Option(metavar="FILE", help="The licence.")],
     revocations: Annotated[Path | None, Option(metavar="FILE", help="The owner's list.")] = None,
     log: Annotated[Path | None, Option(metavar="FILE", help="Where openings are noted.")] = None,
+    owner: Annotated[
+        str | None,
+        Option(metavar="HEX", help="Refuse files of others: the owner's public key, 16 to 64 digits."),
+    ] = None,
     json: Json = False,
     passphrase_file: RarePassFile = None,
     quiet: Quiet = False,
@@ -128,13 +133,14 @@ def open_(
     out = console.Output(json=json, quiet=quiet)
     out.hint(_LIMIT)
     customer = opening_key(licence, key, phrase_for(key, passphrase_file))
-    opened = api.open_sealed(sealed, licence, key=customer, revocations=revocations, log=log)
+    opened = api.open_sealed(sealed, licence, key=customer, revocations=revocations, log=log, owner=owner)
     header = opened.header
     rows: console.Rows = [
         ("opened", f"{header.size:,} bytes, {header.kind}"),
+        ("owner", f"{header.owner[:16]}, by its licence"),
         ("licence", f"{opened.licence.licence_id}, ends {opened.licence.expires or 'never'}"),
     ]
-    told: dict[str, Any] = {"kind": header.kind, "size": header.size}
+    told: dict[str, Any] = {"kind": header.kind, "size": header.size, "owner": header.owner}
     told |= {"licence_id": opened.licence.licence_id}
     if header.kind == "locked-detector":
         model = api.opened_detector(opened)

@@ -3,13 +3,15 @@
 A licence holds the content key under X25519 (RFC 7748), HKDF-SHA256 and AES-256-GCM for the customer's key
 file, and is signed by the owner (ed25519), as are revocations. End and revocation are policy, which this
 program keeps: they stop honest software, not somebody who changes the program, or kept what he once opened.
-Likewise the log shows what was opened through it, as long as nobody deletes it or cuts off its end.
+Likewise the log: its chain has no key, so that it shows what was opened only as long as nobody who can write
+it deletes it, cuts off its end, or writes all of it anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -202,7 +204,13 @@ def read_openings(file: Path) -> list[Opening]:
 
 
 def open_file(
-    file: Path, licence: Path, key: Key, *, revocations: Path | None = None, log: Path | None = None
+    file: Path,
+    licence: Path,
+    key: Key,
+    *,
+    revocations: Path | None = None,
+    log: Path | None = None,
+    owner: str | None = None,
 ) -> Opened:
     """Open a sealed file into memory.
 
@@ -212,21 +220,26 @@ def open_file(
         key: The customer's key.
         revocations: The owner's list; None: revocations are not looked at.
         log: Where every try is noted; nothing is opened when that fails. None: nothing is noted.
+        owner: Whose the file must be: a public signing key, or at least its first 16 digits; None: anybody's.
 
     Raises:
+        UsageError: `owner` is no public key.
         SealError: Something was changed.
         WrongKey: The licence is another customer's.
-        LicenceRefused: Another file, expired, revoked, or the clock was set back since any try before.
+        LicenceRefused: Another file or owner, expired, revoked, or the clock was set back.
     """
+    if owner is not None and not re.fullmatch("[0-9a-fA-F]{16,64}", owner):
+        fix = "give at least 16 of the 64 digits that `noli lock seal` prints"
+        raise UsageError("This is no public key of an owner.", where=owner[:100], fix=fix)
     if log is None:
-        return _open(file, licence, key, revocations, (), {})
+        return _open(file, licence, key, revocations, owner, (), {})
     with held(log.with_name(f"{log.name}.lock")):
         before = read_openings(log)
         told = {"number": len(before), "previous": chain.head(before), "time": now(), "revocations": 0}
         names = read_licence(licence)
         told |= {"owner": names.owner, "seal_id": names.seal_id, "licence_id": names.licence_id}
         try:
-            opened = _open(file, licence, key, revocations, before, told)
+            opened = _open(file, licence, key, revocations, owner, before, told)
         except NoliError as error:
             _append(log, Opening.model_validate({**told, "outcome": type(error).__name__}))
             raise
@@ -239,6 +252,7 @@ def _open(
     licence: Path,
     key: Key,
     revocations: Path | None,
+    owner: str | None,
     before: Sequence[Opening],
     told: dict[str, Any],
 ) -> Opened:
@@ -248,6 +262,9 @@ def _open(
     if (made.seal_id, made.key_id, made.owner) != (header.seal_id, header.key_id, header.owner):
         fix = "give the licence of this file"
         raise LicenceRefused("The licence is for another file.", where=str(licence), fix=fix)
+    if not header.owner.startswith((owner or "").lower()):
+        why, fix = f"it is signed by {header.owner}", "ask whom you have it from"
+        raise LicenceRefused("The file is another owner's.", where=str(file), why=why, fix=fix)
     if made.recipient != recipient(key).split(":")[1]:
         why = f"it was made for {made.customer or made.recipient[:16]}"
         raise WrongKey("The licence is another customer's.", where=str(licence), why=why, fix=_FRESH)
