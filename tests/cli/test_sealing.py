@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
+import noli
 from boxes_making import scenes
 from noli.cli.main import main
 
@@ -39,6 +42,12 @@ def test_from_a_lock_to_a_licensed_customer(tmp_path: Path, capsys: Capture) -> 
     name = ran(capsys, "lock", "licence", sealed, "-o", licence, "--key", owner, "--to", to)["licence_id"]
     found = ran(capsys, "lock", "open", sealed, "--key", customer, "--licence", licence, "--log", log)
     assert found["arch"] == "small-detector"
+    assert found["owner"] == made["owner"]
+    told = ["lock", "open", sealed, "--key", customer, "--licence", licence, "--owner"]
+    assert main([*map(str, told), str(made["owner"])[:16]]) == 0
+    assert str(made["owner"])[:16] in capsys.readouterr().out
+    assert main([*map(str, told), "0" * 16]) == 4
+    assert "another owner" in capsys.readouterr().err
     assert found["classes"] == ["disc", "square"]
     revoked = tmp_path / "r"
     assert ran(capsys, "lock", "revoke", name, "-o", revoked, "--key", owner)["licences"] == [name]
@@ -46,3 +55,27 @@ def test_from_a_lock_to_a_licensed_customer(tmp_path: Path, capsys: Capture) -> 
     assert main([*map(str, words)]) == 4
     assert "revoked" in capsys.readouterr().err
     assert len(log.read_bytes().splitlines()) == 1
+
+
+def test_rotated_keys_with_a_passphrase(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOLI_PASSPHRASE", "correct horse")
+    owner, customer, model = tmp_path / "o.key", tmp_path / "c.key", tmp_path / "m.safetensors"
+    model.write_bytes(safetensors.numpy.save({"a": np.zeros(2, np.float32)}))
+    for key in (owner, customer):
+        noli.Key.new(key, passphrase="correct horse")
+    sealed, licence, revoked = tmp_path / "s", tmp_path / "l", tmp_path / "r"
+    ran(capsys, "lock", "seal", model, "-o", sealed, "--key", owner)
+    to = ran(capsys, "lock", "recipient", customer)["recipient"]
+    ran(capsys, "lock", "licence", sealed, "-o", licence, "--key", owner, "--to", to)
+    ran(capsys, "lock", "revoke", "0" * 16, "-o", revoked, "--key", owner)
+    for key in (owner, customer):
+        noli.Key.rotate(key, passphrase="correct horse")
+    words = ("lock", "open", sealed, "--key", customer, "--licence", licence, "--revocations", revoked)
+    assert ran(capsys, *words)["kind"] == "safetensors"
+    assert ran(capsys, "lock", "revoke", "1" * 16, "-o", revoked, "--key", owner)["number"] == 2
+    assert ran(capsys, *words)["kind"] == "safetensors"
+    first = noli.Key.keyring(owner)[0]["id"]
+    ran(capsys, "lock", "revoke", "1" * 16, "-o", tmp_path / "new", "--key", owner, "--key-id", first)
+    assert ran(capsys, *words[:-1], tmp_path / "new")["kind"] == "safetensors"

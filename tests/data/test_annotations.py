@@ -115,3 +115,96 @@ def test_places_without_annotations(tmp_path: Path) -> None:
     (tmp_path / "damaged.zip").write_bytes(scenes(tmp_path / "s.zip", 3).read_bytes()[:500])
     with pytest.raises(DataError, match="neither"):
         read_boxes(tmp_path / "damaged.zip", 32)
+
+
+def shades(place: Path, names: dict[str, int]) -> None:
+    """Write pictures of one grey each, so that it shows which of them was taken."""
+    for name, grey in names.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20, 3), grey, np.uint8)).save(place / name)
+
+
+def noted(place: Path, names: dict[str, str]) -> None:
+    """Write annotations, each of which names a picture."""
+    for name, picture in names.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(voc(picture, (20, 20), [("cat", (1, 2, 9, 9))]))
+
+
+def taken(place: Path, **more: bool) -> dict[str, int]:
+    found = read_boxes(place, 8, **more)
+    return {item.path: int(image[0, 0, 0]) for item, image in zip(found.items, found.images, strict=True)}
+
+
+LAYOUTS = {
+    "one folder a split": (["train/0.png", "valid/0.png"], ["train/0.xml", "valid/0.xml"]),
+    "voc in splits": (
+        ["train/JPEGImages/0.png", "valid/JPEGImages/0.png", "train/SegmentationClass/0.png"],
+        ["train/Annotations/0.xml", "valid/Annotations/0.xml"],
+    ),
+    "splits in voc": (
+        ["images/train/0.png", "images/valid/0.png"],
+        ["annotations/train/0.xml", "annotations/valid/0.xml"],
+    ),
+    "far away, but one": (["pictures/of/cats/0.png", "1.png"], ["xml/0.xml", "xml/1.xml"]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_annotation_gets_the_picture_of_its_own_folder(tmp_path: Path, layout: str) -> None:
+    pictures, xml = LAYOUTS[layout]
+    shades(tmp_path, {name: 10 * i + 10 for i, name in enumerate(pictures)})
+    noted(tmp_path, dict.fromkeys(xml, "0.png"))
+    assert taken(tmp_path) == {name: 10 * i + 10 for i, name in enumerate(pictures[: len(xml)])}
+
+
+def test_of_two_types_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
+    shades(tmp_path, {"images/0.png": 10, "masks/0.bmp": 20, "a/1.png": 30, "a/1.bmp": 40})
+    noted(tmp_path, {"xml/0.xml": "0.bmp", "a/1.xml": "1.png"})
+    assert taken(tmp_path) == {"masks/0.bmp": 20, "a/1.png": 30}
+
+
+def test_a_picture_that_could_be_several_is_refused_by_name(tmp_path: Path) -> None:
+    shades(tmp_path, {"b/c/0.png": 10, "d/e/0.png": 20, "good/1.png": 30})
+    noted(tmp_path, {"a/0.xml": "0.png", "good/1.xml": "1.png"})
+    with pytest.raises(DataError, match=r"b/c/0\.png.*d/e/0\.png"):
+        read_boxes(tmp_path, 8)
+    assert taken(tmp_path, skip=True) == {"good/1.png": 30}
+
+
+def test_a_picture_that_two_annotations_claim_is_refused(tmp_path: Path) -> None:
+    shades(tmp_path, {"valid/0.png": 10, "good/1.png": 30})
+    noted(tmp_path, {"train/0.xml": "0.png", "valid/0.xml": "0.png", "good/1.xml": "1.png"})
+    with pytest.raises(DataError, match="2 of 3") as caught:
+        read_boxes(tmp_path, 8)
+    assert caught.value.items == ("train/0.xml", "valid/0.xml")
+    assert taken(tmp_path, skip=True) == {"good/1.png": 30}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damaged_members_of_a_zip_file_are_named_or_left_out(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(scenes(tmp_path / "s.zip", 3)) as plain:
+        members = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(tmp_path / "d.zip", "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    data, whole, refused = (tmp_path / "d.zip").read_bytes(), read_boxes(tmp_path / "d.zip", 8), 0
+    for spot in range(0, 60, 3):
+        broken = bytearray(data)
+        start = 30 + len("images/000.png") + spot
+        broken[start : start + 3] = b"\xff\xff\xff"
+        (tmp_path / "d.zip").write_bytes(broken)
+        found = read_boxes(tmp_path / "d.zip", 8, skip=True)
+        if found.items == whole.items:  # bytes that the method does not read
+            continue
+        refused += 1
+        assert found.items == whole.items[1:]
+        with pytest.raises(DataError, match="1 of 3"):
+            read_boxes(tmp_path / "d.zip", 8)
+    assert refused >= 5
+
+
+def test_long_texts_are_whole(tmp_path: Path) -> None:
+    lines = "\n".join(map(str, range(100_000)))
+    found = parse_voc(f"<annotation><filename>{lines}</filename></annotation>".encode(), "a.xml")
+    assert found.picture == lines

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from noli.core.errors import (
     LicenceRevoked,
     NoliError,
     OutputExists,
+    RunError,
     SealError,
     UsageError,
     WrongKey,
@@ -27,6 +31,7 @@ from noli.core.errors import (
 from noli.core.key import Key
 from noli.engine import licences
 from noli.engine.licences import Licence, read_openings
+from noli.engine.lock import held
 from noli.zoo.detector import detector
 from noli.zoo.locked_detector import fold_detector, paper_lock, read_locked, without_change
 
@@ -193,8 +198,11 @@ def test_a_clock_that_was_set_back_is_noticed(place: Path, monkeypatch: pytest.M
     monkeypatch.setattr(licences, "now", lambda: (moment - timedelta(minutes=4)).isoformat())
     opened(place, log=log)
     monkeypatch.setattr(licences, "now", lambda: (moment - timedelta(days=1)).isoformat())
-    with pytest.raises(LicenceRefused, match="clock"):
-        opened(place, log=log)
+    for _ in range(3):  # refused tries are noted with the time that was set back, which must not help
+        with pytest.raises(LicenceRefused, match="clock"):
+            opened(place, log=log)
+    monkeypatch.setattr(licences, "now", lambda: (moment + timedelta(days=1)).isoformat())
+    opened(place, log=log)
 
 
 def test_other_files_are_sealed_as_they_are(place: Path) -> None:
@@ -223,6 +231,10 @@ REFUSED: dict[str, tuple[type[NoliError], Callable[[Path], object]]] = {
     "mistyped": (UsageError, lambda p: licensed(p, to=noli.recipient(CUSTOMER)[:-1] + "g")),
     "no time": (UsageError, lambda p: licensed(p, until="soon")),
     "no zone": (UsageError, lambda p: licensed(p, until="2999-01-01T10:00")),
+    "before all calendars": (UsageError, lambda p: licensed(p, until="0001-01-01T00:00:00+14:00")),
+    "after all calendars": (UsageError, lambda p: licensed(p, until="9999-12-31T23:59:59-12:00")),
+    "long name": (UsageError, lambda p: licensed(p, customer="c" * 201)),
+    "unprintable": (UsageError, lambda p: licensed(p, customer="\ud800")),
     "over": (UsageError, lambda p: licensed(p, until="2001-01-01")),
     "not sealed": (SealError, lambda p: licensed(p, "l")),
 }
@@ -273,3 +285,113 @@ def test_the_wrapping_is_that_of_its_parts(place: Path) -> None:
     secret = AESGCM(wrap).decrypt(bytes.fromhex(made.nonce), bytes.fromhex(made.wrapped), header)
     assert Key.from_bytes(secret) == opened(place).key
     assert Key.from_bytes(secret) == Key.from_bytes(OWNER.subkey(f"noli/v1/lock/seal/{made.seal_id}"))
+
+
+def second_licence(place: Path, owner: Key = OWNER, name: str = "2") -> Path:
+    """Another file of an owner, licensed to the same customer; return the file, the licence lies beside."""
+    file = place / f"{name}.sealed"
+    noli.seal(place / "plain.safetensors", file, key=owner)
+    noli.licence(file, place / f"{name}.licence", key=owner, to=noli.recipient(CUSTOMER))
+    return file
+
+
+def test_the_number_of_a_list_is_noted_whatever_came_of_the_try(place: Path) -> None:
+    log, file = place / "log", second_licence(place)
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    (place / "old").write_bytes((place / "r").read_bytes())
+    noli.revoke_licences(place / "r", [licences.read_licence(place / "l").licence_id], key=OWNER)
+    with pytest.raises(LicenceRevoked):
+        opened(place, revocations=place / "r", log=log)
+    with pytest.raises(LicenceRefused, match="older"):
+        noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "old", log=log)
+    with pytest.raises(WrongKey):  # refused before the list is looked at
+        opened(place, OTHER, revocations=place / "r", log=log)
+    assert [one.revocations for one in read_openings(log)] == [2, 1, 0]
+    noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "r", log=log)
+
+
+def test_lists_of_several_owners_share_a_log(place: Path) -> None:
+    log, file = place / "log", second_licence(place, OTHER)
+    for _ in range(3):
+        noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    noli.revoke_licences(place / "r2", ["0" * 16], key=OTHER)
+    opened(place, revocations=place / "r", log=log)
+    noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "r2", log=log)
+    found = [(one.owner, one.revocations) for one in read_openings(log)]
+    assert found == [(licences.public_key(OWNER), 3), (licences.public_key(OTHER), 1)]
+
+
+def test_lines_from_before_owners_were_noted_are_read_and_count_for_all(place: Path) -> None:
+    log, made = place / "log", licences.read_licence(place / "l")
+    old = {"licence_id": made.licence_id, "number": 0, "outcome": "opened", "previous": "0" * 64,
+           "revocations": 2, "seal_id": made.seal_id, "time": "2020-01-01T00:00:00.000+00:00"}  # fmt: skip
+    log.write_bytes(json.dumps(old, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    with pytest.raises(LicenceRefused, match="older"):
+        opened(place, revocations=place / "r", log=log)
+    noli.revoke_licences(place / "r", ["1" * 16], key=OWNER)
+    opened(place, revocations=place / "r", log=log)
+    assert [one.owner for one in read_openings(log)] == [None] + [licences.public_key(OWNER)] * 2
+
+
+def test_a_list_that_another_process_changes_is_not_changed(place: Path) -> None:
+    with held(place / "r.lock"), pytest.raises(UsageError, match="Another process"):
+        noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    names = [f"{n:016x}" for n in range(40)]
+
+    def add(name: str) -> None:
+        while True:
+            try:
+                noli.revoke_licences(place / "r", [name], key=OWNER)
+            except (UsageError, RunError):  # RunError: the lock's folder went away while it was taken
+                time.sleep(0.001)
+            else:
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, names))
+    made = licences.read_revocations(place / "r", licences.public_key(OWNER))
+    assert (made.number, list(made.licences)) == (40, names)
+
+
+def test_rotated_files_of_owner_and_customer_still_revoke_and_open(place: Path) -> None:
+    owner, customer = place / "o.key", place / "c.key"
+    noli.Key.new(owner)
+    noli.Key.new(customer)
+    noli.seal(place / "plain.safetensors", place / "p.sealed", key=owner)
+    made = noli.licence(place / "p.sealed", place / "pl", key=owner, to=noli.recipient(customer))
+    noli.revoke_licences(place / "r", ["0" * 16], key=owner)
+    for file in (owner, customer):
+        noli.Key.rotate(file)
+        noli.Key.rotate(file)
+
+    def tried() -> licences.Opened:
+        return noli.open_sealed(place / "p.sealed", place / "pl", key=customer, revocations=place / "r")
+
+    assert tried().content == (place / "plain.safetensors").read_bytes()
+    assert noli.revoke_licences(place / "r", [made.licence_id], key=owner).owner == made.owner
+    with pytest.raises(LicenceRevoked):
+        tried()
+    # A new list is the active key's; one of another owner, or of a key that was revoked, is nobody's here.
+    active = licences.public_key(noli.Key.load(owner))
+    assert noli.revoke_licences(place / "new", ["0" * 16], key=owner).owner == active
+    noli.Key.revoke(owner, noli.Key.keyring(owner)[0]["id"])
+    with pytest.raises(SealError, match="not signed by"):
+        noli.revoke_licences(place / "r", ["1" * 16], key=owner)
+    noli.Key.revoke(customer, noli.Key.keyring(customer)[0]["id"])
+    with pytest.raises(WrongKey, match="another customer"):
+        tried()
+
+
+def test_only_files_of_the_owner_who_is_expected_are_opened(place: Path) -> None:
+    log, owner, other = place / "log", licences.public_key(OWNER), licences.public_key(OTHER)
+    for told in (owner, owner[:16], owner[:40].upper()):
+        assert opened(place, owner=told, log=log).header.owner == owner
+    for told in (other, other[:16], owner[:-1] + "0123456789abcdef".replace(owner[-1], "")[0]):
+        with pytest.raises(LicenceRefused, match="another owner"):
+            opened(place, owner=told, log=log)
+    assert outcomes(log) == ["opened"] * 3 + ["LicenceRefused"] * 3
+    for told in ("", owner[:15], owner + "0", "my friend the owner"):
+        with pytest.raises(UsageError, match="no public key of an owner"):
+            opened(place, owner=told, log=log)
+    assert len(outcomes(log)) == 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from noli.core.files import refuse_existing, write_new
 from noli.core.key import Key
 from noli.core.sealed import Header, content_key, header_of
 from noli.engine import licences
-from noli.engine.licences import Licence, Opened, Revocations
+from noli.engine.licences import Licence, Opened
 from noli.engine.request import KeyLike, open_key
+from noli.engine.revocations import Revocations, read_revocations, revoke
 from noli.proof.commitment import public_key
 from noli.proof.records import now
 
@@ -106,13 +107,15 @@ def revoke_licences(file: str | Path, ids: Sequence[str], *, key: KeyLike) -> Re
     Args:
         file: The list, to be given to customers.
         ids: Names of licences (``licence_id``).
-        key: The owner's key, or the path of a key file without a passphrase.
+        key: The owner's key, or the path of a key file without a passphrase: the key of it that signed the
+            list, retired or not, and the active one for a new list.
 
     Raises:
         SealError: The list is damaged, or another owner's.
-        UsageError: No ids.
+        UsageError: No ids, or another process is changing the list.
     """
-    return licences.revoke(Path(file), ids, _needed(key))
+    owner = revoking_key(file, key) if isinstance(key, str | Path) else _needed(key)
+    return revoke(Path(file), ids, owner)
 
 
 def open_sealed(
@@ -122,22 +125,29 @@ def open_sealed(
     key: KeyLike,
     revocations: str | Path | None = None,
     log: str | Path | None = None,
+    owner: str | None = None,
 ) -> Opened:
     """Open a sealed file into memory; nothing is written but the log.
 
     Args:
         file: The sealed file.
         licence: The licence for it.
-        key: The customer's key, or the path of a key file without a passphrase.
+        key: The customer's key, or the path of a key file without a passphrase: that which the licence
+            is for, retired or not.
         revocations: The owner's list; None: revocations are not looked at.
         log: Where every try is noted, in a chain; None: nowhere.
+        owner: Whose the file must be: the owner's public key (``owner`` of what :func:`seal` returns), 64 hex
+            digits or the first of them, at least 16; None: anybody's.
 
     Raises:
+        UsageError: `owner` is no public key.
         SealError, WrongKey, LicenceRefused: See :func:`noli.engine.licences.open_file`.
     """
     listed = None if revocations is None else Path(revocations)
     noted = None if log is None else Path(log)
-    return licences.open_file(Path(file), Path(licence), _needed(key), revocations=listed, log=noted)
+    customer = opening_key(licence, key) if isinstance(key, str | Path) else _needed(key)
+    more = {"revocations": listed, "log": noted}
+    return licences.open_file(Path(file), Path(licence), customer, owner=owner, **more)
 
 
 def opened_detector(opened: Opened) -> Detector:
@@ -157,6 +167,28 @@ def opened_detector(opened: Opened) -> Detector:
 def sealed_header(file: str | Path) -> Header:
     """Return what a sealed file says of itself; SealError where it is none."""
     return header_of(_read(Path(file)), str(file))
+
+
+def revoking_key(file: str | Path, key: str | Path, passphrase: str | None = None) -> Key:
+    """Return the key of a key file that signed a list of revocations, else its active one."""
+    signed = read_revocations(Path(file), None).owner if Path(file).exists() else None
+    return _fitting(key, passphrase, lambda one: signed in (None, public_key(one)))
+
+
+def opening_key(licence: str | Path, key: str | Path, passphrase: str | None = None) -> Key:
+    """Return the key of a customer's key file that a licence is for, else its active one."""
+    to = licences.read_licence(Path(licence)).recipient
+    return _fitting(key, passphrase, lambda one: to == recipient(one).split(":")[1])
+
+
+def _fitting(file: str | Path, passphrase: str | None, fits: Callable[[Key], bool]) -> Key:
+    """Return the newest key of a file that fits, else the active one; one that was revoked is never tried."""
+    for one in reversed(Key.keyring(file)):
+        if one["state"] != "revoked":
+            found = Key.load(file, passphrase=passphrase, key_id=one["id"])
+            if fits(found):
+                return found
+    return Key.load(file, passphrase=passphrase)
 
 
 def _needed(key: KeyLike, key_id: str | None = None) -> Key:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from noli.cli import console
-from noli.cli.shared import Json, KeyFile, PassFile, Quiet, RarePassFile, load_key
+from noli.cli.shared import Json, KeyFile, PassFile, Quiet, RarePassFile, load_key, phrase_for
 
 HELP = {
     "seal": "Encrypt a model file (AES-256-GCM), so that only a licence opens it.",
@@ -45,6 +45,7 @@ def seal(
         ("sealed", f"{made.size:,} bytes, {made.kind}"),
         ("output", str(output)),
         ("name", made.seal_id),
+        ("owner", made.owner),
     ]
     out.result({"output": str(output), **made.model_dump(mode="json")}, console.grid(rows))
     out.hint(
@@ -90,17 +91,22 @@ def revoke(
     output: Annotated[Path, Option("--output", "-o", metavar="FILE", help="The list; made or added to.")],
     key: KeyFile,
     key_id: Annotated[
-        str | None, Option(metavar="ID", hidden=True, help="Which key of the file; default: the active one.")
+        str | None, Option(metavar="ID", hidden=True, help="Which key of the file; default: the list's.")
     ] = None,
     json: Json = False,
     passphrase_file: RarePassFile = None,
 ) -> None:
     """Add licences to a signed list, which is given to customers."""
     from noli import api
+    from noli.api._seal import revoking_key
 
     out = console.Output(json=json)
     out.hint(_LIMIT)
-    made = api.revoke_licences(output, ids, key=load_key(key, passphrase_file, key_id))
+    if key_id:
+        owner = load_key(key, passphrase_file, key_id)
+    else:
+        owner = revoking_key(output, key, phrase_for(key, passphrase_file))
+    made = api.revoke_licences(output, ids, key=owner)
     rows: console.Rows = [("list", f"{output}, number {made.number}"), ("revoked", ", ".join(made.licences))]
     told = {"output": str(output), "number": made.number, "licences": list(made.licences)}
     out.result(told, console.grid(rows))
@@ -112,23 +118,29 @@ def open_(
     licence: Annotated[Path, Option(metavar="FILE", help="The licence.")],
     revocations: Annotated[Path | None, Option(metavar="FILE", help="The owner's list.")] = None,
     log: Annotated[Path | None, Option(metavar="FILE", help="Where openings are noted.")] = None,
+    owner: Annotated[
+        str | None,
+        Option(metavar="HEX", help="Refuse files of others: the owner's public key, 16 to 64 digits."),
+    ] = None,
     json: Json = False,
     passphrase_file: RarePassFile = None,
     quiet: Quiet = False,
 ) -> None:
     """Open a sealed file in memory and say what is in it; no weights are written."""
     from noli import api
+    from noli.api._seal import opening_key
 
     out = console.Output(json=json, quiet=quiet)
     out.hint(_LIMIT)
-    customer = load_key(key, passphrase_file)
-    opened = api.open_sealed(sealed, licence, key=customer, revocations=revocations, log=log)
+    customer = opening_key(licence, key, phrase_for(key, passphrase_file))
+    opened = api.open_sealed(sealed, licence, key=customer, revocations=revocations, log=log, owner=owner)
     header = opened.header
     rows: console.Rows = [
         ("opened", f"{header.size:,} bytes, {header.kind}"),
+        ("owner", f"{header.owner[:16]}, by its licence"),
         ("licence", f"{opened.licence.licence_id}, ends {opened.licence.expires or 'never'}"),
     ]
-    told: dict[str, Any] = {"kind": header.kind, "size": header.size}
+    told: dict[str, Any] = {"kind": header.kind, "size": header.size, "owner": header.owner}
     told |= {"licence_id": opened.licence.licence_id}
     if header.kind == "locked-detector":
         model = api.opened_detector(opened)

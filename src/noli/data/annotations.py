@@ -7,8 +7,11 @@ sizes are bounded. Nothing of a zip file is unpacked to a disk.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import math
 import zipfile
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _XML_BYTES, _PICTURE_BYTES = 4 << 20, 256 << 20
 _DEEPEST, _MOST_BOXES = 32, 10_000
 _SHOWN = 3
+_PICTURE_FOLDERS = frozenset(("JPEGImages", "images"))
 Reader = Callable[[str, int], bytes]
 # Text of the fields of one object or of the file, by path below it: ``bndbox/xmin``.
 Fields = dict[str, str]
@@ -93,7 +97,9 @@ def read_boxes(
 ) -> BoxedPictures:
     """Read pictures with boxes from a folder or a zip file.
 
-    An XML file belongs to the picture of the same name without suffix, else to the one that it names.
+    An XML file belongs to the picture of the same name without suffix, else to the one that it names: in its
+    own folder; else in one that differs in a single part (``Annotations`` and ``JPEGImages``, ``xml/train``
+    and ``images/train``); else anywhere, where there is but one. A picture claimed twice is refused.
     Pictures without an XML file are passed over; those with one that names no box are kept.
 
     Args:
@@ -115,6 +121,7 @@ def read_boxes(
             except DataError as error:
                 bad.append((name, error))
             progress(1)
+    found = _claimed_once(found, bad)
     if (bad and not skip) or not found:
         raise _refusal(str(place), bad, len(found))
     classes = tuple(sorted({name for one in found for name in one.told.names}))
@@ -164,7 +171,7 @@ def _number(text: str) -> float:
 
 def _fields(data: bytes) -> tuple[Fields, list[Fields]]:
     """Return the texts of the file by path, and those of each of its objects."""
-    top, objects, path, texts = Fields(), list[Fields](), list[str](), list[str]()
+    top, objects, path, texts = Fields(), list[Fields](), list[str](), list[list[str]]()
     parser = expat.ParserCreate()
 
     def refuse(*_: object) -> None:
@@ -172,7 +179,7 @@ def _fields(data: bytes) -> tuple[Fields, list[Fields]]:
 
     def start(name: str, _: object) -> None:
         path.append(name)
-        texts.append("")
+        texts.append([])
         if len(path) > _DEEPEST or len(objects) > _MOST_BOXES:
             raise ValueError("it is nested too deeply, or has too many boxes")
         if path[1:] == ["object"]:
@@ -180,14 +187,13 @@ def _fields(data: bytes) -> tuple[Fields, list[Fields]]:
 
     def text(part: str) -> None:
         if texts:
-            texts[-1] += part
+            texts[-1].append(part)
 
     def end(_: str) -> None:
-        inside = len(path) > 2 and path[1] == "object"
+        inside, whole = len(path) > 2 and path[1] == "object", "".join(texts.pop()).strip()
         # The first of several counts: parts of an object have boxes of their own, deeper down.
-        (objects[-1] if inside else top).setdefault("/".join(path[2 if inside else 1 :]), texts[-1].strip())
+        (objects[-1] if inside else top).setdefault("/".join(path[2 if inside else 1 :]), whole)
         path.pop()
-        texts.pop()
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
@@ -197,19 +203,20 @@ def _fields(data: bytes) -> tuple[Fields, list[Fields]]:
 
 @dataclass(frozen=True)
 class _One:
-    """A squeezed picture, its item, boxes at its size, and how many boxes had no area."""
+    """A squeezed picture, its XML file, its item, boxes at its size, and how many boxes had no area."""
 
+    name: str
     item: Item
     image: npt.NDArray[np.uint8]
     told: Annotation
     dropped: int
 
 
-def _read_one(name: str, pictures: Mapping[str, str], read: Reader, side: int) -> _One:
+def _read_one(name: str, pictures: Mapping[str, list[str]], read: Reader, side: int) -> _One:
     xml = read(name, _XML_BYTES)
     told = parse_voc(xml, name)
     stem = PurePosixPath(name).stem
-    picture = pictures.get(stem) or pictures.get(PurePosixPath(told.picture).stem)
+    picture = _picture(name, pictures.get(stem) or pictures.get(PurePosixPath(told.picture).stem, []), told)
     if picture is None:
         why = f"there is no {stem}.jpg, and no {told.picture or 'other picture that it names'}"
         raise DataError("The annotation has no picture.", where=name, why=why, items=[name])
@@ -227,16 +234,51 @@ def _read_one(name: str, pictures: Mapping[str, str], read: Reader, side: int) -
     both = hashlib.sha256(own.digest() + hashlib.sha256(xml).digest()).hexdigest()
     item = Item(own.hexdigest()[:ID_LENGTH], picture, sha256=both)
     told = Annotation(names, scaled, (side, side), picture)
-    return _One(item, square(pixels, side, 3), told, int((~good).sum()))
+    return _One(name, item, square(pixels, side, 3), told, int((~good).sum()))
 
 
-def _pictures(names: list[str]) -> dict[str, str]:
-    """Return pictures by name without folder and suffix; of several the first."""
-    found: dict[str, str] = {}
+def _pictures(names: list[str]) -> dict[str, list[str]]:
+    """Return pictures by name without folder and suffix."""
+    found = defaultdict[str, list[str]](list)
     for name in names:
         if name.lower().endswith(_PICTURES):
-            found.setdefault(PurePosixPath(name).stem, name)
-    return found
+            found[PurePosixPath(name).stem].append(name)
+    return dict(found)
+
+
+def _picture(name: str, found: list[str], told: Annotation) -> str | None:
+    """Return which of several pictures of one stem an XML file is about; None where there is none."""
+    own = PurePosixPath(name).parent.parts
+    folders = {one: PurePosixPath(one).parent for one in found}
+
+    def near(parts: tuple[str, ...]) -> int:
+        differ = sum(a != b for a, b in zip(own, parts, strict=False))
+        return min(differ, 2) if len(own) == len(parts) else 2
+
+    nearest = min((near(folder.parts) for folder in folders.values()), default=2)
+    left = [one for one in found if near(folders[one].parts) == nearest]
+    named = [one for one in left if PurePosixPath(one).name == PurePosixPath(told.picture).name]
+    left = named or left
+    # Pascal VOC keeps masks of the same name beside its pictures.
+    left = [one for one in left if not _PICTURE_FOLDERS.isdisjoint(folders[one].parts)] or left
+    if len(left) > 1:
+        why = f"it could be of {' or of '.join(left[:_SHOWN])}"
+        raise DataError("The annotation has several pictures.", where=name, why=why, items=[name])
+    return left[0] if left else None
+
+
+def _claimed_once(found: list[_One], bad: list[tuple[str, DataError]]) -> list[_One]:
+    """Return those whose picture no other XML file claims; the others go to `bad`."""
+    claims = defaultdict[str, list[str]](list)
+    for one in found:
+        claims[one.item.path].append(one.name)
+    for picture, names in claims.items():
+        for name in names if len(names) > 1 else ():
+            why = f"{picture} is claimed by {' and '.join(names[:_SHOWN])}"
+            error = DataError("The picture has several annotations.", where=name, why=why, items=[name])
+            bad.append((name, error))
+    bad.sort(key=lambda one: one[0])
+    return [one for one in found if len(claims[one.item.path]) == 1]
 
 
 @contextmanager
@@ -257,16 +299,21 @@ def _opened(place: str | Path) -> Iterator[tuple[list[str], Reader]]:
         what = "This is neither a folder nor a zip file."
         raise DataError(what, where=str(place), why=str(error), fix=fix) from error
     with archive:
-        shown = [one for one in archive.namelist() if all(map(listed, PurePosixPath(one).parts))]
+        shown = {one for one in archive.namelist() if all(map(listed, PurePosixPath(one).parts))}
         names = sorted(one for one in shown if not one.endswith("/"))
         yield names, lambda name, most: _limited(name, lambda: archive.open(name).read(most + 1), most)
+
+
+# zipfile raises what its parts raise, NotImplementedError and RuntimeError (encrypted) among them.
+_UNREADABLE = (
+    OSError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError
+)  # fmt: skip
 
 
 def _limited(name: str, read: Callable[[], bytes], most: int) -> bytes:
     try:
         content = read()
-    # zipfile raises what its parts raise, NotImplementedError and RuntimeError (encrypted) among them.
-    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataError("The file cannot be read.", where=name, why=str(error), items=[name]) from error
     if len(content) > most:
         raise DataError("The file is too large.", where=name, why=f"over {most:,} bytes", items=[name])

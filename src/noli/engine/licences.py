@@ -3,18 +3,20 @@
 A licence holds the content key under X25519 (RFC 7748), HKDF-SHA256 and AES-256-GCM for the customer's key
 file, and is signed by the owner (ed25519), as are revocations. End and revocation are policy, which this
 program keeps: they stop honest software, not somebody who changes the program, or kept what he once opened.
-Likewise the log shows what was opened through it, as long as nobody deletes it or cuts off its end.
+Likewise the log: its chain has no key, so that it shows what was opened only as long as nobody who can write
+it deletes it, cuts off its end, or writes all of it anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -22,10 +24,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from noli.core.errors import (
-    DataError,
     LicenceExpired,
     LicenceRefused,
     LicenceRevoked,
@@ -34,10 +35,11 @@ from noli.core.errors import (
     UsageError,
     WrongKey,
 )
-from noli.core.files import atomic_write, storage_error, write_new
+from noli.core.files import storage_error, write_new
 from noli.core.key import Key
 from noli.core.sealed import Header, Hex8, Hex16, content_key, header_of, unseal
 from noli.engine.lock import held
+from noli.engine.revocations import read_revocations, stored
 from noli.proof import chain
 from noli.proof.chain import Link
 from noli.proof.commitment import Signature, check_signature, public_key, sign
@@ -78,26 +80,27 @@ class Licence(Record):
     signature: Signature
 
 
-class Revocations(Record):
-    """A list of revoked licences; `number` grows with every change, so that an older list can be told."""
-
-    format: Literal["noli-revocations"] = "noli-revocations"
-    version: Literal[1] = 1
-    number: Annotated[int, Field(ge=1)]
-    updated: Moment
-    licences: tuple[Hex8, ...]
-    owner: Digest
-    signature: Signature
-
-
 class Opening(Link):
-    """A line of the log: what was tried when, and what came of it: ``opened`` or the name of an error."""
+    """A line of the log.
+
+    Attributes:
+        time: Of the try, by the customer's clock.
+        owner: Who signed the licence; None in logs from before it was noted.
+        seal_id, licence_id: As the licence names them.
+        revocations: Number of the owner's list that was looked at; 0 where none was.
+        outcome: ``opened`` or the name of an error.
+    """
 
     time: Moment
+    owner: Digest | None = None
     seal_id: Hex16
     licence_id: Hex8
     revocations: Annotated[int, Field(ge=0)]
     outcome: Annotated[str, Field(pattern=r"^[A-Za-z]{1,40}$")]
+
+    def canonical(self, *without: str) -> bytes:
+        """Return the canonical bytes; lines without an owner keep the form that they were written in."""
+        return super().canonical(*without, *(() if self.owner else ("owner",)))
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,14 @@ def grant(
 
     Raises:
         WrongKey: The file was sealed with another owner's key.
-        UsageError: No public key, or an end in the past.
+        UsageError: No public key, an end in the past or outside of all calendars, or an unusable name.
     """
     key = content_key(owner, header.seal_id)
     if key.id != header.key_id or public_key(owner) != header.owner:
         raise WrongKey("This file was sealed with another key.", fix="give the key that it was sealed with")
-    if expires is not None and expires <= utc(now()):
-        raise UsageError("The licence would be over before it begins.", where=expires.isoformat())
+    end = None if expires is None else _ending(expires)
+    if end is not None and end <= utc(now()):
+        raise UsageError("The licence would be over before it begins.", where=end.isoformat())
     public, ephemeral = _parsed(to), X25519PrivateKey.generate()
     sender = ephemeral.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     fields = {
@@ -153,12 +157,16 @@ def grant(
         "customer": customer,
         "recipient": public.hex(),
         "created": now(),
-        "expires": None if expires is None else expires.astimezone(UTC).isoformat(timespec="seconds"),
+        "expires": None if end is None else end.isoformat(timespec="seconds"),
         "ephemeral": sender.hex(),
         "nonce": os.urandom(12).hex(),
         "owner": header.owner,
     }
-    bare = Licence.model_validate({**fields, "wrapped": "0" * 96, "signature": "0" * 128})
+    try:
+        bare = Licence.model_validate({**fields, "wrapped": "0" * 96, "signature": "0" * 128})
+    except ValidationError:
+        why = "it has at most 200 characters, all of them in Unicode"
+        raise UsageError("This is no name of a customer.", where=repr(customer[:40]), why=why) from None
     sealed = _wrapping(ephemeral, public, sender, public).encrypt(
         bytes.fromhex(bare.nonce), key.export_secret(), bare.canonical("wrapped", "signature")
     )
@@ -166,46 +174,21 @@ def grant(
     return whole.model_copy(update={"signature": sign(owner, whole.canonical("signature"))})
 
 
-def revoke(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
-    """Add licences to a list of revocations, which is made when it is missing.
-
-    Raises:
-        SealError: The list is damaged, or another owner's.
-        UsageError: No licence ids.
-    """
-    before = read_revocations(file, public_key(owner)) if file.exists() else None
-    all_ = sorted({*licences, *(before.licences if before else ())})
-    fields = {"number": before.number + 1 if before else 1, "updated": now(), "owner": public_key(owner)}
+def _ending(expires: datetime) -> datetime:
     try:
-        bare = Revocations.model_validate({**fields, "licences": all_, "signature": "0" * 128})
-    except ValueError:
-        why = "an id has 16 hex digits"
-        raise UsageError("This is no id of a licence.", where=", ".join(licences), why=why) from None
-    made = bare.model_copy(update={"signature": sign(owner, bare.canonical("signature"))})
-    atomic_write(file, made.canonical())
-    return made
+        return expires.astimezone(UTC)
+    except (OverflowError, ValueError):
+        fix = "give a nearer end, or none"
+        raise UsageError("The end is outside of all calendars.", where=expires.isoformat(), fix=fix) from None
 
 
 def read_licence(file: Path) -> Licence:
     """Read a licence and check its signature; SealError where it is damaged."""
     try:
-        made = Licence.read(_bytes(file), str(file))
+        made = Licence.read(stored(file), str(file))
         check_signature(made.owner, made.signature, made.canonical("signature"), "the licence")
     except Damaged as error:
         raise SealError("The licence is damaged.", where=str(file), why=str(error), fix=_FRESH) from None
-    return made
-
-
-def read_revocations(file: Path, owner: str) -> Revocations:
-    """Read a list of revocations of this owner; SealError where it is damaged or another's."""
-    try:
-        made = Revocations.read(_bytes(file), str(file))
-        check_signature(owner, made.signature, made.canonical("signature"), "the list")
-    except Damaged as error:
-        fix = "get the owner's present list"
-        raise SealError(
-            "The list of revocations is damaged.", where=str(file), why=str(error), fix=fix
-        ) from None
     return made
 
 
@@ -221,7 +204,13 @@ def read_openings(file: Path) -> list[Opening]:
 
 
 def open_file(
-    file: Path, licence: Path, key: Key, *, revocations: Path | None = None, log: Path | None = None
+    file: Path,
+    licence: Path,
+    key: Key,
+    *,
+    revocations: Path | None = None,
+    log: Path | None = None,
+    owner: str | None = None,
 ) -> Opened:
     """Open a sealed file into memory.
 
@@ -231,54 +220,76 @@ def open_file(
         key: The customer's key.
         revocations: The owner's list; None: revocations are not looked at.
         log: Where every try is noted; nothing is opened when that fails. None: nothing is noted.
+        owner: Whose the file must be: a public signing key, or at least its first 16 digits; None: anybody's.
 
     Raises:
+        UsageError: `owner` is no public key.
         SealError: Something was changed.
         WrongKey: The licence is another customer's.
-        LicenceRefused: Another file, expired, revoked, or the clock was set back since the last opening.
+        LicenceRefused: Another file or owner, expired, revoked, or the clock was set back.
     """
+    if owner is not None and not re.fullmatch("[0-9a-fA-F]{16,64}", owner):
+        fix = "give at least 16 of the 64 digits that `noli lock seal` prints"
+        raise UsageError("This is no public key of an owner.", where=owner[:100], fix=fix)
     if log is None:
-        return _open(file, licence, key, revocations, ())
+        return _open(file, licence, key, revocations, owner, (), {})
     with held(log.with_name(f"{log.name}.lock")):
         before = read_openings(log)
         told = {"number": len(before), "previous": chain.head(before), "time": now(), "revocations": 0}
         names = read_licence(licence)
-        told |= {"seal_id": names.seal_id, "licence_id": names.licence_id}
+        told |= {"owner": names.owner, "seal_id": names.seal_id, "licence_id": names.licence_id}
         try:
-            opened = _open(file, licence, key, revocations, before)
+            opened = _open(file, licence, key, revocations, owner, before, told)
         except NoliError as error:
             _append(log, Opening.model_validate({**told, "outcome": type(error).__name__}))
             raise
-        seen = read_revocations(revocations, opened.header.owner).number if revocations else 0
-        _append(log, Opening.model_validate({**told, "revocations": seen, "outcome": "opened"}))
+        _append(log, Opening.model_validate({**told, "outcome": "opened"}))
         return opened
 
 
-def _open(file: Path, licence: Path, key: Key, revocations: Path | None, before: Sequence[Opening]) -> Opened:
-    data, made = _bytes(file), read_licence(licence)
+def _open(
+    file: Path,
+    licence: Path,
+    key: Key,
+    revocations: Path | None,
+    owner: str | None,
+    before: Sequence[Opening],
+    told: dict[str, Any],
+) -> Opened:
+    """Open a file, and put the number of the list that was looked at into `told`, whatever comes of it."""
+    data, made = stored(file), read_licence(licence)
     header = header_of(data, str(file))
     if (made.seal_id, made.key_id, made.owner) != (header.seal_id, header.key_id, header.owner):
         fix = "give the licence of this file"
         raise LicenceRefused("The licence is for another file.", where=str(licence), fix=fix)
+    if not header.owner.startswith((owner or "").lower()):
+        why, fix = f"it is signed by {header.owner}", "ask whom you have it from"
+        raise LicenceRefused("The file is another owner's.", where=str(file), why=why, fix=fix)
     if made.recipient != recipient(key).split(":")[1]:
         why = f"it was made for {made.customer or made.recipient[:16]}"
         raise WrongKey("The licence is another customer's.", where=str(licence), why=why, fix=_FRESH)
     listed = read_revocations(revocations, header.owner) if revocations else None
-    if listed and listed.number < max((one.revocations for one in before), default=0):
-        raise LicenceRefused("The list of revocations is older than one used before.", where=str(revocations))
-    known = {one.licence_id for one in before if one.outcome == LicenceRevoked.__name__}
+    told["revocations"] = listed.number if listed else 0
+    own = [one for one in before if one.owner in (None, header.owner)]
+    known = {one.licence_id for one in own if one.outcome == LicenceRevoked.__name__}
     if made.licence_id in known or (listed and made.licence_id in listed.licences):
         raise LicenceRevoked("The licence was revoked.", where=str(licence), fix=_FRESH)
-    moment = utc(now())
-    if made.expires is not None and moment >= utc(made.expires):
-        raise LicenceExpired(
-            "The licence is over.", where=str(licence), why=f"since {made.expires}", fix=_FRESH
-        )
-    if before and moment + _LEEWAY < utc(before[-1].time):
-        why = f"something was opened at {before[-1].time}"
-        raise LicenceRefused("The clock was set back.", why=why, fix="set the clock of this machine")
+    if listed and listed.number < max((one.revocations for one in own), default=0):
+        raise LicenceRefused("The list of revocations is older than one used before.", where=str(revocations))
+    _check_time(made, before, str(licence))
     inner = _unwrapped(made, key, str(licence))
     return Opened(header, made, unseal(data, inner, str(file)), inner)
+
+
+def _check_time(made: Licence, before: Sequence[Opening], where: str) -> None:
+    moment = utc(now())
+    if made.expires is not None and moment >= utc(made.expires):
+        raise LicenceExpired("The licence is over.", where=where, why=f"since {made.expires}", fix=_FRESH)
+    # Not only the last: refused tries are noted too, with the very time that was set back.
+    latest = max((utc(one.time) for one in before), default=moment)
+    if moment + _LEEWAY < latest:
+        why = f"something was opened, or tried, at {latest.isoformat()}"
+        raise LicenceRefused("The clock was set back.", why=why, fix="set the clock of this machine")
 
 
 def _unwrapped(made: Licence, key: Key, where: str) -> Key:
@@ -322,13 +333,6 @@ def _parsed(text: str) -> bytes:
 
 def _checksum(public: str) -> str:
     return hashlib.sha256(f"{RECIPIENT}:{public}".encode()).hexdigest()[:8]
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError("The file cannot be read.", where=str(file), why=str(error.strerror)) from error
 
 
 def _append(log: Path, opening: Opening) -> None:

@@ -1,4 +1,8 @@
-"""Records in a chain: each names its place and the digest of the one before; none can be left out."""
+"""Records in a chain: each names its place and the digest of the one before.
+
+Who knows the last digest from elsewhere knows that none was changed or left out; without it, all
+can be written anew.
+"""
 
 from __future__ import annotations
 
