@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from noli.core.errors import OutputExists, UsageError
+from noli.core.errors import OutputExists, RunError, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.run import Run
@@ -168,7 +168,7 @@ def changing(folder: Path) -> Iterator[None]:
         try:
             patience.enter_context(held(place))
             break
-        except UsageError:
+        except (UsageError, RunError):  # the other may just be removing what it held
             if last:
                 raise
             time.sleep(0.1)
