@@ -59,7 +59,8 @@ def test_an_encoder_that_takes_only_its_own_size_gets_it(tmp_path, clip_folder):
 
 
 def test_every_cluster_is_pushed_to_another_one_which_the_key_draws(tmp_path):
-    cfg = uc.Config(**QUICK | {"clusters": 4, "steps": 60, "encoder_epochs": 20}, eps=32 / 255, shifted=False)
+    # So many steps that the rounding of a processor does not decide how far it comes.
+    cfg = uc.Config(**QUICK | {"clusters": 4, "steps": 150, "encoder_epochs": 20}, eps=32 / 255, shifted=False)
     study = some_study(tmp_path, 40)
     for number, image in enumerate(study.pixels):  # four kinds of pictures
         image[:] = image // 8 + 64 * (number % 4) * np.array([1, 0, 1], np.uint8)
@@ -80,7 +81,7 @@ def test_every_cluster_is_pushed_to_another_one_which_the_key_draws(tmp_path):
     for group in range(4):
         divergence = towards(torch.from_numpy(centres[target[group]]).float())
         far, near = (divergence(torch.from_numpy(some[groups == group]), None) for some in (before, after))
-        assert near < 0.8 * far
+        assert near < 0.8 * far, (group, near, far)
 
 
 @pytest.mark.parametrize("data", ["cluster", "all"])
