@@ -61,3 +61,22 @@ def test_referees(row: str) -> None:
         assert one["ours"]["cpu_seconds"] <= 3 * one["referee"]["cpu_seconds"]
     assert f"| {row} | {cells[0]} | {cells[1]} |" in TEXT
     assert found["images"] == 200
+
+
+def test_fleets() -> None:
+    (cell,) = json.loads((RESULTS / "fleets.json").read_bytes())["settings"]["convmixer, rank 8"]
+    said = " ".join((DOCS / "fleets.md").read_text().split())
+    for row, name in (
+        ("the device itself", "own"),
+        ("another device, mean", "across"),
+        ("another device, worst pair", "worst across"),
+        ("a device of the attacker's own", "attacker's own device"),
+        ("the public network", "public network"),
+    ):
+        assert f"| {row} | {100 * cell[name]:.1f} % |" in said
+    shares = [f"{100 * cell[name]:.1f} %" for name in ("clean", "no key", "attacked clean")]
+    assert f"right in {shares[0]}, without the key in {shares[1]}, and have" in said
+    assert f"have {cell['largest_bytes'] / 1000:.0f} kB each" in said
+    assert f"attacked, {shares[2]} are right before" in said
+    assert f"So {100 * cell['kept']:.0f} % of the accuracy is kept" in said
+    assert cell["aims"] == {"off the diagonal": False, "no key": False, "size": True}
