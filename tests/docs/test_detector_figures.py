@@ -65,3 +65,16 @@ def test_fastestdet() -> None:
         told = f"{none[0]} {none[1]:.2f}" if none else "nothing"
         assert f"| {name} | {kind} {plain[1]:.2f} | {told} |" in TEXT
     assert found["gap with key"] == 0
+
+
+def test_thieves() -> None:
+    (theft,) = FOUND["bccd, thief, folded both, three layers"]["theft"]
+    assert f"{percent(theft['score'])} with the key:" in " ".join(TEXT.split())
+    scores = {(row["attack"], row["labels"]): row["score"] for row in theft["rows"]}
+    for attack in ("a linear layer in its place", "fine-tuning", "training from scratch"):
+        cells = " | ".join(percent(scores[attack, labels]) for labels in (5, 20, 50, 100))
+        assert f"| {attack} | {cells} |" in TEXT
+    best = {labels: max(scores["fine-tuning", labels], scores["a linear layer in its place", labels])
+            for labels in (20, 50, 100)}  # fmt: skip
+    assert all(best[labels] - scores["training from scratch", labels] <= 0.05 for labels in best)
+    assert FOUND["bccd, thief, folded both, three layers"]["needed"] == [{"80%": 50, "90%": 100, "95%": 100}]
