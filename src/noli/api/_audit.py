@@ -15,6 +15,7 @@ from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
+from noli.core.run import Run
 from noli.engine.auditing import MOST_PUBLIC, Case, Images, gather, scheme_of
 from noli.engine.codecase import codes_run
 from noli.engine.progress import Progress
@@ -100,22 +101,48 @@ def audit(
         fix = "say learned=True (--learned), or leave them out"
         raise UsageError("Options of learned attacks need learned attacks.", fix=fix)
     bar = progress or Progress()
+    others = None if public is None else str(public)
     if run := codes_run(scrambled):
-        from noli.api._audit_codes import audit_codes
-
-        if learned:
-            why = "codes have attacks of their own, some of which learn"
-            raise UsageError("Codes are not attacked by generators.", why=why, fix="leave --learned out")
-        told, text = audit_codes(
-            run, str(clean), None if public is None else str(public), pictures, seconds, bar
-        )
-        if html is not None:
-            atomic_write(Path(html), text.encode())
-        return told
+        return _of_codes(run, str(clean), others, pictures, seconds, learned, html, bar)
     how, lpips = _learning(learning or {}) if learned else (None, None)
     most = MOST_PUBLIC if how is None else max(MOST_PUBLIC, how.pictures)
-    case = gather(str(scrambled), str(clean), None if public is None else str(public), pictures, most)
+    case = gather(str(scrambled), str(clean), others, pictures, most)
     target = _target(case, seconds)
+    rows, shown = _classical(target, bar)
+    if how is not None:
+        more, seen = _learned(case, how, generator, lpips, keep, bar)
+        rows += more
+        shown += seen
+    found = _audit(case, target, tuple(rows))
+    if html is not None:
+        first = target.plain[:SHOWN], target.scrambled[:SHOWN]
+        atomic_write(Path(html), write_page(found, *first, shown).encode())
+    return found
+
+
+def _of_codes(
+    run: Run,
+    clean: str,
+    public: str | None,
+    pictures: int,
+    seconds: float,
+    learned: bool,
+    html: str | Path | None,
+    bar: Progress,
+) -> Audit:
+    from noli.api._audit_codes import audit_codes
+
+    if learned:
+        why = "codes have attacks of their own, some of which learn"
+        raise UsageError("Codes are not attacked by generators.", why=why, fix="leave --learned out")
+    told, text = audit_codes(run, clean, public, pictures, seconds, bar)
+    if html is not None:
+        atomic_write(Path(html), text.encode())
+    return told
+
+
+def _classical(target: Target, bar: Progress) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
+    """Return the rows of attacks that learn nothing, and the first pictures that each brings back."""
     rows, shown = [], []
     bar.start(None, "attack")
     for attack in attacks(target):
@@ -126,15 +153,7 @@ def audit(
         shown.append((attack.name, np.concatenate([*([given] if len(given) else []), back])[:SHOWN]))
         bar.advance()
     bar.finish()
-    if how is not None:
-        more, seen = _learned(case, how, generator, lpips, keep, bar)
-        rows += more
-        shown += seen
-    found = _audit(case, target, tuple(rows))
-    if html is not None:
-        first = target.plain[:SHOWN], target.scrambled[:SHOWN]
-        atomic_write(Path(html), write_page(found, *first, shown).encode())
-    return found
+    return rows, shown
 
 
 def _check_places(html: str | Path | None, keep: str | Path | None, *data: str | Path | None) -> None:

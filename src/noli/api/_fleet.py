@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noli.api._lock import found_method
+from noli.api._lock import found_method, job_of
 from noli.core.environment import available_cores
 from noli.core.errors import DataError, UsageError
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, KeyLike, folder_of, key_for, open_key
-from noli.options import resolve
+from noli.engine.request import ErrorPolicy, KeyLike, open_key
 
 if TYPE_CHECKING:
     from noli.zoo.fleet import State
@@ -70,22 +70,10 @@ def proliferate(
     if workers is not None and workers < 1:
         raise UsageError("There must be a worker at least.", why=str(workers))
     names = _listed(devices) if isinstance(devices, str | Path) else [str(name) for name in devices]
-    return work(
-        FleetRequest(
-            source=str(pictures),
-            output=str(output),
-            spec=spec,
-            cfg=resolve(spec, options),
-            key=key_for(spec, key, folder_of(run, output)),
-            run_dir=None if run is None else Path(run),
-            progress=progress or Progress(),
-            model="" if base is None else str(base),
-            labels=labels,
-            on_error=on_error,
-            devices=tuple(names),
-            workers=workers or available_cores(),
-        )
-    )
+    job = job_of(spec, pictures, output, key, run, progress, options, labels, on_error)
+    own = {"model": "" if base is None else str(base), "devices": tuple(names)}
+    shared = {field.name: getattr(job, field.name) for field in fields(job)}
+    return work(FleetRequest(**{**shared, **own}, workers=workers or available_cores()))
 
 
 def device_key(fleet: str | Path, device: str, *, key: KeyLike, output: str | Path | None = None) -> Key:

@@ -181,7 +181,7 @@ def encode(
     from noli.engine.codes import encode_data
 
     spec = found_method(method, "data->codes", "This method makes no codes.")
-    return encode_data(_job(spec, data, output, key, run, progress, options, labels, on_error))
+    return encode_data(job_of(spec, data, output, key, run, progress, options, labels, on_error))
 
 
 def lock_model(
@@ -223,7 +223,7 @@ def lock_model(
     spec = found_method(method, "model->model", "This method locks no models.")
     if model is not None and not Path(model).exists():
         raise UsageError("There is no such model.", where=str(model), fix="name one that is there")
-    job = _job(spec, pictures, output, key, run, progress, options, labels, on_error)
+    job = job_of(spec, pictures, output, key, run, progress, options, labels, on_error)
     return work(replace(job, model="" if model is None else str(model)))
 
 
@@ -242,7 +242,7 @@ def found_method(method: str, arrow: Arrow, otherwise: str) -> Spec:
     return spec
 
 
-def _job(
+def job_of(
     spec: Spec,
     data: str | Path,
     output: str | Path,
@@ -253,6 +253,7 @@ def _job(
     labels: str | None,
     on_error: ErrorPolicy,
 ) -> LockRequest:
+    """Return what all jobs of the family say of themselves; options and key are checked."""
     return LockRequest(
         source=str(data),
         output=str(output),
