@@ -133,7 +133,7 @@ def pick(
         wrong_mean=float(np.mean(wrong)),
         wrong_most=max(wrong),
         wrong_keys=len(wrong),
-        displaced=_displaced(lock.right, scored, seed),
+        displaced=by_displacement(lock.right, scored, seed),
         matched=None if matched is None else scored(matched),
         public=public,
         chance=chance,
@@ -233,7 +233,8 @@ def per_class(x: Images, y: Labels, count: int) -> tuple[Images, Labels] | None:
     return x[chosen], y[chosen]
 
 
-def _displaced(right: Setting, scored: Callable[[Setting], float], seed: int) -> dict[int, float]:
+def by_displacement(right: Setting, scored: Callable[[Setting], float], seed: int = 0) -> dict[int, float]:
+    """Return scores by the number of wrong places in every layer (2, 4, 8, ...), mean of three draws."""
     generator = np.random.default_rng(seed)
     found, count = {}, 2
     while count <= min(turn.size for turn in right):

@@ -48,7 +48,6 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "small-detector": ("body.1", "body.3", "body.5"),
     "fastestdet": ("SPP",),
 }
-_DRAWS = 3
 PICTURES_OF_THIEVES = (5, 20, 50, 100)
 
 
@@ -290,14 +289,12 @@ def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _displaced(locked: LockedDetector, key: Key, x: Images, boxes: Tensor) -> dict[str, float]:
-    turns, found = locked.lock.turns(key), dict[str, float]()
-    generator = np.random.default_rng(0)  # an attacker's, so that it need not be secret
-    count, most = 2, min(turn.size for turn in turns)
-    while count <= most:
-        tries = [[turn.displaced(count, generator) for turn in turns] for _ in range(_DRAWS)]
-        found[str(count)] = float(np.mean([_scored(locked.guessed(one), x, boxes).at_half for one in tries]))
-        count *= 2
-    return found
+    from noli.train.picking import by_displacement
+
+    found = by_displacement(
+        tuple(locked.lock.turns(key)), lambda turns: _scored(locked.guessed(turns), x, boxes).at_half
+    )
+    return {str(count): score for count, score in found.items()}
 
 
 def _scored(model: Detector, x: Images, boxes: Tensor) -> Precision:

@@ -105,7 +105,10 @@ def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what else a run says of its results, as labels and texts."""
     return [
         ("devices", f"{results['devices']:,} in use"),
-        ("a device", f"{results['largest_bytes'] / 1e6:,.2f} MB at most beside the network they share"),
+        (
+            "size of a device",
+            f"{results['largest_bytes'] / 1e6:,.2f} MB at most beside the network they share",
+        ),
         ("guessing", percent(results["chance"])),
     ]
 
