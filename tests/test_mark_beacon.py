@@ -114,7 +114,10 @@ def test_commit_wait_mark_ask_prove(
         for i, secret in enumerate(marks.secrets(KEYS[0], claim))
     ]
     assert marks.drawn(state, KEYS[0], cfg) == expected  # type: ignore[arg-type]
-    assert marks.targets(KEYS[0], claim) != expected
+    alone = marks.targets(KEYS[0], claim)
+    assert len(alone) == len(expected)
+    if len(alone) > 20:  # five draws of two classes agree by chance once in 32 runs
+        assert alone != expected
     bundle = asked(done, tmp_path, expected)
     before, after = (TIME + timedelta(minutes=minutes) for minutes in (-1, 1))
     assert noli.check_bundle(bundle, seen=before.isoformat()).status == "valid"
