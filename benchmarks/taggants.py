@@ -103,7 +103,7 @@ VICTIMS = {
     "10,000 clean images more": Victim("tiny", {"epochs": 8}, lambda: [CropFlip()], mixed),
     "JPEG 50 first": Victim("tiny", {"epochs": 12}, lambda: [CropFlip()], compressed),
 }
-# Which victims of which seeds: the default meets all of them, the frontier the first.
+# Which victims of which seeds: defaults meet all of them, the frontier the first.
 JOBS = [("gratings", victim, seed) for seed in range(3) for victim in VICTIMS]
 JOBS += [(name, "small, cutout", 0) for name in SETTINGS if not name.startswith("taggants")]
 JOBS += [("gratings, 40 keys", victim, seed) for seed in range(3) for victim in VICTIMS]
@@ -116,12 +116,7 @@ JOBS += [
     (name, "small, cutout", seed) for seed in (1, 2) for name in SETTINGS if not name.startswith("taggants")
 ]
 JOBS += [(name, "tiny", seed) for seed in range(3) for name in RADIOACTIVE]
-JOBS += [
-    (name, victim, seed)
-    for seed in range(3)
-    for name in MATCHED
-    for victim in ("tiny", "small, cutout", "small, adam, mixup")
-]
+JOBS += [(name, victim, seed) for seed in range(3) for name in MATCHED for victim in VICTIMS]
 
 Said = dict[str, Any]
 
