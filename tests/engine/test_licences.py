@@ -16,6 +16,7 @@ import torch
 from safetensors import torch as safe_torch
 
 import noli
+from noli.api._seal import sealed_header
 from noli.core.errors import (
     DataError,
     LicenceExpired,
@@ -29,6 +30,7 @@ from noli.core.errors import (
     WrongKey,
 )
 from noli.core.key import Key
+from noli.core.sealed import seal, unseal
 from noli.engine import licences
 from noli.engine.licences import Licence, read_openings
 from noli.engine.lock import held
@@ -158,6 +160,26 @@ def test_a_customer_cannot_write_himself_a_longer_licence(place: Path) -> None:
         (place / "l").write_bytes(forged.canonical())
         with pytest.raises(error):
             opened(place)
+
+
+def test_a_customer_cannot_seal_other_content_for_other_customers(place: Path) -> None:
+    found, header = opened(place), sealed_header(place / "m.sealed")
+    drawn = {"format", "version", "scheme", "key_id", "check_value", "size", "nonce"}
+    told = header.model_dump(exclude=drawn)
+    forged = seal(b"something else", found.key, **told)
+    assert unseal(forged, found.key, "forged") == b"something else"  # the content key alone believes it
+    (place / "m.sealed").write_bytes(forged)
+    with pytest.raises(SealError, match="byte for byte"):
+        opened(place)
+
+
+def test_a_damaged_file_gets_no_licence(place: Path) -> None:
+    data = bytearray((place / "m.sealed").read_bytes())
+    data[-1] ^= 1
+    (place / "m.sealed").write_bytes(bytes(data))
+    with pytest.raises(SealError, match="something in it was changed"):
+        noli.licence(place / "m.sealed", place / "new", key=OWNER, to=noli.recipient(CUSTOMER))
+    assert not (place / "new").exists()
 
 
 def test_the_log_notes_every_try_and_cannot_be_changed_unnoticed(place: Path) -> None:

@@ -92,11 +92,13 @@ def licence(
 
     Raises:
         WrongKey: Another key sealed the file.
+        SealError: The file is damaged.
         UsageError: No public key, no time, or one that is over.
         OutputExists: Something is at `output`.
     """
-    header, end = sealed_header(file), _moment(until)
-    made = licences.grant(header, _needed(key, header.owner_id), to, customer=customer, expires=end)
+    data, end = _read(Path(file)), _moment(until)
+    owner = _needed(key, header_of(data, str(file)).owner_id)
+    made = licences.grant(data, str(file), owner, to, customer=customer, expires=end)
     licences.write_licence(made, Path(output))
     return made
 

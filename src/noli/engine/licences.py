@@ -48,6 +48,7 @@ from noli.proof.records import Damaged, Digest, Moment, Record, now, utc
 RECIPIENT: Final = "noli1"
 _LEEWAY = timedelta(minutes=5)  # clocks of machines that share a log
 _FRESH = "ask the owner for a licence"
+_ORIGINAL = "ask the owner for the file"
 
 
 class Licence(Record):
@@ -56,6 +57,8 @@ class Licence(Record):
     Attributes:
         licence_id: Random name, by which it is revoked.
         seal_id, key_id: Of the sealed file and its content key.
+        sealed: SHA-256 of the whole sealed file: customers share its content key, and one of them could seal
+            something else with it.
         customer: Whose it is, in the owner's words.
         recipient: The customer's X25519 public key.
         created: By the owner's clock.
@@ -69,6 +72,7 @@ class Licence(Record):
     licence_id: Hex8
     seal_id: Hex16
     key_id: Hex8
+    sealed: Digest
     customer: Annotated[str, Field(max_length=200)]
     recipient: Digest
     created: Moment
@@ -127,12 +131,13 @@ def recipient(key: Key) -> str:
 
 
 def grant(
-    header: Header, owner: Key, to: str, *, customer: str = "", expires: datetime | None = None
+    data: bytes, where: str, owner: Key, to: str, *, customer: str = "", expires: datetime | None = None
 ) -> Licence:
     """Make a licence.
 
     Args:
-        header: Of the sealed file.
+        data: The sealed file.
+        where: Its name.
         owner: The owner's key.
         to: The customer's public key, as :func:`recipient` gives it.
         customer: Who that is, in words.
@@ -140,8 +145,10 @@ def grant(
 
     Raises:
         WrongKey: The file was sealed with another owner's key.
+        SealError: The file is damaged.
         UsageError: No public key, an end in the past or outside of all calendars, or an unusable name.
     """
+    header = header_of(data, where)
     key = content_key(owner, header.seal_id)
     if key.id != header.key_id or public_key(owner) != header.owner:
         raise WrongKey("This file was sealed with another key.", fix="give the key that it was sealed with")
@@ -149,11 +156,13 @@ def grant(
     if end is not None and end <= utc(now()):
         raise UsageError("The licence would be over before it begins.", where=end.isoformat())
     public, ephemeral = _parsed(to), X25519PrivateKey.generate()
+    unseal(data, key, where)
     sender = ephemeral.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     fields = {
         "licence_id": os.urandom(8).hex(),
         "seal_id": header.seal_id,
         "key_id": header.key_id,
+        "sealed": hashlib.sha256(data).hexdigest(),
         "customer": customer,
         "recipient": public.hex(),
         "created": now(),
@@ -262,6 +271,9 @@ def _open(
     if (made.seal_id, made.key_id, made.owner) != (header.seal_id, header.key_id, header.owner):
         fix = "give the licence of this file"
         raise LicenceRefused("The licence is for another file.", where=str(licence), fix=fix)
+    if made.sealed != hashlib.sha256(data).hexdigest():
+        why = "it is not, byte for byte, what the owner licensed: damaged, or sealed by another customer"
+        raise SealError("The sealed file was changed.", where=str(file), why=why, fix=_ORIGINAL)
     if not header.owner.startswith((owner or "").lower()):
         why, fix = f"it is signed by {header.owner}", "ask whom you have it from"
         raise LicenceRefused("The file is another owner's.", where=str(file), why=why, fix=fix)
