@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Arrays:
     channels: int = 3
     public: None = None
 
-    @property
+    @cached_property
     def items(self) -> list[Item]:
         """Names, from which codes follow."""
         return [Item(id=f"{self.name}/{number}", path="") for number in range(len(self.images))]

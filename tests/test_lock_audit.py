@@ -116,6 +116,8 @@ def test_headers_are_enough_and_the_page_shows_what_came_back(photos: Path, tmp_
 
 
 def test_what_cannot_be_audited_is_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        noli.audit(tmp_path / "nowhere", clean=photos)
     with pytest.raises(UsageError, match="not scrambled"):
         noli.audit(photos, clean=photos)
     noli.lock(photos, tmp_path / "out", key=KEYS[0], workers=1)

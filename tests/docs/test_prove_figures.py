@@ -42,6 +42,25 @@ def test_the_frontier(setting: str) -> None:
     assert hits == ", ".join(map(str, victim["hits"]))
 
 
+def test_taggants_meet_the_same_thieves() -> None:
+    weak, strong = (FOUND["settings"][name]["victims"] for name in ("taggants", "taggants, 64/255"))
+    assert set(weak) == set(strong) == set(FOUND["settings"]["gratings"]["victims"])
+    for found, words in ((weak, "at 16/255: {} to {} hits"), (strong, "which ruins pictures, {} to {}:")):
+        hits = [count for row in found.values() for count in row["hits"]]
+        assert words.format(min(hits), max(hits)) in TEXT
+        assert all(len(row["hits"]) == 3 for row in found.values())
+    for victim, words in {
+        "tiny": "of the surrogate's kind",
+        "half of the images": "with half of the images",
+        "10,000 clean images more": "among clean ones",
+        "JPEG 50 first": "after JPEG",
+    }.items():
+        assert f"{words} {', '.join(map(str, strong[victim]['hits']))}" in TEXT
+    for name in ("taggants", "taggants, 64/255"):
+        controls = FOUND["settings"][name]["controls"]
+        assert (controls["models"], round(controls["smallest_p"], 3)) == (60, 0.043)
+
+
 def test_the_controls() -> None:
     models = FOUND["settings"]["gratings"]["controls"]
     words = re.search(r"smallest of (\d+) p-values is ([\d.]+), and (\d+) are at most 0.05", TEXT)

@@ -83,6 +83,8 @@ def test_of_two_that_overlap_the_surer_stays(seed: int, n: int) -> None:
         if all(slow_overlap(boxes[place], boxes[other]) <= 0.5 for other in same):
             kept.append(place)
     assert suppressed(boxes, scores, labels).tolist() == kept
+    for limit in (0, 1, 3):
+        assert suppressed(boxes, scores, labels, limit=limit).tolist() == kept[:limit]
 
 
 def marks(rng: np.random.Generator, pictures: int, classes: int) -> tuple[list[Marked], list[Marked]]:

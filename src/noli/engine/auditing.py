@@ -23,7 +23,7 @@ from noli.data.sources import open_source
 from noli.data.study import square
 from noli.engine.opening import first_header, method_of
 from noli.engine.request import run_folder
-from noli.engine.undo import find_run, has_run
+from noli.engine.undo import find_run, has_run, refuse_missing
 from noli.ops.schemes import SchemeName
 
 Images = npt.NDArray[np.uint8]
@@ -79,6 +79,7 @@ def gather(place: str, clean: str, public: str | None, most: int, most_public: i
 
 
 def _how(place: str) -> tuple[Spec, MethodConfig, str]:
+    refuse_missing(place)
     if has_run(place):
         run, where = find_run(place)
         spec = registry.get(str(run.manifest.method))

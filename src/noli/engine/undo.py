@@ -192,6 +192,13 @@ def output_of(run: Run) -> str:
     return output
 
 
+def refuse_missing(place: str) -> None:
+    """Raise UsageError where there is nothing at a local place."""
+    if not is_url(place) and not local_path(place).exists():
+        fix = "name the protected data, or its run folder (it ends in .noli)"
+        raise UsageError("This place does not exist.", where=place, fix=fix)
+
+
 def find_run(run_or_output: str | Path) -> tuple[Run, str]:
     """Return the run of protected data and where that data lies.
 
@@ -204,10 +211,8 @@ def find_run(run_or_output: str | Path) -> tuple[Run, str]:
         output = output_of(run)
     elif Run.exists(run_folder(place)):
         run, output = Run.open(run_folder(place)), place
-    elif not is_url(place) and not local_path(place).exists():
-        fix = "name the protected data, or its run folder (it ends in .noli)"
-        raise UsageError("This place does not exist.", where=place, fix=fix)
     else:
+        refuse_missing(place)
         raise UsageError(
             "No run belongs to this data.",
             where=place,

@@ -63,7 +63,11 @@ def overlap(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Boxes:
 
 
 def suppressed(
-    boxes: npt.NDArray[Any], scores: npt.NDArray[Any], labels: npt.NDArray[Any], most: float = 0.5
+    boxes: npt.NDArray[Any],
+    scores: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    most: float = 0.5,
+    limit: int | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return which boxes stay when of two of a class that overlap by more than `most` only the surer does.
 
@@ -72,18 +76,22 @@ def suppressed(
         scores: ``[N]``; of equal ones the earlier counts as surer.
         labels: ``[N]``; boxes of different classes leave each other alone.
         most: In [0, 1].
+        limit: So many are enough; None: all.
 
     Returns:
         Places in `boxes`, surest first.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    shared = overlap(boxes[order], boxes[order]) > most
-    shared &= labels[order][:, None] == labels[order][None]
-    left = np.ones(len(order), bool)
+    boxes, labels = boxes[order], labels[order]
+    left, kept = np.ones(len(order), bool), list[int]()
     for place in range(len(order)):
+        if len(kept) == limit:
+            break
         if left[place]:
-            left[place + 1 :] &= ~shared[place, place + 1 :]
-    return order[left]
+            kept.append(place)
+            doubles = overlap(boxes[place : place + 1], boxes[place + 1 :])[0] > most
+            left[place + 1 :] &= ~(doubles & (labels[place + 1 :] == labels[place]))
+    return order[kept]
 
 
 def average_precision(hits: npt.NDArray[np.bool_], truths: int) -> float:

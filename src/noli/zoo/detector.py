@@ -118,13 +118,16 @@ class Detector(Model):
         """Return scores ``[N, cells, K]`` and boxes ``[N, cells, 4]`` for working images ``[N, C, H, W]``."""
         return cast(DetectorNet, self.net).located(self(x).float())
 
-    def detect(self, images: npt.NDArray[Any], batch: int = 50, least: float = LEAST) -> list[Marked]:
+    def detect(
+        self, images: npt.NDArray[Any], batch: int = 50, least: float = LEAST, looked_at: int = LOOKED_AT
+    ) -> list[Marked]:
         """Find objects; doubles are suppressed within a class, at most 100 stay per picture.
 
         Args:
             images: Stored images ``uint8 [N, H, W, C]`` or working images ``float32 [N, C, H, W]``.
             batch: Images per forward pass.
             least: Score from which something counts as found.
+            looked_at: So many of a picture, the surest, are searched for doubles.
 
         Returns:
             Per picture boxes in its pixels, surest first.
@@ -134,16 +137,17 @@ class Detector(Model):
             raw = self.predict(images[start : start + batch], batch)
             with torch.no_grad():
                 scores, boxes = net.located(torch.from_numpy(raw))
-            found += [_picked(*one, least) for one in zip(scores.numpy(), boxes.numpy(), strict=True)]
+            pairs = zip(scores.numpy(), boxes.numpy(), strict=True)
+            found += [_picked(*one, least, looked_at) for one in pairs]
         return found
 
 
-def _picked(scores: npt.NDArray[Any], boxes: npt.NDArray[Any], least: float) -> Marked:
+def _picked(scores: npt.NDArray[Any], boxes: npt.NDArray[Any], least: float, looked_at: int) -> Marked:
     cells, labels = np.nonzero(scores >= least)
     sure = scores[cells, labels]
-    order = np.argsort(-sure, kind="stable")[:LOOKED_AT]
+    order = np.argsort(-sure, kind="stable")[:looked_at]
     cells, labels, sure = cells[order], labels[order], sure[order]
-    kept = suppressed(boxes[cells], sure, labels)[:KEPT]
+    kept = suppressed(boxes[cells], sure, labels, limit=KEPT)
     return Marked(boxes[cells[kept]], labels[kept], sure[kept])
 
 
