@@ -88,6 +88,7 @@ def test_every_scheme_has_its_attacks(
 ) -> None:
     found = audited(method, **options)
     assert list(rows(found)) == names
+    assert all(row.left_bits is None or row.left_bits <= found.nominal for row in found.rows)
     if "chosen pictures" in names:
         assert rows(found)["chosen pictures"].ssim == pytest.approx(1.0)
         assert found.least is not None

@@ -62,7 +62,7 @@ def test_learned_rows_come_on_request(places: tuple[Path, Path, Path], tmp_path:
     assert any("which of many plain ones" in words for words in found.words)
     text = page.read_text()
     assert text.count("<img") == 3 * 8
-    assert "Found among plain ones" in text
+    assert "Found again (chance)" in text
     assert not keep.exists()
     again = noli.audit(out, clean=clean, public=public, learned=True, learning=LITTLE, seconds=5)
     drop = {"seconds"}
@@ -77,7 +77,7 @@ def test_nothing_is_learned_unless_asked(places: tuple[Path, Path, Path], tmp_pa
     found = noli.audit(out, clean=clean, public=public, html=page, seconds=5)
     assert [row.name for row in found.rows] == ["jigsaw"]
     assert found.rows[0].retrieval is found.rows[0].guessing is None
-    assert "Found among plain ones" not in page.read_text()
+    assert "Found again (chance)" not in page.read_text()
     old = json.loads(found.model_dump_json())
     for row in old["rows"]:
         del row["retrieval"], row["guessing"]

@@ -330,7 +330,9 @@ def _audit(case: Case, target: Target, rows: tuple[AuditRow, ...]) -> Audit:
     original = (case.originals.shape[1], case.originals.shape[2], case.originals.shape[3])
     nominal = float(module.nominal(original, case.cfg))
     capped = capped_bits(nominal)
-    left = [row.left_bits for row in rows if row.left_bits is not None]
+    # Counted by values, more may seem to be left than the key has by its formula.
+    bits = [None if row.left_bits is None else min(row.left_bits, nominal) for row in rows]
+    rows = tuple(row.model_copy(update={"left_bits": left}) for row, left in zip(rows, bits, strict=True))
     seen = [ssim(one, other) for one, other in zip(target.scrambled, target.plain, strict=True)]
     return Audit(
         method=case.spec.name,
@@ -341,7 +343,7 @@ def _audit(case: Case, target: Target, rows: tuple[AuditRow, ...]) -> Audit:
         scrambled_ssim=float(np.mean(seen)),
         nominal=nominal,
         capped=capped,
-        effective=min([capped, *left]),
+        effective=min([capped, *(left for left in bits if left is not None)]),
         rows=rows,
         limits=LIMITS,
     )
