@@ -47,6 +47,9 @@ def test_the_matrix() -> None:
     assert f"{words}, the unlocked network {mean['plain attacked']:.1f} %" in said
     assert f"gives {mean['thief, matched'] - 1e-6:.1f} % without any key" in said
     assert f"{mean['attacked clean']:.1f} % of the pictures that are attacked" in said
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    told = f"of the {mean['clean'] + 1e-6:.1f} % of a keyed network on CIFAR-10, "
+    assert told + f"{mean['thief, matched'] - 1e-6:.1f} % by matching weights alone" in readme
 
 
 @pytest.mark.parametrize("row", REFEREES)
