@@ -48,6 +48,7 @@ INVENTORY = {
     "patch_order": "function",
     "plan": "function",
     "plan_mark": "function",
+    "predict": "function",
     "preview": "function",
     "proliferate": "function",
     "propose_words": "function",

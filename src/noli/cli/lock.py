@@ -15,6 +15,7 @@ from noli.cli.dynamic import method_group
 from noli.cli.fleet import DEVICE_HELP, TRACE_HELP, device, proliferate, trace
 from noli.cli.lock_audit import AUDIT_HELP, audit
 from noli.cli.lock_export import EXPORT_HELP, export
+from noli.cli.lock_predict import PREDICT_HELP, predict
 from noli.cli.protect import show_run
 from noli.cli.shared import (
     Config,
@@ -292,6 +293,7 @@ GROUP = typer.Typer(
         {
             "audit": (audit, AUDIT_HELP),
             "rotate": (rotate, _ROTATE_HELP),
+            "predict": (predict, PREDICT_HELP),
             "export": (export, EXPORT_HELP),
             "device": (device, DEVICE_HELP),
             "trace": (trace, TRACE_HELP),

@@ -18,6 +18,7 @@ from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
 from noli.core.run import Run
 from noli.engine.codes import StoredPictures, scanned
+from noli.engine.lockedmodels import BODY, FILES, RIVAL
 from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
 from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
@@ -25,9 +26,6 @@ from noli.methods.lock.embeddings import Config, Images, Labels
 if TYPE_CHECKING:
     from noli.core.model import Model
     from noli.train.checkpoint import Checkpoint
-
-BODY = "public.safetensors"
-RIVAL = "rival"
 
 
 class ModelJob(Protocol):
@@ -131,7 +129,7 @@ class ClassifierJob:
     """Keyed patch embeddings; see :mod:`noli.methods.lock.embeddings`."""
 
     layout = "keyed-model"
-    file = "keyed.json"  # of noli.zoo.keyed_folder, which needs torch
+    file = FILES["keyed-model"]
 
     def __init__(self, request: LockRequest) -> None:
         self.request, self.cfg = request, cast(Config, request.cfg)
