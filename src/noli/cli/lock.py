@@ -16,6 +16,7 @@ from noli.cli.fleet import DEVICE_HELP, TRACE_HELP, device, proliferate, trace
 from noli.cli.lock_audit import AUDIT_HELP, audit
 from noli.cli.lock_export import EXPORT_HELP, export
 from noli.cli.lock_predict import PREDICT_HELP, predict
+from noli.cli.lock_rotate import ROTATE_HELP, rotate
 from noli.cli.protect import show_run
 from noli.cli.shared import (
     Config,
@@ -32,7 +33,6 @@ from noli.cli.shared import (
     Settings,
     Workers,
     load_begun_key,
-    load_key,
 )
 from noli.core.method import Spec
 from noli.core.run import Run
@@ -40,8 +40,6 @@ from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
     from noli.core.robustness import Robustness
-
-_ROTATE_HELP = "Give scrambled pictures another key, without the plain pictures in between."
 
 
 def lock(
@@ -222,55 +220,6 @@ def _robustness(found: Mapping[str, Any]) -> Robustness:
     return Robustness.model_validate(found["robustness"])
 
 
-def rotate(
-    data: Annotated[str, Argument(help="Scrambled pictures, as noli lock writes them.")],
-    output: OutDir,
-    key: KeyFile,
-    former: Annotated[
-        Path | None, Option(metavar="FILE", help="File of the former key, if it is not in the same one.")
-    ] = None,
-    json: Json = False,
-    on_error: OnError = "fail",
-    workers: Workers = None,
-    run: RunDir = None,
-    passphrase_file: RarePassFile = None,
-    quiet: Quiet = False,
-) -> None:
-    """Give scrambled pictures the active key of a file, without the plain pictures in between."""
-    from noli import api
-    from noli.api._lock import BANNER
-    from noli.engine.opening import first_header
-
-    out = console.Output(json=json, quiet=quiet)
-    out.hint(BANNER)
-    header = first_header(data)
-    done = api.rotate(
-        data,
-        output,
-        key=load_begun_key(key, output, run, passphrase_file),
-        former=load_key(former or key, passphrase_file, key_id=header.key_id if header else None),
-        workers=workers,
-        on_error=on_error,
-        run=run,
-        progress=out.progress(),
-    )
-    results = done.manifest.results
-    left = int(results.get("skipped", 0))
-    rows: console.Rows = [
-        ("rotated", f"{results['items']:,} pictures"),
-        *console.notices(results, str(done.path)),
-        ("from key", str(done.manifest.args_passed["former"])),
-        ("to key", str(done.manifest.args_resolved["key"])),
-        ("output", str(output)),
-        ("run", str(done.path)),
-    ]
-    out.result({"output": str(output), "run": str(done.path), "results": results}, console.grid(rows))
-    if left:
-        out.warn(f"{left:,} picture(s) have the former key only: do not delete them")
-    else:
-        out.hint("The pictures under the former key are as they were: delete them where they should not be.")
-
-
 def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
     """Return the size of the key by the scheme's formula, for the most frequent shape, and in words."""
     from noli.api._lock import key_size
@@ -292,7 +241,7 @@ GROUP = typer.Typer(
         lock,
         {
             "audit": (audit, AUDIT_HELP),
-            "rotate": (rotate, _ROTATE_HELP),
+            "rotate": (rotate, ROTATE_HELP),
             "predict": (predict, PREDICT_HELP),
             "export": (export, EXPORT_HELP),
             "device": (device, DEVICE_HELP),

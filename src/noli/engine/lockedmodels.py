@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from noli import registry
-from noli.core.errors import UsageError
+from noli.core.errors import UsageError, WrongKey
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.data.place import is_url
-from noli.engine.request import ROTATION, KeyLike, open_key, run_folder
+from noli.engine.request import ROTATION, KeyLike, run_folder
 
 if TYPE_CHECKING:
     from noli.core.model import Model
@@ -97,21 +97,27 @@ def _there(place: str | Path | None) -> Path | None:
     return Path(place) if place and Path(place).exists() else None
 
 
-def keys_of(facts: Manifest, keys: Keys, folder: Path) -> list[Key]:
-    """Return the keys of all pairs of a keyed model, from a key file by their ids.
+def keys_of(facts: Manifest, keys: Keys, folder: Path, besides: Sequence[Key] = ()) -> list[Key]:
+    """Return the keys of all pairs of a keyed model, from a key file by their ids; `besides` are known.
 
     Raises:
         UsageError: There is none.
-        WrongKey: The file does not hold the key of a pair.
-        KeyFileError: It cannot be read, or the key was revoked.
+        WrongKey: The key of a pair is not among them, or not in the file.
+        KeyFileError: The file cannot be read, or the key was revoked.
     """
     if keys is None:
         fix = f"give the key with id {facts.pairs[0].key_id}"
         raise UsageError("A keyed model needs its key.", where=str(folder), fix=fix)
-    if isinstance(keys, Key | str | Path):
-        found = (open_key(keys, one) for one in dict.fromkeys(pair.key_id for pair in facts.pairs))
-        return list(dict.fromkeys(key for key in found if key is not None))
-    return list(keys)
+    given = [keys] if isinstance(keys, Key) else [] if isinstance(keys, str | Path) else list(keys)
+    known = {(key.id, key.check_value): key for key in (*besides, *given)}
+    for pair in facts.pairs:
+        name = (pair.key_id, pair.check_value)
+        if name not in known and isinstance(keys, str | Path):
+            known[name] = Key.load(keys, key_id=pair.key_id)
+        if name not in known:
+            fix = f"give the key with id {pair.key_id}"
+            raise WrongKey("None of the keys is the one of a pair.", where=str(folder), fix=fix)
+    return list(known.values())
 
 
 def side_for(model: Model, patch: int, place: Path, asked: int | None) -> int:
