@@ -24,6 +24,7 @@ INVENTORY = {
     "__version__": "str",
     "attack": "function",
     "audit": "function",
+    "audit_model": "function",
     "check_bundle": "function",
     "check_bundles": "function",
     "choose": "function",

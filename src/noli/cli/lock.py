@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from noli.cli.lock_audit import AUDIT_HELP, audit
 from noli.cli.lock_export import EXPORT_HELP, export
 from noli.cli.lock_predict import PREDICT_HELP, predict
 from noli.cli.lock_rotate import ROTATE_HELP, rotate
+from noli.cli.locked_model import show_model
 from noli.cli.protect import show_run
 from noli.cli.shared import (
     Config,
@@ -36,10 +36,9 @@ from noli.cli.shared import (
 )
 from noli.core.method import Spec
 from noli.core.run import Run
-from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
-    from noli.core.robustness import Robustness
+    pass
 
 
 def lock(
@@ -160,7 +159,6 @@ def lock_model(
 ) -> None:
     """Lock a model, and say what that is worth."""
     from noli import api, options, registry
-    from noli.api import write_report
 
     out = console.Output(json=json, quiet=quiet)
     method = registry.module(spec.name)
@@ -178,46 +176,8 @@ def lock_model(
         progress=out.progress(),
         **chosen,
     )
-    found = done.manifest.results
-    rows, measure = method.MEASURE
-    table = [(name, percent(value), method.MEANINGS[name]) for name, value in found[rows].items()]
-    facts: console.Rows = [
-        ("model", str(output)),
-        ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
-        *method.told(found),
-        ("report", str(write_report(done))),
-    ]
-    shown = console.table(f"{measure} on held-out pictures", ["row", measure, "what it is"], table)
-    answer = {"output": str(output), "run": str(done.path), "results": found}
-    out.result(answer, shown, "", *_attacked(found), console.grid(facts))
-    for words in _robustness(found).checks.words if "robustness" in found else ():
-        out.warn(words)
+    show_model(out, done, str(output))
     out.hint(method.NEXT)
-
-
-def _attacked(found: Mapping[str, Any]) -> list[Any]:
-    """Return what a run says about attacks on a model, as blocks; nothing where it measured none."""
-    from noli.core.robustness import LEVELS
-    from noli.core.theft import Theft
-
-    blocks: list[Any] = []
-    if "robustness" in found:
-        left = [
-            (level, percent(share), f"who {LEVELS[level]}")
-            for level, share in _robustness(found).least.items()
-        ]
-        title, columns = "Accuracy under the best attack", ["level", "accuracy", "of an attacker"]
-        blocks += [console.table(title, columns, left), ""]
-    if "theft" in found:
-        words = Theft.model_validate(found["theft"]).words
-        blocks += [console.grid([("theft", one) for one in words]), ""]
-    return blocks
-
-
-def _robustness(found: Mapping[str, Any]) -> Robustness:
-    from noli.core.robustness import Robustness
-
-    return Robustness.model_validate(found["robustness"])
 
 
 def key_bits(run: Run) -> tuple[dict[str, float], str] | None:

@@ -74,7 +74,7 @@ def lock_model(request: LockRequest) -> Run:
     """
 
     def work(run: Run | None) -> Run:
-        job = _job(request)
+        job = job_for(request)
         run = run or created(request, job.layout)
         same_pictures(run, job.items, request.source)
         if not whole(run, Path(request.output)):
@@ -85,7 +85,8 @@ def lock_model(request: LockRequest) -> Run:
     return worked(request, work)
 
 
-def _job(request: LockRequest) -> ModelJob:
+def job_for(request: LockRequest) -> ModelJob:
+    """Return the job of a request, by its method; its data is scanned."""
     if request.spec.name == embeddings.NAME:
         return ClassifierJob(request)
     from noli.engine.detectors import DetectorJob
