@@ -67,8 +67,12 @@ def audit(
         html=place,
         progress=out.progress(),
     )
-    facts: console.Rows = _sizes(found)
-    facts.append(("page", f"{place} (shows originals)"))
+    show_audit(out, found, [("page", f"{place} (shows originals)")])
+
+
+def show_audit(out: console.Output, found: Audit, further: console.Rows) -> None:
+    """Print an audit; exit 1 where an attack succeeds."""
+    facts: console.Rows = [*_sizes(found), *further]
     words = " ".join(found.words if found.nominal is None else found.words[:-1])
     out.result(found.model_dump(mode="json"), _attacks(found), "", console.grid(facts), "", words)
     if found.least is not None:

@@ -39,7 +39,7 @@ def verify(
     seeds: Annotated[
         int | None, Option(metavar="N", min=1, help="Trainings per row; default: the battery's.")
     ] = None,
-    keys: Annotated[int | None, Option(metavar="N", min=0, help=_KEYS_HELP)] = None,
+    keys: Annotated[int | None, Option(metavar="N", min=0, hidden=True, help=_KEYS_HELP)] = None,
     json: Json = False,
     settings: Settings = None,
     config: Config = None,
