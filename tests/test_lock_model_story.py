@@ -16,6 +16,7 @@ from noli.core.run import Run
 from noli.core.theft import SCRATCH, Theft
 from noli.data.demo import photo_crops
 from noli.engine import keyed as engine
+from noli.engine.lockedmodels import BODY
 from noli.engine.locking import LockRequest
 from noli.methods.lock import embeddings
 from noli.report.build import write_report
@@ -103,7 +104,7 @@ def test_killed_and_run_again_gives_the_same_model(
 
 def test_a_public_network_of_ones_own_keeps_its_body(photos: Path, tmp_path: Path) -> None:
     first = noli.lock_model(photos / "train", tmp_path / "one", key=KEYS[0], **FEW)
-    body = first.artifact(engine.BODY)
+    body = first.artifact(BODY)
     noli.lock_model(photos / "train", tmp_path / "two", key=KEYS[1], model=body, **FEW)
     bodies = [(tmp_path / name / "body.safetensors").read_bytes() for name in ("one", "two")]
     assert bodies[0] == bodies[1]

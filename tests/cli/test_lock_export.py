@@ -94,7 +94,7 @@ def test_no_key_is_needed_and_the_page_serves_what_comes_out(noli: Run, locked: 
     assert "noli.patch_order" in done.err
     assert "CONTAINS" not in done.out + done.err
     assert "warning" not in [one.key for one in onnx.load("model.onnx").metadata_props]
-    page = (DOCS / "keyed-models.md").read_text("utf-8")
+    page = (DOCS / "using-keyed-models.md").read_text("utf-8")
     serve = page.partition('```python title="serve.py"\n')[2].partition("```")[0]
     Path("serve.py").write_text(serve)
     told = runpy.run_path("serve.py")

@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from noli.engine.exporting import Exported as Exported
     from noli.engine.exporting import export_model as export_model
     from noli.engine.exporting import patch_order as patch_order
+    from noli.engine.model_audit import audit_model as audit_model
+    from noli.engine.predicting import Predictions as Predictions
+    from noli.engine.predicting import predict as predict
     from noli.engine.undo import undo as undo
 
 _MODULES = {
@@ -89,6 +92,8 @@ _MODULES = {
     "noli.api._write": ("write_report",),
     "noli.engine.diff": ("diff",),
     "noli.engine.exporting": ("Exported", "export_model", "patch_order"),
+    "noli.engine.model_audit": ("audit_model",),
+    "noli.engine.predicting": ("Predictions", "predict"),
     "noli.engine.undo": ("undo",),
 }
 _NAMES = {name: f"{module}:{name}" for module, names in _MODULES.items() for name in names}

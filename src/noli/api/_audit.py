@@ -11,6 +11,7 @@ import numpy as np
 
 from noli import registry
 from noli.api._write import refuse_inside
+from noli.core.attacks import named, unfitting
 from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
@@ -60,6 +61,7 @@ def audit(
     generator: str | Path | None = None,
     keep: str | Path | None = None,
     html: str | Path | None = None,
+    only: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Attack scrambled pictures or codes as somebody without the key would, and say what he brings back.
@@ -83,6 +85,7 @@ def audit(
         generator: File of a trained style-based generator of noli; None: one is trained.
         keep: Folder for trainings until all of them are done, so that a kill costs one of them.
         html: Also write a page with pictures here, outside the data: it shows originals.
+        only: Name of the one attack on scrambled pictures that is made; None: all that suit the scheme.
         progress: Where progress goes; nowhere when None.
 
     Returns:
@@ -103,12 +106,15 @@ def audit(
     bar = progress or Progress()
     others = None if public is None else str(public)
     if run := codes_run(scrambled):
+        if only is not None:
+            fix = "leave the name out: noli lock audit makes all attacks on codes"
+            raise UsageError("Codes are attacked by all attacks at once.", where=only, fix=fix)
         return _of_codes(run, str(clean), others, pictures, seconds, learned, html, bar)
     how, lpips = _learning(learning or {}) if learned else (None, None)
     most = MOST_PUBLIC if how is None else max(MOST_PUBLIC, how.pictures)
     case = gather(str(scrambled), str(clean), others, pictures, most)
     target = _target(case, seconds)
-    rows, shown = _classical(target, bar)
+    rows, shown = _classical(target, bar, only)
     if how is not None:
         more, seen = _learned(case, how, generator, lpips, keep, bar)
         rows += more
@@ -141,11 +147,19 @@ def _of_codes(
     return told
 
 
-def _classical(target: Target, bar: Progress) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
+def _classical(
+    target: Target, bar: Progress, only: str | None = None
+) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
     """Return the rows of attacks that learn nothing, and the first pictures that each brings back."""
     rows, shown = [], []
     bar.start(None, "attack")
-    for attack in attacks(target):
+    suited = list(attacks(target))
+    if only is not None:
+        one, fitting = named(only), [attack.name for attack in suited]
+        if one is None or one.name not in fitting:
+            raise unfitting(only, fitting, f"{target.scheme}{', fresh keys' if target.fresh else ''}")
+        suited = [attack for attack in suited if attack.name == one.name]
+    for attack in suited:
         row, back = _measured(attack, target)
         rows.append(row)
         # The known picture of a pair is not brought back, but keeps its place in the sheet.

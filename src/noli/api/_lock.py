@@ -13,6 +13,7 @@ from noli.core.key import Key
 from noli.core.method import Arrow, Spec
 from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
+from noli.engine.lockedmodels import kind_of
 from noli.engine.locking import LockRequest
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy, KeyLike, begun_id, folder_of, key_for, open_key
@@ -100,13 +101,16 @@ def rotate(
     run: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Write scrambled pictures under another key, without the plain pictures in between.
+    """Write scrambled pictures, or a keyed model, under another key; no plain pictures are made in between.
 
+    Of a keyed model the columns of the secret first layers change places, exactly and without training: it
+    stays the same function of plain pictures, and nothing is taken from who has the former key and files.
     Files keep their formats: a JPEG is decoded and compressed once more. What was scrambled under the former
     key stays as it is: who has it and that key can bring it back, so delete it.
 
     Args:
-        data: Scrambled pictures with headers (PNG or JPEG), as ``noli lock`` writes them.
+        data: Scrambled pictures with headers (PNG or JPEG), as ``noli lock`` writes them, or the folder of a
+            keyed model.
         output: New place.
         key: The new key, or the path of a key file, whose active key is taken.
         former: The key so far, or the path of its file; None: an older key of the file `key`.
@@ -126,6 +130,10 @@ def rotate(
     if key is None:
         fix = "pass the new key, and the former one if it is not in the same file"
         raise UsageError("A rotation needs two keys.", fix=fix)
+    if kind_of(data) == "keyed-model":
+        from noli.engine.model_rotating import rotate_model
+
+        return rotate_model(data, output, key=key, former=former, run=run, progress=progress)
     header = first_header(data)
     if header is None:
         raise UsageError(

@@ -13,6 +13,7 @@ from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
 from noli.core.run import Run
 from noli.engine.auditing import scrambled_here
+from noli.engine.lockedmodels import kind_of
 from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
@@ -62,10 +63,13 @@ def verify(
 
     Raises:
         DataError: No labels, no common items, one class, unreadable items.
-        UsageError: Scrambled pictures, an unknown option, ``keys`` without a known protecting run or with a
-            method that has none, or that run is not finished.
+        UsageError: Scrambled pictures or a locked model, an unknown option, ``keys`` without a known
+            protecting run or with a method that has none, or that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
+    if kind_of(protected):
+        fix = "call noli.audit_model with its key"
+        raise UsageError("A locked model is attacked, not trained on.", where=str(protected), fix=fix)
     if scrambled_here(protected):
         fix = "call noli.audit, or noli lock audit"
         raise UsageError("Scrambled pictures are attacked, not trained on.", where=str(protected), fix=fix)

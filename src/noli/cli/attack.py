@@ -11,6 +11,7 @@ from typer import Argument, Option
 from noli.cli import console
 from noli.cli.shared import Config, Json, Labels, Quiet, RunDir, Settings
 from noli.cli.verify import summary
+from noli.core.attacks import PICTURES
 from noli.core.errors import UsageError
 
 
@@ -28,7 +29,7 @@ def attack(
     run: RunDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train under one countermeasure alone; exit 1 unless the protection holds against it."""
+    """Run one countermeasure of training, or one attack on scrambled pictures; exit 1 if it succeeds."""
     from noli import api, options
 
     out = console.Output(json=json, quiet=quiet)
@@ -41,6 +42,20 @@ def attack(
             where=f"noli attack {name}",
             fix=f"noli attack {name} SAFE --clean PHOTOS",
         )
+    from noli.engine.auditing import scrambled_here
+    from noli.engine.lockedmodels import kind_of
+
+    if scrambled_here(protected) and not kind_of(protected):
+        from noli.cli.lock_audit import show_audit
+
+        if any(one for one in (seeds, settings, config, labels, run)):
+            fix = "leave the options of trainings out"
+            raise UsageError("Scrambled pictures are attacked, not trained on.", where=protected, fix=fix)
+        show_audit(out, api.audit(protected, clean=clean, only=name, progress=out.progress()), [])
+        return
+    if kind_of(protected):
+        fix = f"noli verify {protected} --clean {clean} --key KEY makes all attacks on it"
+        raise UsageError("Attacks on locked models are made together.", where=name, fix=fix)
     evidence = api.attack(
         name,
         protected,
@@ -63,6 +78,18 @@ def show_list(out: console.Output) -> None:
 
     found = countermeasures()
     lines = [(c.name, c.level or "-", c.battery or "-", c.about) for c in found]
-    document: dict[str, Any] = {"countermeasures": [asdict(line) for line in found]}
-    out.result(document, console.table("", ["name", "level", "from battery", "what the trainer does"], lines))
+    document: dict[str, Any] = {
+        "countermeasures": [asdict(line) for line in found],
+        "scrambled": [{"name": one.word, "about": one.about, "has": one.has} for one in PICTURES],
+    }
+    out.result(
+        document,
+        console.table("", ["name", "level", "from battery", "what the trainer does"], lines),
+        "",
+        console.table(
+            "On pictures that noli lock has scrambled, where they suit the scheme",
+            ["name", "attacker has, too", "what he does"],
+            [(one.word, one.has, one.about) for one in PICTURES],
+        ),
+    )
     out.hint("Run one of them: noli attack NAME SAFE --clean PHOTOS")

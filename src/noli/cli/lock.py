@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,9 @@ from noli.cli.dynamic import method_group
 from noli.cli.fleet import DEVICE_HELP, TRACE_HELP, device, proliferate, trace
 from noli.cli.lock_audit import AUDIT_HELP, audit
 from noli.cli.lock_export import EXPORT_HELP, export
+from noli.cli.lock_predict import PREDICT_HELP, predict
+from noli.cli.lock_rotate import ROTATE_HELP, rotate
+from noli.cli.locked_model import show_model
 from noli.cli.protect import show_run
 from noli.cli.shared import (
     Config,
@@ -31,16 +33,12 @@ from noli.cli.shared import (
     Settings,
     Workers,
     load_begun_key,
-    load_key,
 )
 from noli.core.method import Spec
 from noli.core.run import Run
-from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
-    from noli.core.robustness import Robustness
-
-_ROTATE_HELP = "Give scrambled pictures another key, without the plain pictures in between."
+    pass
 
 
 def lock(
@@ -161,7 +159,6 @@ def lock_model(
 ) -> None:
     """Lock a model, and say what that is worth."""
     from noli import api, options, registry
-    from noli.api import write_report
 
     out = console.Output(json=json, quiet=quiet)
     method = registry.module(spec.name)
@@ -179,95 +176,8 @@ def lock_model(
         progress=out.progress(),
         **chosen,
     )
-    found = done.manifest.results
-    rows, measure = method.MEASURE
-    table = [(name, percent(value), method.MEANINGS[name]) for name, value in found[rows].items()]
-    facts: console.Rows = [
-        ("model", str(output)),
-        ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
-        *method.told(found),
-        ("report", str(write_report(done))),
-    ]
-    shown = console.table(f"{measure} on held-out pictures", ["row", measure, "what it is"], table)
-    answer = {"output": str(output), "run": str(done.path), "results": found}
-    out.result(answer, shown, "", *_attacked(found), console.grid(facts))
-    for words in _robustness(found).checks.words if "robustness" in found else ():
-        out.warn(words)
+    show_model(out, done, str(output))
     out.hint(method.NEXT)
-
-
-def _attacked(found: Mapping[str, Any]) -> list[Any]:
-    """Return what a run says about attacks on a model, as blocks; nothing where it measured none."""
-    from noli.core.robustness import LEVELS
-    from noli.core.theft import Theft
-
-    blocks: list[Any] = []
-    if "robustness" in found:
-        left = [
-            (level, percent(share), f"who {LEVELS[level]}")
-            for level, share in _robustness(found).least.items()
-        ]
-        title, columns = "Accuracy under the best attack", ["level", "accuracy", "of an attacker"]
-        blocks += [console.table(title, columns, left), ""]
-    if "theft" in found:
-        words = Theft.model_validate(found["theft"]).words
-        blocks += [console.grid([("theft", one) for one in words]), ""]
-    return blocks
-
-
-def _robustness(found: Mapping[str, Any]) -> Robustness:
-    from noli.core.robustness import Robustness
-
-    return Robustness.model_validate(found["robustness"])
-
-
-def rotate(
-    data: Annotated[str, Argument(help="Scrambled pictures, as noli lock writes them.")],
-    output: OutDir,
-    key: KeyFile,
-    former: Annotated[
-        Path | None, Option(metavar="FILE", help="File of the former key, if it is not in the same one.")
-    ] = None,
-    json: Json = False,
-    on_error: OnError = "fail",
-    workers: Workers = None,
-    run: RunDir = None,
-    passphrase_file: RarePassFile = None,
-    quiet: Quiet = False,
-) -> None:
-    """Give scrambled pictures the active key of a file, without the plain pictures in between."""
-    from noli import api
-    from noli.api._lock import BANNER
-    from noli.engine.opening import first_header
-
-    out = console.Output(json=json, quiet=quiet)
-    out.hint(BANNER)
-    header = first_header(data)
-    done = api.rotate(
-        data,
-        output,
-        key=load_begun_key(key, output, run, passphrase_file),
-        former=load_key(former or key, passphrase_file, key_id=header.key_id if header else None),
-        workers=workers,
-        on_error=on_error,
-        run=run,
-        progress=out.progress(),
-    )
-    results = done.manifest.results
-    left = int(results.get("skipped", 0))
-    rows: console.Rows = [
-        ("rotated", f"{results['items']:,} pictures"),
-        *console.notices(results, str(done.path)),
-        ("from key", str(done.manifest.args_passed["former"])),
-        ("to key", str(done.manifest.args_resolved["key"])),
-        ("output", str(output)),
-        ("run", str(done.path)),
-    ]
-    out.result({"output": str(output), "run": str(done.path), "results": results}, console.grid(rows))
-    if left:
-        out.warn(f"{left:,} picture(s) have the former key only: do not delete them")
-    else:
-        out.hint("The pictures under the former key are as they were: delete them where they should not be.")
 
 
 def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
@@ -291,7 +201,8 @@ GROUP = typer.Typer(
         lock,
         {
             "audit": (audit, AUDIT_HELP),
-            "rotate": (rotate, _ROTATE_HELP),
+            "rotate": (rotate, ROTATE_HELP),
+            "predict": (predict, PREDICT_HELP),
             "export": (export, EXPORT_HELP),
             "device": (device, DEVICE_HELP),
             "trace": (trace, TRACE_HELP),

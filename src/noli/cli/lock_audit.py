@@ -11,6 +11,7 @@ from typer import Argument, Option
 from noli.cli import console
 from noli.cli.shared import Json, Quiet
 from noli.core.audit import Audit
+from noli.core.errors import UsageError
 from noli.ops.metrics import percent
 
 BROKEN = "NeuraCrypt and InstaHide are broken: their codes protect nothing, and are here to be attacked."
@@ -46,7 +47,11 @@ def audit(
     from noli import api, options
     from noli.api._lock import BANNER
     from noli.engine.codecase import codes_run
+    from noli.engine.lockedmodels import kind_of
 
+    if kind_of(data):
+        fix = f"noli verify {data} --clean DATA --key KEY"
+        raise UsageError("This is a locked model; it has an audit of its own.", where=data, fix=fix)
     out = console.Output(json=json, quiet=quiet)
     out.hint(BROKEN if codes_run(data) else BANNER)
     place = page or Path(f"{data.rstrip('/').removesuffix('.noli')}.audit.html")
@@ -62,8 +67,12 @@ def audit(
         html=place,
         progress=out.progress(),
     )
-    facts: console.Rows = _sizes(found)
-    facts.append(("page", f"{place} (shows originals)"))
+    show_audit(out, found, [("page", f"{place} (shows originals)")])
+
+
+def show_audit(out: console.Output, found: Audit, further: console.Rows) -> None:
+    """Print an audit; exit 1 where an attack succeeds."""
+    facts: console.Rows = [*_sizes(found), *further]
     words = " ".join(found.words if found.nominal is None else found.words[:-1])
     out.result(found.model_dump(mode="json"), _attacks(found), "", console.grid(facts), "", words)
     if found.least is not None:

@@ -97,6 +97,20 @@ def load_begun_key(
     return load_key(path, passphrase_file, begun_id(path, folder_of(run, output)))
 
 
+def load_model_keys(folder: Path, path: Path, passphrase_file: Path | None = None) -> list[Key]:
+    """Open the keys of all pairs of a keyed model by their ids.
+
+    Raises:
+        KeyFileError: The file cannot be read, needs a passphrase that was not given, or a key was revoked.
+        WrongKey: The file does not hold the key of a pair.
+        DataError: It is no whole keyed model.
+    """
+    from noli.zoo.keyed_folder import read_manifest
+
+    ids = dict.fromkeys(pair.key_id for pair in read_manifest(folder).pairs)
+    return [load_key(path, passphrase_file, one) for one in ids]
+
+
 def load_marking_key(marked: str, path: Path, passphrase_file: Path | None = None) -> Key:
     """Open the key that marked data, also from a file to which another key was added since.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,7 +11,7 @@ from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.console import Rows, verdict
-from noli.cli.shared import Config, Json, Labels, Quiet, RunDir, Settings
+from noli.cli.shared import Config, Json, Labels, Quiet, RarePassFile, RunDir, Settings
 from noli.core.errors import UsageError
 from noli.ops.metrics import percent
 
@@ -38,21 +39,45 @@ def verify(
     seeds: Annotated[
         int | None, Option(metavar="N", min=1, help="Trainings per row; default: the battery's.")
     ] = None,
-    keys: Annotated[int | None, Option(metavar="N", min=0, help=_KEYS_HELP)] = None,
+    keys: Annotated[int | None, Option(metavar="N", min=0, hidden=True, help=_KEYS_HELP)] = None,
     json: Json = False,
     settings: Settings = None,
     config: Config = None,
+    key: Annotated[
+        Path | None, Option(metavar="FILE", help="The owner's key file, to audit a locked model.")
+    ] = None,
+    model: Annotated[
+        Path | None, Option(metavar="FILE", hidden=True, help="Public network that a model was locked from.")
+    ] = None,
     labels: Labels = None,
     run: RunDir = None,
+    passphrase_file: RarePassFile = None,
     quiet: Quiet = False,
 ) -> None:
     """Train fresh models on protected and on clean data; exit 1 unless the claim is supported.
 
-    Pictures that noli lock has scrambled are audited instead: see noli lock audit.
+    What noli lock has made is audited instead: pictures see noli lock audit; models need --key.
     """
     from noli import api, options
     from noli.engine.auditing import scrambled_here
+    from noli.engine.lockedmodels import kind_of
 
+    if kind_of(protected):
+        from noli.cli.locked_model import verify_model
+
+        if any(one for one in (battery, claim, seeds, keys)):
+            fix = "leave the options of trainings out; --set has those of attacks"
+            raise UsageError("A locked model is attacked, not trained on.", where=protected, fix=fix)
+        chosen = options.read_settings(settings or (), config)
+        out = console.Output(json=json, quiet=quiet)
+        verify_model(
+            out, protected, clean, key, public=model, labels=labels, run=run,
+            passphrase_file=passphrase_file, options=chosen,
+        )  # fmt: skip
+        return
+    if key or model:
+        fix = "leave --key and --model out"
+        raise UsageError("A key is needed for locked models only.", where=protected, fix=fix)
     if scrambled_here(protected):
         from noli.cli.lock_audit import audit
 

@@ -28,7 +28,8 @@ from noli.data.scan import ScanRow, scan, summarise
 from noli.data.sources import open_source
 from noli.data.study import square
 from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
-from noli.engine.request import load_method
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, load_method
 
 SHARD_BYTES = 64 << 20
 SUMMARY = "codes.json"
@@ -114,12 +115,32 @@ def scanned(request: LockRequest, *, labelled: bool) -> StoredPictures:
 
 
 def _scanned(request: LockRequest, place: str, labels: str | None, *, labelled: bool) -> StoredPictures:
+    return stored_pictures(
+        place,
+        int(request.cfg.side),
+        labels=labels,
+        labelled=labelled,
+        on_error=request.on_error,
+        bar=request.progress,
+    )
+
+
+def stored_pictures(
+    place: str,
+    side: int,
+    *,
+    labels: str | None = None,
+    labelled: bool = False,
+    on_error: ErrorPolicy = "fail",
+    bar: Progress,
+) -> StoredPictures:
+    """Return the pictures of a place; see :func:`scanned`."""
     source = open_source(place, labels=labels)
-    request.progress.start(None, "scan")
-    found = scan(source, require_labels=labelled, progress=request.progress.advance)
-    rows = [row for row in summarise(found, on_error=request.on_error) if row.item is not None]
-    request.progress.finish()
-    return StoredPictures(source, rows, int(request.cfg.side))
+    bar.start(None, "scan")
+    found = scan(source, require_labels=labelled, progress=bar.advance)
+    rows = [row for row in summarise(found, on_error=on_error) if row.item is not None]
+    bar.finish()
+    return StoredPictures(source, rows, side)
 
 
 def shards(count: int, shape: tuple[int, ...]) -> Iterator[range]:

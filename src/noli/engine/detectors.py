@@ -12,6 +12,7 @@ from noli.core.errors import DataError, UsageError
 from noli.core.files import atomic_write
 from noli.core.run import Run
 from noli.data.annotations import read_boxes
+from noli.engine.lockedmodels import FILES
 from noli.engine.locking import LockRequest
 from noli.methods.lock import detector
 from noli.methods.lock.detector import Config
@@ -32,7 +33,7 @@ class DetectorJob:
     """Detectors with locked feature maps; see :mod:`noli.methods.lock.detector`."""
 
     layout = "locked-detector"
-    file = "detector.safetensors"  # of noli.zoo.locked_detector, which needs torch
+    file = FILES["locked-detector"]
 
     def __init__(self, request: LockRequest) -> None:
         self.request, self.cfg = request, cast(Config, request.cfg)

@@ -22,8 +22,9 @@ from noli.core.run import Run
 from noli.core.transfer import Transfer
 from noli.data.place import local_path
 from noli.engine.fleetpool import Job, Shared, working
-from noli.engine.keyed import BODY, labelled_pictures, same_classes, split
+from noli.engine.keyed import labelled_pictures, same_classes, split
 from noli.engine.lock import held
+from noli.engine.lockedmodels import BODY
 from noli.engine.locking import RESUME, LockRequest, created, digest, same_pictures, worked
 from noli.methods.lock.proliferate import MEANINGS, Config
 

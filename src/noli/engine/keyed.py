@@ -18,6 +18,7 @@ from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
 from noli.core.run import Run
 from noli.engine.codes import StoredPictures, scanned
+from noli.engine.lockedmodels import BODY, FILES, RIVAL
 from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
 from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
@@ -25,9 +26,6 @@ from noli.methods.lock.embeddings import Config, Images, Labels
 if TYPE_CHECKING:
     from noli.core.model import Model
     from noli.train.checkpoint import Checkpoint
-
-BODY = "public.safetensors"
-RIVAL = "rival"
 
 
 class ModelJob(Protocol):
@@ -76,7 +74,7 @@ def lock_model(request: LockRequest) -> Run:
     """
 
     def work(run: Run | None) -> Run:
-        job = _job(request)
+        job = job_for(request)
         run = run or created(request, job.layout)
         same_pictures(run, job.items, request.source)
         if not whole(run, Path(request.output)):
@@ -87,7 +85,8 @@ def lock_model(request: LockRequest) -> Run:
     return worked(request, work)
 
 
-def _job(request: LockRequest) -> ModelJob:
+def job_for(request: LockRequest) -> ModelJob:
+    """Return the job of a request, by its method; its data is scanned."""
     if request.spec.name == embeddings.NAME:
         return ClassifierJob(request)
     from noli.engine.detectors import DetectorJob
@@ -131,7 +130,7 @@ class ClassifierJob:
     """Keyed patch embeddings; see :mod:`noli.methods.lock.embeddings`."""
 
     layout = "keyed-model"
-    file = "keyed.json"  # of noli.zoo.keyed_folder, which needs torch
+    file = FILES["keyed-model"]
 
     def __init__(self, request: LockRequest) -> None:
         self.request, self.cfg = request, cast(Config, request.cfg)

@@ -152,6 +152,8 @@ def load_choice(run: Run, *, names: bool = True) -> Choice | None:
 def find_protect_run(run: Run) -> Run | None:
     """Return the run beside the data that a verification judged, if there is one."""
     manifest = run.manifest
+    if manifest.output is not None and manifest.output.layout in MODELS:
+        return None  # its input are pictures to measure a locked model by
     return _beside(manifest.input.uri, ".noli") if manifest.verb in _JUDGING and manifest.input else None
 
 

@@ -173,7 +173,7 @@ def banner(
         marked = manifest["output"]["uri"] if manifest["output"] and names else "OUT"
         command = shlex.join(["noli", "detect", marked, "--key", "KEY", "--endpoint", "SUSPECT.yaml"])
         return Banner("none", "Marked; nothing is proven yet", (_UNPROVEN,), command=command)
-    if verb == "lock":
+    if verb == "lock" or is_model(manifest["output"]):
         return _locked(manifest, names=names)
     if verb == "undo":
         return _restored(quality)
@@ -188,12 +188,17 @@ def _places(manifest: Mapping[str, Any], *, names: bool) -> tuple[str, str]:
 
 
 def _locked(manifest: Mapping[str, Any], *, names: bool) -> Banner:
-    if manifest["output"] and manifest["output"]["layout"] in MODELS:
+    if is_model(manifest["output"]):
         headline, sentence = MODELS[manifest["output"]["layout"]]
         return Banner("none", headline, (sentence,))
     clean, scrambled = _places(manifest, names=names)
     command = shlex.join(["noli", "lock", "audit", scrambled, "--clean", clean])
     return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,), command=command)
+
+
+def is_model(output: Mapping[str, Any] | None) -> bool:
+    """Tell whether the output of a run is a locked model."""
+    return bool(output) and output is not None and output["layout"] in MODELS
 
 
 def _restored(quality: Quality) -> Banner:

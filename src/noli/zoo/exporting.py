@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from noli.core.errors import MissingPrerequisite, RunError, UsageError
 from noli.core.model import Model
-from noli.zoo.keyed import isotropic_parts, permuted
+from noli.zoo.keyed import fixed_side, isotropic_parts, permuted
 
 OPSET = 17  # the first with LayerNormalization in one piece
 PICTURES, ORDER, LOGITS = "pictures", "order", "logits"
@@ -97,9 +96,8 @@ def graph_of(model: Model, *, ordered: bool, side: int | None = None) -> Graph:
     Raises:
         UsageError: A side that the network cannot take, or another network.
     """
-    embed, blocks, _ = isotropic_parts(model)
-    patch, places = embed.kernel_size[0], getattr(blocks, "places", None)
-    own = None if places is None else math.isqrt(places.shape[1]) * patch
+    embed, own = isotropic_parts(model)[0], fixed_side(model)
+    patch = embed.kernel_size[0]
     if side is not None and (side < 1 or side % patch or side != (own or side)):
         why = f"it takes pictures of {own} pixels" if own else f"its patches have a side of {patch} pixels"
         fix = "leave it out" if own else "give a multiple of that"

@@ -13,6 +13,7 @@ images ``float32 [N, C, H, W]`` in [0, 1] are permuted before they are normalise
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import SystemRandom
@@ -183,6 +184,17 @@ def isotropic_parts(model: Model) -> tuple[nn.Conv2d, nn.Module, nn.Linear]:
             return embed, net.body.blocks, net.head
     what, why = "A keyed model needs an isotropic network.", f"got {model.arch!r}"
     raise UsageError(what, why=why, fix="take convmixer or vit")
+
+
+def fixed_side(model: Model) -> int | None:
+    """Return the side in pixels of the only pictures that an isotropic classifier takes; None: any patches.
+
+    Raises:
+        UsageError: Another network.
+    """
+    embed, blocks, _ = isotropic_parts(model)
+    places = getattr(blocks, "places", None)  # a learned vector per patch
+    return None if places is None else math.isqrt(places.shape[1]) * embed.kernel_size[0]
 
 
 def check_sides(shape: Sequence[int], pair: Pair) -> None:

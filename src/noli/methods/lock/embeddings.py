@@ -80,7 +80,8 @@ MEANINGS = {
 LABELS_OF_THIEVES = (1, 5, 10, 40)
 # Under which name the results of a run have them, what they are, and what else a reader must know.
 MEASURE = ("accuracy", "Accuracy")
-WORDS = "A key for a model is no access control: much of what it does needs no key; see the table."
+BANNER = "A key for a model is no access control: much of what it does needs no key"
+WORDS = f"{BANNER}; see the table."
 NEXT = "Who has the key is not hindered. The report has every attack."
 
 SPEC = Spec(

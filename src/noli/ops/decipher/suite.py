@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from noli.core.attacks import CHOSEN, JIGSAW, LEADING_BIT, LEAST_DIFFERENCE, ONE_PAIR, STATISTICS
 from noli.core.audit import Has
 from noli.ops.decipher import brightness, jigsaw, pairs, statistics
 from noli.ops.decipher.scores import COLOURS
@@ -96,36 +97,21 @@ class Attack:
 def attacks(target: Target) -> Iterator[Attack]:
     """Iterate over the attacks that suit a scheme, those that need least first."""
     if target.scheme == "pixel":
-        yield Attack(
-            "leading bit", "negates every value that is bright", "nothing more", _leading_bit,
-            "its negative counts as well",
-        )  # fmt: skip
-        yield Attack(
-            "least difference", "takes for every pixel what is most like its neighbours", "nothing more",
-            _least_difference,
-        )  # fmt: skip
+        yield Attack(*LEADING_BIT, _leading_bit, "its negative counts as well")
+        yield Attack(*LEAST_DIFFERENCE, _least_difference)
     if target.scheme == "etc":
-        yield Attack(
-            "jigsaw", "puts blocks together by their borders", "nothing more", _jigsaw,
-            "of the whole picture the best turn, sign, order of colours and shift by blocks counts",
-        )  # fmt: skip
+        note = "of the whole picture the best turn, sign, order of colours and shift by blocks counts"
+        yield Attack(*JIGSAW, _jigsaw, note)
     values = target.block**2 * target.plain.shape[3]
     if target.scheme in ("shf", "np", "le") and values <= LARGEST:
         many = "each picture by itself" if target.fresh else "all pictures together"
-        yield Attack(
-            "statistics", f"matches how values go together with public pictures, {many}",
-            "pictures like these", _statistics, "the best of the symmetries counts: at most 6.6 bits",
-        )  # fmt: skip
+        how = STATISTICS._replace(about=f"{STATISTICS.about}, {many}")
+        yield Attack(*how, _statistics, "the best of the symmetries counts: at most 6.6 bits")
     if target.fresh:
         return
     if target.scheme != "ele":
-        yield Attack(
-            "one pair", "matches one picture in plain with its scrambled one, and brings back the others",
-            "one picture in plain", _one_pair,
-        )  # fmt: skip
-    yield Attack(
-        "chosen pictures", "has pictures scrambled that number every value", "pictures of his choice", _chosen
-    )
+        yield Attack(*ONE_PAIR, _one_pair)
+    yield Attack(*CHOSEN, _chosen)
 
 
 def _leading_bit(target: Target) -> Found:

@@ -1,0 +1,188 @@
+"""Audit a locked model anew, on pictures that are given now, by the attacks that its lock runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noli import registry
+from noli.core.errors import UsageError
+from noli.core.key import Key
+from noli.core.manifest import DataInfo, KeyInfo
+from noli.core.run import Run
+from noli.engine.keyed import ModelJob, job_for
+from noli.engine.lock import locked
+from noli.engine.lockedmodels import FILES, Background, Kind, background, keys_of, kind_of, model_folder
+from noli.engine.locking import RESUME, LockRequest, digest, same_pictures
+from noli.engine.progress import Progress
+from noli.engine.request import ErrorPolicy, KeyLike, open_key
+from noli.ops.metrics import percent
+from noli.options import resolve
+
+MEASURED: Mapping[Kind, str] = {"keyed-model": "lock/embeddings", "locked-detector": "lock/detector"}
+# Rows of use that a lock is judged by.
+CLAIMED = ("no key", "worst wrong key")
+# Options of a lock that say how it was made; an audit cannot change them.
+MADE = ("pairs", "network", "converted", "side", "mode", "layers")
+
+
+@dataclass(frozen=True)
+class ModelAudit(LockRequest):
+    """One audit; `digest` is the SHA-256 of the file that says what the model's folder holds."""
+
+    digest: str = ""
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every argument that decides what is found."""
+        return {**super().resolved(), "digest": self.digest}
+
+
+def audit_model(
+    model: str | Path,
+    *,
+    clean: str | Path,
+    key: KeyLike,
+    public: str | Path | None = None,
+    on_error: ErrorPolicy = "fail",
+    labels: str | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Measure again what a locked model is worth: use with and without its key, attacks, theft.
+
+    A share of the pictures (``held_out``) tests; thieves have the others. With the pictures that the model
+    was locked with, these are the same as then. What is measured is kept, so that the same call resumes.
+
+    Args:
+        model: Folder of a keyed model or a locked detector, or its run folder.
+        clean: Pictures with classes, or with boxes.
+        key: The owner's key, or the path of a key file without a passphrase: some attackers have it.
+        public: The network that the model was made from; None: the one beside the model, in its run folder.
+        on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
+        labels: Column or array with the class, where the layout does not say.
+        run: Run folder; ``MODEL.verify.noli`` beside the model when None.
+        progress: Where progress goes; nowhere when None.
+        options: Options of the lock that attacks have, such as ``attack_steps``.
+
+    Returns:
+        The finished run, with results as those of :func:`noli.lock_model`; its report is the page.
+
+    Raises:
+        UsageError: No locked model, no key, no public network, or options that say how the model was made.
+        WrongKey: It is not the model's; noticed before any picture is read.
+        DataError: Pictures that cannot be used, or a damaged model.
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    folder = model_folder(model)
+    request = _request(folder, model, clean, key, public, on_error, labels, run, progress, options)
+    with locked(request.folder):
+        found = Run.open(request.folder) if Run.exists(request.folder) else None
+        if found is not None:
+            found.refuse_other("verify", request.resolved())
+            if found.manifest.status == "done":
+                return found
+        job = job_for(request)
+        made = job.load(folder)
+        record = found or _created(request, job)
+        same_pictures(record, job.items, request.source)
+        with record.recording_failures(RESUME):
+            job.read()
+            results = job.measure(made, job.load_public(Path(request.model)), record)
+            record.finish(results)
+    return record
+
+
+def _request(
+    folder: Path,
+    model: str | Path,
+    clean: str | Path,
+    key: KeyLike,
+    public: str | Path | None,
+    on_error: ErrorPolicy,
+    labels: str | None,
+    run: str | Path | None,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> ModelAudit:
+    kind = kind_of(folder)
+    if kind is None or kind not in MEASURED:
+        fix = "a fleet is measured by noli lock proliferate, scrambled pictures by noli.audit"
+        raise UsageError("This is no locked model that can be measured.", where=str(model), fix=fix)
+    past = background(model) or background(folder)
+    if past and (made := [name for name in options if name in MADE]):
+        raise UsageError("This says how a model is locked, not how it is attacked.", where=made[0])
+    spec = registry.get(MEASURED[kind])
+    return ModelAudit(
+        source=str(clean),
+        output=str(folder),
+        spec=spec,
+        cfg=resolve(spec, {**(past.config if past else {}), **options}),
+        key=_owner(folder, kind, key),
+        run_dir=Path(run) if run is not None else folder.with_name(f"{folder.name}.verify.noli"),
+        progress=progress or Progress(),
+        model=str(_public(past, public, folder)),
+        labels=labels,
+        on_error=on_error,
+        digest=digest(folder / FILES[kind]),
+    )
+
+
+def _owner(folder: Path, kind: Kind, key: KeyLike) -> Key:
+    """Return the key of a model, which must be its own."""
+    if kind == "keyed-model":
+        from noli.zoo.keyed_folder import read_manifest
+
+        facts = read_manifest(folder)
+        found = keys_of(facts, key, folder)
+        if len({pair.key_id for pair in facts.pairs}) > 1:
+            fix = "give all of its pairs one key with noli lock rotate"
+            raise UsageError("The pairs of this model have several keys.", where=str(folder), fix=fix)
+        return found[0]
+    from noli.zoo.locked_detector import load_locked
+
+    lock = load_locked(folder / FILES[kind]).lock
+    owner = open_key(key, lock.key_id)
+    if owner is None:
+        raise UsageError("A locked detector is measured with its key.", where=str(folder), fix="give the key")
+    lock.check(owner)
+    return owner
+
+
+def _public(past: Background | None, public: str | Path | None, folder: Path) -> Path:
+    found = Path(public) if public is not None else past.public if past else None
+    if found is None or not found.exists():
+        why = "attackers who know it are measured, and no run beside the model has it"
+        fix = "put the run folder back beside the model, or say --model FILE (public=...)"
+        raise UsageError("The public network is not there.", where=str(found or folder), why=why, fix=fix)
+    return found
+
+
+def _created(request: ModelAudit, job: ModelJob) -> Run:
+    resolved = request.resolved()
+    return Run.create(
+        request.folder,
+        verb="verify",
+        method=request.spec.name,
+        args_resolved=resolved,
+        key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
+        input=DataInfo(uri=resolved["source"], layout="pictures"),
+        output=DataInfo(uri=resolved["output"], layout=job.layout),
+        state={},
+    )
+
+
+def fallen(run: Run) -> tuple[str, ...]:
+    """Return which claims of a lock do not hold, in words; empty where all of them do.
+
+    Fixed beforehand: without the key, and under the best wrong one, at most half of what the key gives.
+    """
+    rows: dict[str, float] = run.manifest.results[registry.module(str(run.manifest.method)).MEASURE[0]]
+    with_key = rows["clean"] if "clean" in rows else rows["key"]
+    return tuple(
+        f"{name}: {percent(value)}, more than half of the {percent(with_key)} with the key"
+        for name, value in rows.items()
+        if name in CLAIMED and value > with_key / 2
+    )
