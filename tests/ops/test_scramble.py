@@ -225,12 +225,17 @@ def test_keys_and_images_stay_apart(name: str) -> None:
     np.testing.assert_array_equal(scramble(x, how), one_by_one)
 
 
-def test_runs_of_many_images_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, how = images((8, 8, 3), number=11), made("ele", (8, 8, 3))
-    whole = scramble(x, how)
-    monkeypatch.setattr("noli.ops.scramble._RUN", 3 * how.units)
-    np.testing.assert_array_equal(scramble(x, how), whole)
-    np.testing.assert_array_equal(unscramble(whole, how), x)
+@pytest.mark.parametrize("number", [1, 2, 5, 9, 11])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_runs_of_images_agree(monkeypatch: pytest.MonkeyPatch, name: str, number: int, dtype: Any) -> None:
+    """Rows of two images, so that there are several runs, also odd and short ones at the end."""
+    x, how = images((8, 8, 3), dtype, number), made(name, (8, 8, 3))
+    slow = np.stack([SLOW[name](one, 4) for one in x])
+    monkeypatch.setattr("noli.ops.scramble._RUN", 2 * how.units)
+    monkeypatch.setattr("noli.ops.scramble._ROW", 1)
+    np.testing.assert_array_equal(scramble(x, how), slow)
+    np.testing.assert_array_equal(unscramble(slow, how), x)
 
 
 def test_the_eight_turns_are_different_maps() -> None:

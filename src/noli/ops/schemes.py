@@ -48,10 +48,17 @@ def numbered(shape: Shape, block: int) -> Order:
 
 
 def imaged(blocks: npt.NDArray[T], shape: Shape, block: int) -> npt.NDArray[T]:
-    """Return the values of blocks, ``[blocks, block * block * C]``, in the order of the image, flat."""
+    """Return the values of blocks in the order of the image, flat.
+
+    Args:
+        blocks: ``[blocks, parts * block * block * C]``; of several parts, one image comes after the other.
+        shape: Of the image.
+        block: Side of a block in pixels.
+    """
     height, width, channels = shape
-    grid = blocks.reshape(height // block, width // block, block, block, channels)
-    return grid.transpose(0, 2, 1, 3, 4).reshape(-1)
+    parts = blocks.shape[1] // (block * block * channels)
+    grid = blocks.reshape(height // block, width // block, parts, block, block, channels)
+    return grid.transpose(2, 0, 3, 1, 4, 5).reshape(-1)
 
 
 def turns(block: int) -> Order:
@@ -101,8 +108,7 @@ def le(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "publishe
     ids = numbered(shape, block)
     units, every = 2 * ids.shape[1], _every(shape, block)
     order, negated = _halves(draw("halves", every).permutations(1, units), draw("negation", every), mask)
-    alike = np.repeat(order, len(ids), 0), np.repeat(negated, len(ids), 0)
-    return _of_halves(shape, block, ids, *alike, np.arange(len(ids)))
+    return _of_halves(shape, block, ids, order, np.repeat(negated, len(ids), 0))
 
 
 def ele(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "published"] = "drawn") -> Scramble:
@@ -118,7 +124,7 @@ def ele(shape: Shape, block: int, draw: Draw, *, mask: Literal["drawn", "publish
     drawn = draw("halves", grid).permutations(len(ids), 2 * ids.shape[1])
     order, negated = _halves(drawn, draw("negation", grid), mask)
     source = draw("places", grid).permutation(len(ids))
-    return _of_halves(shape, block, ids, order[source], negated[source], source)
+    return _of_halves(shape, block, ids[source], order[source], negated[source])
 
 
 def pixel(shape: Shape, draw: Draw, *, colours: bool = True) -> Scramble:
@@ -186,17 +192,20 @@ def _halves(order: Order, stream: Stream, mask: str) -> tuple[Order, Flags]:
     rows, units = order.shape
     flags = order.reshape(-1) > units // 2 if mask == "published" else stream.bits(rows * units)
     there = order + units * np.arange(rows)[:, None]
-    return order, flags[there] ^ flags.reshape(rows, units)
+    return order, flags.take(there) ^ flags.reshape(rows, units)
 
 
-def _of_halves(shape: Shape, block: int, ids: Order, order: Order, negated: Flags, source: Order) -> Scramble:
-    """Put blocks of halves together, high ones first; place i takes the values of block ``source[i]``."""
-    values = ids.shape[1]
-    # A block's values lie as those of the first one do.
-    within = ids[0] - ids[0, 0]
-    offsets = np.concatenate([within, within + ids.size])
-    taken = offsets[order] + ids[source, 0][:, None]
-    parts = [slice(0, values), slice(values, None)]
-    moved = [imaged(taken[:, part], shape, block) for part in parts]
-    flags = [imaged(negated[:, part], shape, block) for part in parts]
-    return Scramble(shape, np.concatenate(moved), np.concatenate(flags), halves=True)
+def _of_halves(shape: Shape, block: int, taken: Order, order: Order, negated: Flags) -> Scramble:
+    """Put blocks of halves together, high ones first.
+
+    Args:
+        shape: Of the image.
+        block: Side of a block in pixels.
+        taken: Which values of the image each block takes, ``[blocks, d]``; see :func:`numbered`.
+        order: In which order it takes their halves, ``[blocks or 1, 2 d]``.
+        negated: Which of them are negated, ``[blocks, 2 d]``.
+    """
+    # The values of every block lie as those of a first one do.
+    within = taken[:1] - taken[:1, :1]
+    halves = np.concatenate([within, within + taken.size], axis=1).take(order) + taken[:, :1]
+    return Scramble(shape, imaged(halves, shape, block), imaged(negated, shape, block), halves=True)

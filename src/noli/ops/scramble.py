@@ -26,7 +26,7 @@ Images = npt.NDArray[Any]
 Order = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Table = npt.NDArray[np.uint8]
-# Values per run, and images at least and at most: what is gathered from stays in the cache.
+# Units per run, and images that share a row at least and at most: what is gathered from stays in the cache.
 _RUN = 1 << 18
 _ROW, _MOST = 16, 256
 
@@ -154,46 +154,37 @@ def _only_table(how: Scramble, table: Table) -> Scramble:
 def _each(images: Images, how: Scramble, *, tabled: bool) -> Images:
     """Scramble runs of images; in a run, the values of one place in all images lie side by side.
 
-    So a unit moves as a row of memory instead of as single bytes, which is worth transposing twice.
+    So a unit moves as a row of memory instead of as single bytes, which is worth transposing twice. Two
+    images share the rows of halves: for every place one of their high halves and one of their low ones.
     """
     out = np.empty(images.shape, images.dtype)
     given = np.ascontiguousarray(images).reshape(len(images), math.prod(how.shape))
     made = out.reshape(given.shape)
+    parts = 1 + how.halves
     # A power of two: rows of whole words move faster.
-    step = 1 << int(np.clip(_RUN // max(1, how.units), _ROW, _MOST)).bit_length() - 1
+    step = parts << int(np.clip(_RUN // max(1, how.units), _ROW, _MOST)).bit_length() - 1
     mask, rows = _mask(how, images.dtype), _replaced(how) if tabled else None
-    room: Room | None = None
+    room = np.empty((2, 0, 0, 0), images.dtype)
     for start in range(0, len(given), step):
         run = slice(start, start + step)
-        if room is None or room.given.shape[1] != len(given[run]):
-            room = _room(len(given[run]), how, images.dtype)
-        _transpose(given[run], room.given)
-        _gather(room, how)
+        width = -(-len(given[run]) // parts)
+        # All runs use the same memory; fresh memory costs more than the work.
+        if room.shape[3] != width:
+            room = np.empty((2, parts, given.shape[1], width), images.dtype)
+        _gather(given[run], how, *room)
+        moved = room[1]
         if rows is not None and how.table is not None:
-            _replace(room.made, how.table, rows, mask)
-        _transpose(room.made, made[run])
+            _replace(moved[0], how.table, rows, mask)
+        for part, side in zip(moved, _sides(made[run], width), strict=False):
+            _transpose(part, side)
         if rows is None:
             made[run] ^= mask
     return out
 
 
-@dataclass(frozen=True)
-class Room:
-    """Memory that all runs use, each ``[units or values, images]``; fresh memory costs more than the work."""
-
-    given: Images
-    units: Images
-    moved: Images
-    made: Images
-
-
-def _room(images: int, how: Scramble, dtype: Any) -> Room:
-    values = math.prod(how.shape)
-    given, made = np.empty((2, values, images), dtype)
-    if not how.halves:
-        return Room(given, given, made, made)
-    units, moved = np.empty((2, 2 * values, images), dtype)
-    return Room(given, units, moved, made)
+def _sides(images: Images, width: int) -> tuple[Images, Images]:
+    """Return the first and the last images of a run; of an odd number, one is in both."""
+    return images[:width], images[len(images) - width :]
 
 
 def _transpose(given: Images, made: Images) -> None:
@@ -226,14 +217,26 @@ def _mask(how: Scramble, dtype: Any) -> Images:
     return (np.where(high, top - last, 0) | np.where(low, last, 0)).astype(dtype)
 
 
-def _gather(room: Room, how: Scramble) -> None:
-    """Put values in their new order."""
-    values, bits = len(room.given), 4 * room.given.itemsize
+def _gather(images: Images, how: Scramble, units: Images, moved: Images) -> None:
+    """Put values ``[images, values]`` in their new order, each memory ``[parts, values, width]``."""
+    width = units.shape[2]
+    for part, side in zip(units, _sides(images, width), strict=False):
+        _transpose(side, part)
     if how.halves:
-        np.right_shift(room.given, bits, out=room.units[:values])
-        np.bitwise_and(room.given, (1 << bits) - 1, out=room.units[values:])
+        _exchange(units[0], units[1], moved[0])
     # "clip" skips the check of every index: an order is a permutation.
-    np.take(room.units, how.order, axis=0, out=room.moved, mode="clip")
+    np.take(units.reshape(-1, width), how.order, axis=0, out=moved.reshape(-1, width), mode="clip")
     if how.halves:
-        np.left_shift(room.moved[:values], bits, out=room.made)
-        np.bitwise_or(room.made, room.moved[values:], out=room.made)
+        _exchange(moved[0], moved[1], units[0])
+
+
+def _exchange(one: Images, other: Images, room: Images) -> None:
+    """Exchange the low halves of one array with the high halves of another, in place."""
+    base = 1 << 4 * one.itemsize
+    np.right_shift(other, 4 * one.itemsize, out=room)
+    room ^= one
+    room &= base - 1
+    one ^= room
+    # NumPy multiplies bytes many times as fast as it shifts them to the left.
+    room *= base
+    other ^= room

@@ -265,13 +265,9 @@ def alike_blocks(
     """
     size: Shape = (shape[0], shape[1], shape[2])
     ids = numbered(size, block)
-    values = ids.shape[1]
     every = np.concatenate([ids, ids + ids.size], axis=1) if halves else ids
-    taken, flags = every[:, order], np.repeat(negated[None], len(ids), axis=0)
-    parts = [slice(0, values), slice(values, None)][: 1 + halves]
-    moved = [imaged(taken[:, part], size, block) for part in parts]
-    signs = [imaged(flags[:, part], size, block) for part in parts]
-    return Scramble(size, np.concatenate(moved), np.concatenate(signs), halves)
+    flags = np.repeat(negated[None], len(ids), axis=0)
+    return Scramble(size, imaged(every[:, order], size, block), imaged(flags, size, block), halves)
 
 
 def candidates(how: Scramble, block: int, *, moved: bool = True, signed: bool = False) -> list[Scramble]:
