@@ -23,7 +23,7 @@ from noli.zoo.keyed_folder import load_keyed
 
 Run = Callable[..., Any]
 DOCS = Path(__file__).parents[2] / "docs"
-FEW: dict[str, Any] = {"network": "convmixer", "side": 32, "wrong_keys": 1, "attacked": 10}
+FEW: dict[str, Any] = {"network": "convmixer", "side": 32, "wrong_keys": 1, "attacked": 4, "thief_labels": 1}
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,10 @@ def test_thieves() -> None:
     for attack in ("a linear layer in its place", "fine-tuning", "training from scratch"):
         cells = " | ".join(percent(scores[attack, labels]) for labels in (5, 20, 50, 100))
         assert f"| {attack} | {cells} |" in TEXT
+    (plain,) = FOUND["bccd, thief, folded cp"]["theft"]
+    one = {(row["attack"], row["labels"]): percent(row["score"]) for row in plain["rows"]}
+    told = f"with 5 pictures reaches {one['a linear layer in its place', 5]} %, "
+    assert told + f"the search with 20 pictures {one['search', 20]} %" in " ".join(TEXT.split())
     best = {labels: max(scores["fine-tuning", labels], scores["a linear layer in its place", labels])
             for labels in (20, 50, 100)}  # fmt: skip
     assert all(best[labels] - scores["training from scratch", labels] <= 0.05 for labels in best)

@@ -47,6 +47,10 @@ class DetectorLock:
         """Return the detector with guessed turns, one per locked layer."""
         return self.locked.guessed(setting)
 
+    def asked(self, setting: Setting) -> Model:
+        """Return the detector with guessed turns, to be asked only."""
+        return self.locked.guessed(setting)
+
     def adapted(self) -> Model:
         """Return the detector with a 1 x 1 convolution in every turn's place, the identity at first."""
         made = copy.deepcopy(self.locked.stolen).requires_grad_(False)

@@ -68,6 +68,10 @@ class EmbeddingLock(ClassifierLock):
         """Return the model with a guessed permutation."""
         return opened(self.keyed, self.number, setting[0].order)
 
+    def asked(self, setting: Setting) -> Model:
+        """Return the model with a guessed permutation, around weights that it shares."""
+        return opened(self.keyed, self.number, setting[0].order, shared=True)
+
     def adapted(self) -> Model:
         """Return the model with a trainable linear map on the values of a patch, the identity at first."""
         embed, blocks, head = isotropic_parts(self.opened(natural(self.right)))

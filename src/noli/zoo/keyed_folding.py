@@ -93,22 +93,26 @@ def stolen(keyed: KeyedModel, number: int) -> Model:
     return opened(keyed, number, torch.arange(len(keyed.pair(number).order)))
 
 
-def opened(keyed: KeyedModel, number: int, order: Tensor) -> Model:
+def opened(keyed: KeyedModel, number: int, order: Tensor, *, shared: bool = False) -> Model:
     """Return the plain model that a pair makes with a permutation, guessed or right.
 
     Args:
         keyed: The keyed model.
         number: Which pair.
         order: ``int64 [n]``; value k of a permuted patch is value ``order[k]`` of the plain one.
+        shared: With the very blocks and head of the keyed model: to be asked only, and soon forgotten.
 
     Raises:
         UsageError: There is no such pair.
     """
     pair = keyed.pair(number)
     embed = carried(pair.embed, order.to(pair.order.device).argsort(), keyed.mean, keyed.std)
+    blocks, head = keyed.net.body.net, pair.head
+    if not shared:
+        blocks, head = copy.deepcopy((blocks, head))
     with seeded(0):
-        body = Isotropic(embed, copy.deepcopy(keyed.net.body.net))
-        net = Classifier(body, pair.head.in_features, pair.head.out_features)
-    net.head.load_state_dict(pair.head.state_dict())
-    net.requires_grad_(True).eval()
+        net = Classifier(Isotropic(embed, blocks), head.in_features, head.out_features)
+    net.head = head
+    if not shared:
+        net.requires_grad_(True).eval()
     return Model(net, **described(keyed)).to(keyed._mean.device)
