@@ -24,6 +24,17 @@ MIXES = {
 }
 
 
+LEARNED = {
+    "InstaHide, k 4, ten codes of a picture asked": ("instahide", "accuracy"),
+    "the same, one code asked": ("instahide", "accuracy, one code"),
+    "InstaHide, k 2, ten codes asked": ("instahide, k 2", "accuracy"),
+    "the same with k 2, one code asked": ("instahide, k 2", "accuracy, one code"),
+    "plain patches in order": ("patches", "accuracy"),
+    "NeuraCrypt": ("neuracrypt", "accuracy"),
+    "Color-NeuraCrypt, reconstructed": ("color-neuracrypt", "accuracy"),
+}
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -77,3 +88,15 @@ def test_words() -> None:
     # Nothing above guessing, by the intervals, where the page says so.
     alike = [FOUND[name]["rows"]["distributions"] for name in SETS]
     assert all(row["low"] <= row["chance"] for row in alike)
+
+
+@pytest.mark.parametrize("row", LEARNED)
+def test_what_is_learned_from_codes(row: str) -> None:
+    results = ROOT / "benchmarks" / "results"
+    found = json.loads((results / "code_learning.json").read_bytes())["settings"]
+    setting, name = LEARNED[row]
+    assert f"| {row} | {percent(found[setting][name])} |" in TEXT
+    plain = json.loads((results / "scrambled_learning.json").read_bytes())["networks"]["small"]
+    assert f"network {percent(plain['plain']['accuracy'])} (" in WORDS
+    gain = found["color-neuracrypt"]["accuracy"] - found["neuracrypt"]["accuracy"]
+    assert f"is published to, is {'found' if gain > 0.01 else 'not found'}." in WORDS
