@@ -122,8 +122,18 @@ def test_the_words() -> None:
     assert reader["low"] < -0.02 < reader["difference"]
     assert f"clean held-out images (AUC {reader['auc_clean']:.3f})" in PAGE
     cells = [f"{100 * crop_flip(name, 'blood')['value']:.1f} %" for name in ("clean", "salm", "lsp", "em")]
-    assert "clean {}, SALM {}, LSP {}, EM {} (one seed)".format(*cells) in PAGE
-    assert f"after {SETS['blood']['settings']['em']['rounds']:.0f} round of EM" in PAGE
+    assert "clean {}, SALM {}, LSP {}, EM {} (three keys), and".format(*cells) in PAGE
+    blood = SETS["blood"]["settings"]
+    assert all(len(blood[name]["rows"]["crop+flip"]["values"]) == 3 for name in blood)
+    others = [
+        one["value"]
+        for name in ("salm", "lsp", "em")
+        for row, one in blood[name]["rows"].items()
+        if row != "crop+flip"
+    ]
+    assert len(others) == 27
+    assert f"{100 * min(others):.1f} % or more in the nine other rows" in " ".join(PAGE.split())
+    assert f"after {blood['em']['rounds']:.1f} rounds on average" in PAGE
     moved = [found["reader"] for found in SETS["blood"]["settings"].values() if "reader" in found]
     assert max(abs(reader["difference"]) for reader in moved) < 0.0015
 
