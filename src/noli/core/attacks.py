@@ -122,7 +122,8 @@ GUESSED = Named(
     "guessed keys", "APGD-CE on the model under keys that are guessed, one by one", "L2: its files"
 )
 EOT = Named("EOT", "APGD-CE on several guessed keys at once (expectation over them)", "L2: its files")
-ROBUSTNESS = (SQUARE, APGD_CE, APGD_T, APGD_DLR, FAB_T, GUESSED, EOT)
+BY_GRADIENT = (APGD_CE, APGD_T, APGD_DLR, FAB_T)
+ROBUSTNESS = (SQUARE, *BY_GRADIENT, GUESSED, EOT)
 
 # On keyed models and locked detectors: use without the key.
 FILES, LABELLED = "the files", "the files, some pictures with labels"
@@ -142,7 +143,10 @@ MATCHING = Named(
 )  # fmt: skip
 THEFT = (WRONG_KEYS, DISPLACED, SEARCH, ADAPTER, TUNING, SCRATCH, MATCHING)
 
-# Title and members, as a list shows them.
+# On locked models, by the record of a run that has their figures.
+BY_RECORD = {"robustness": ROBUSTNESS, "theft": THEFT}
+MODELS = (*ROBUSTNESS, *THEFT)
+# By what they attack, as a list shows them.
 GROUPS: Mapping[str, Sequence[Named[str] | Named[Has]]] = {
     "scrambled": PICTURES,
     "learned": LEARNED,

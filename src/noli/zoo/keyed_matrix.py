@@ -12,7 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from noli.core.attacks import APGD_CE, APGD_DLR, APGD_T, EOT, FAB_T, GUESSED, SQUARE, Named, among
+from noli.core.attacks import (
+    APGD_CE,
+    APGD_DLR,
+    APGD_T,
+    BY_GRADIENT,
+    EOT,
+    FAB_T,
+    GUESSED,
+    SQUARE,
+    Named,
+    among,
+)
 from noli.core.key import Key
 from noli.core.model import Model
 from noli.core.robustness import WITHIN, Attempt, Level, Robustness
@@ -23,7 +34,6 @@ from noli.ops.adversarial.suite import Strength, by_gradient, right_on
 from noli.zoo import keyed_thieves as thieves
 from noli.zoo.keyed import KeyedModel
 
-BY_GRADIENT = (APGD_CE, APGD_T, APGD_DLR, FAB_T)
 # Guesses that are averaged at once: every step asks all of them.
 AVERAGED = 5
 OWN_KEY = "a keyed model of his own"
