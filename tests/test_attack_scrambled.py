@@ -9,16 +9,19 @@ import pytest
 
 import noli
 from noli.cli.main import main
-from noli.core.attacks import PICTURES, named
+from noli.core.attacks import GROUPS, LEARNED, MIXES, MODELS, PICTURES, SETS, named
 from noli.core.audit import HAS
 from noli.core.errors import UsageError
 from noli.testing import KEYS
 
 
 def test_names_are_typed_with_dashes_or_spaces() -> None:
-    for one in PICTURES:
-        assert named(one.word) == named(one.name.upper()) == one
-        assert one.has in HAS
+    for group in GROUPS.values():
+        assert len({one.word for one in group}) == len(group)
+        for one in group:
+            assert named(one.word, group) == named(one.name.upper(), group) == one
+    assert len({one.word for one in MODELS}) == len(MODELS)
+    assert all(one.has in HAS for one in (*PICTURES, *LEARNED, *SETS, *MIXES))
     assert named("coin") is None
 
 
@@ -48,7 +51,7 @@ def test_from_the_command_line(
     noli.lock(photos, tmp_path / "out", "etc", key=KEYS[0], workers=1, block=8)
     assert main(["attack"]) == 0
     listed = capsys.readouterr().out
-    assert all(one.word in listed for one in PICTURES)
+    assert all(one.word in listed for group in GROUPS.values() for one in group)
     assert "coin" in listed
     words = [str(tmp_path / "out"), "--clean", str(photos)]
     assert main(["attack", "chosen-pictures", *words]) == 1

@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 
 import noli
+from noli.cli.main import main
 from noli.core.audit import Audit, AuditRow
 from noli.core.errors import DataError, UsageError
 from noli.data.demo import PHOTOS, photo_folder
@@ -93,6 +94,34 @@ def test_codes_of_neuracrypt_are_matched(sets: Path, photos: Path, public: Path,
     # The same codes are judged alike every time: attackers' keys are fixed.
     again = noli.audit(sets, clean=photos, public=public)
     assert [row.back for row in again.rows] == [row.back for row in found.rows]
+
+
+def test_each_attack_on_codes_is_made_alone(sets: Path, photos: Path, public: Path) -> None:
+    whole = noli.audit(sets, clean=photos, public=public)
+    for row in whole.rows:
+        only = row.name.replace(" ", "-")
+        (alone,) = noli.audit(sets, clean=photos, public=public, only=only).rows
+        assert alone.model_dump(exclude={"seconds"}) == row.model_dump(exclude={"seconds"})
+    for wrong in ("graph-of-codes", "100-pairs", "coin", "jigsaw"):
+        with pytest.raises(UsageError, match="no attack on this") as error:
+            noli.audit(sets, clean=photos, only=wrong)
+        assert "boosted-matching, 1-pair, 10-pairs" in str(error.value)
+
+
+def test_mixed_pictures_are_attacked_by_one_attack(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noli.encode(photos, tmp_path / "out", "instahide", key=KEYS[0], **MIXED)
+    whole = noli.audit(tmp_path / "out", clean=photos, seconds=1e-6)
+    for row in whole.rows:
+        (alone,) = noli.audit(tmp_path / "out", clean=photos, only=row.name, seconds=1e-6).rows
+        assert (alone.name, alone.ssim, alone.back) == (row.name, row.ssim, row.back)
+    words = [str(tmp_path / "out"), "--clean", str(photos), "--json"]
+    assert main(["attack", "integer-seed", *words]) == 0  # a demonstration breaks nothing that was published
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["integer seed"]
+    assert main(["attack", "boosted-matching", *words]) == 2
+    assert "graph-of-codes, grouped-as-stored, integer-seed" in capsys.readouterr().err
+    assert main(["attack", "integer-seed", *words, "--key", "owner.key"]) == 2
 
 
 def test_an_order_that_was_kept_is_as_good_as_one_that_was_found(photos: Path, tmp_path: Path) -> None:

@@ -71,6 +71,26 @@ def test_learned_rows_come_on_request(places: tuple[Path, Path, Path], tmp_path:
     ]
 
 
+def test_a_learned_attack_is_made_alone(places: tuple[Path, Path, Path]) -> None:
+    out, clean, public = places
+    whole = noli.audit(out, clean=clean, public=public, learned=True, learning=LITTLE, seconds=5)
+    for row in whole.rows:
+        only = row.name.replace(" ", "-")
+        how = LITTLE if row.name in NAMES else None
+        (alone,) = noli.audit(out, clean=clean, public=public, learning=how, only=only, seconds=5).rows
+        assert alone.model_dump(exclude={"seconds"}) == row.model_dump(exclude={"seconds"})
+    learning = {**LITTLE, "diffusion": False}
+    with pytest.raises(UsageError, match="no attack on this"):
+        noli.audit(out, clean=clean, public=public, learning=learning, only="guided-diffusion")
+    with pytest.raises(UsageError, match="need learned attacks"):
+        noli.audit(out, clean=clean, only="jigsaw", learning=LITTLE)
+    words = ["attack", "block-statistics", str(out), "--clean", str(clean), "--public", str(public)]
+    result = CliRunner().invoke(app, [*words, "--set", "pictures=12"])
+    assert result.exit_code == 0
+    assert "block" in result.output
+    assert "jigsaw" not in result.output
+
+
 def test_nothing_is_learned_unless_asked(places: tuple[Path, Path, Path], tmp_path: Path) -> None:
     out, clean, public = places
     page = tmp_path / "page.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noli.core.attacks import DISPLACED, MATCHING, THEFT, WRONG_KEYS
 from noli.core.model import Model
 from noli.core.theft import SCRATCH, Theft, TheftRow
 from noli.testing import KEYS
@@ -122,6 +124,24 @@ def test_every_attack_gets_its_pictures_and_no_others() -> None:
     assert found.displaced == {2: 0.75, 4: 0.5, 8: 0.0}
     assert found.wrong_mean <= found.wrong_most < 1
     assert pick(lock, (X, Y), (X, Y), effort, matched=lock.right) == found
+
+
+def test_each_attack_alone_finds_what_it_finds_among_all() -> None:
+    lock = Counting(turn(8, 3))
+    effort = Effort(labels=(1, 3), searched=(1, 3), wrong_keys=5, epochs=7)
+    whole = pick(lock, (X, Y), (X, Y), effort, matched=lock.right)
+    rows: list[TheftRow] = []
+    told = {WRONG_KEYS: "wrong_most", DISPLACED: "displaced", MATCHING: "matched"}
+    for one in THEFT:
+        alone = pick(lock, (X, Y), (X, Y), replace(effort, wanted=(one.name,)), matched=lock.right)
+        for attack, field in told.items():
+            expected = getattr(whole, field) if attack == one else {} if attack == DISPLACED else None
+            assert getattr(alone, field) == expected
+        assert alone.wrong_mean == (whole.wrong_mean if one == WRONG_KEYS else None)
+        assert bool(alone.rows) == (one not in told)
+        assert not any("0 labelled" in words for words in alone.words)
+        rows += alone.rows
+    assert sorted(map(str, rows)) == sorted(map(str, whole.rows))
 
 
 def test_so_many_pictures_of_every_class_or_none() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from noli.core.attacks import ROBUSTNESS
 from noli.core.key import Key
 from noli.core.robustness import WITHIN
 from noli.ops.adversarial.suite import Strength, by_gradient, right_on, standing
@@ -14,7 +15,7 @@ from noli.train.keyed import untrained_pair
 from noli.zoo import network
 from noli.zoo.keyed import KeyedModel
 from noli.zoo.keyed_folding import converted, folded, opened
-from noli.zoo.keyed_matrix import Case, robustness
+from noli.zoo.keyed_matrix import Case, fitting, robustness
 from noli.zoo.keyed_thieves import (
     Mean,
     estimated_order,
@@ -29,13 +30,13 @@ HOW = Strength(eps=2 / 255, steps=4, targets=2, queries=6)
 X = torch.rand((12, 3, 16, 16), generator=torch.Generator().manual_seed(0))
 
 
-def public(arch: str = "convmixer") -> nn.Module:
+def public(arch: str = "convmixer", classes: int = 4) -> nn.Module:
     sided = {"side": 16} if arch == "vit" else {}
-    return network(arch, 4, size=16, width=16, depth=1, seed=5, **sided).eval()
+    return network(arch, classes, size=16, width=16, depth=1, seed=5, **sided).eval()
 
 
-def keyed(pairs: int = 1, arch: str = "convmixer", key: Key = KEYS[0]) -> KeyedModel:
-    model = public(arch)
+def keyed(pairs: int = 1, arch: str = "convmixer", key: Key = KEYS[0], classes: int = 4) -> KeyedModel:
+    model = public(arch, classes)
     made = [untrained_pair(model, key, number) for number in range(pairs)]
     return KeyedModel(model, made)
 
@@ -95,6 +96,27 @@ def test_the_matrix_of_a_model_that_answers_the_same_every_time() -> None:
     guessed = found.ways("L2")["a guessed key, the best of 2"]["APGD-CE"]
     assert guessed <= own["APGD-CE"] + 1 / 12
     assert found == robustness(case, HOW)
+
+
+@pytest.mark.parametrize(("classes", "third"), [(2, None), (3, "APGD-DLR"), (4, "APGD-T")])
+def test_each_attack_alone_finds_what_it_finds_among_all(classes: int, third: str | None) -> None:
+    base, model = public(classes=classes), keyed(classes=classes)
+    case = Case(model, base, X, model(X).argmax(1), others=[("own", keyed(key=KEYS[1], classes=classes))],
+                guesses=KEYS[:2])  # fmt: skip
+    whole = robustness(case, HOW)
+    seen = []
+    for one in fitting(classes):
+        alone = robustness(case, HOW, wanted=(one.name,))
+        assert alone.attempts
+        assert all(attempt in whole.attempts for attempt in alone.attempts)
+        assert alone.clean == whole.clean
+        assert all(share >= whole.together[level] for level, share in alone.together.items())
+        seen += alone.attempts
+    assert sorted(map(str, seen)) == sorted(map(str, whole.attempts))
+    assert third is None or third in {one.name for one in fitting(classes)}
+    others = set(ROBUSTNESS) - set(fitting(classes))
+    assert {one.name for one in others} == {"APGD-T", "APGD-DLR"} - {third}
+    assert not any(robustness(case, HOW, wanted=(one.name,)).attempts for one in others)
 
 
 def test_a_model_that_answers_at_random_is_not_said_to_fall_to_all_draws_together() -> None:

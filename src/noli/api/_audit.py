@@ -11,7 +11,7 @@ import numpy as np
 
 from noli import registry
 from noli.api._write import refuse_inside
-from noli.core.attacks import named, unfitting
+from noli.core.attacks import BLOCKS, DIFFUSION, LEARNED, PICTURES, named, unfitting
 from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
@@ -40,13 +40,7 @@ LIMITS = (
     "Matching a pair needs lossless files: after JPEG it finds less than an attacker who allows for it.",
 )
 SHOWN = 6
-LEARNED = {
-    "block statistics": "compares what no key changes, untrained; shows the nearest public picture",
-    "embedding": "learned to say what an encoder sees in the plain picture; shows the nearest public picture",
-    "style encoder": "an encoder into the styles of a generator (after arXiv 2209.07953)",
-    "guided styles": "the embedding guides the generator (after arXiv 2303.05036)",
-    "guided diffusion": "the embedding guides a latent diffusion model (after arXiv 2303.05036)",
-}
+ABOUT = {one.name: one.about for one in LEARNED}
 
 
 def audit(
@@ -85,38 +79,42 @@ def audit(
         generator: File of a trained style-based generator of noli; None: one is trained.
         keep: Folder for trainings until all of them are done, so that a kill costs one of them.
         html: Also write a page with pictures here, outside the data: it shows originals.
-        only: Name of the one attack on scrambled pictures that is made; None: all that suit the scheme.
+        only: Name of the one attack that is made (:mod:`noli.core.attacks`); None: all that suit. That of a
+            learned one is enough to learn it.
         progress: Where progress goes; nowhere when None.
 
     Returns:
         The attacks with SSIM, share of pictures brought back, and bits of the key that are left.
 
     Raises:
-        UsageError: The pictures are not scrambled by noli, the codes have no finished run, or options of
-            learning do not exist, or come without learning.
+        UsageError: The pictures are not scrambled by noli, the codes have no finished run, the attack does
+            not suit them, or options of learning do not exist, or come without learning.
         DataError: No originals, nothing to learn from, or a generator that cannot be read.
         OutputExists: ``html`` or ``keep`` lies inside the data, or the page is no earlier report.
     """
     if pictures < 1 or seconds <= 0:
         raise UsageError("An audit needs at least one picture and some time.", why=f"{pictures}, {seconds}")
     _check_places(html, keep, scrambled, clean, public)
-    if not learned and (learning or generator is not None):
+    alone = None if only is None else named(only, LEARNED)
+    if not (learned or alone) and (learning or generator is not None):
         fix = "say learned=True (--learned), or leave them out"
         raise UsageError("Options of learned attacks need learned attacks.", fix=fix)
     bar = progress or Progress()
     others = None if public is None else str(public)
     if run := codes_run(scrambled):
-        if only is not None:
-            fix = "leave the name out: noli lock audit makes all attacks on codes"
-            raise UsageError("Codes are attacked by all attacks at once.", where=only, fix=fix)
-        return _of_codes(run, str(clean), others, pictures, seconds, learned, html, bar)
-    how, lpips = _learning(learning or {}) if learned else (None, None)
+        return _of_codes(run, str(clean), others, pictures, seconds, learned, html, only, bar)
+    how, lpips = _learning(learning or {}) if learned or alone else (None, None)
+    if how is not None and alone not in (None, DIFFUSION):
+        how = how.model_copy(update={"diffusion": False})
+    if alone == DIFFUSION and how is not None and not how.diffusion:
+        raise unfitting(str(only), [one.name for one in LEARNED if one != DIFFUSION], "diffusion=false")
     most = MOST_PUBLIC if how is None else max(MOST_PUBLIC, how.pictures)
     case = gather(str(scrambled), str(clean), others, pictures, most)
     target = _target(case, seconds)
-    rows, shown = _classical(target, bar, only)
-    if how is not None:
-        more, seen = _learned(case, how, generator, lpips, keep, bar)
+    rows, shown = _classical(target, bar, only) if alone is None else ([], [])
+    if how is not None and (only is None or alone is not None):
+        wanted = None if alone is None else alone.name
+        more, seen = _learned(case, how, generator, lpips, keep, bar, wanted)
         rows += more
         shown += seen
     found = _audit(case, target, tuple(rows))
@@ -134,6 +132,7 @@ def _of_codes(
     seconds: float,
     learned: bool,
     html: str | Path | None,
+    only: str | None,
     bar: Progress,
 ) -> Audit:
     from noli.api._audit_codes import audit_codes
@@ -141,7 +140,7 @@ def _of_codes(
     if learned:
         why = "codes have attacks of their own, some of which learn"
         raise UsageError("Codes are not attacked by generators.", why=why, fix="leave --learned out")
-    told, text = audit_codes(run, clean, public, pictures, seconds, bar)
+    told, text = audit_codes(run, clean, public, pictures, seconds, bar, only)
     if html is not None:
         atomic_write(Path(html), text.encode())
     return told
@@ -155,9 +154,12 @@ def _classical(
     bar.start(None, "attack")
     suited = list(attacks(target))
     if only is not None:
-        one, fitting = named(only), [attack.name for attack in suited]
+        one, fitting = named(only, PICTURES), [attack.name for attack in suited]
         if one is None or one.name not in fitting:
-            raise unfitting(only, fitting, f"{target.scheme}{', fresh keys' if target.fresh else ''}")
+            learned = [named.name for named in LEARNED]
+            raise unfitting(
+                only, fitting + learned, f"{target.scheme}{', fresh keys' if target.fresh else ''}"
+            )
         suited = [attack for attack in suited if attack.name == one.name]
     for attack in suited:
         row, back = _measured(attack, target)
@@ -266,6 +268,7 @@ def _learned(
     lpips: str | None,
     keep: str | Path | None,
     bar: Progress,
+    only: str | None = None,
 ) -> tuple[list[AuditRow], list[tuple[str, Images]]]:
     from noli.engine.learned import attacked
     from noli.ops.decipher.leakage import retrieval
@@ -286,17 +289,19 @@ def _learned(
         generator=generator,
         lpips=lpips,
         tell=tell,
+        untrained=only == BLOCKS.name,
     )
     bar.finish()
     spent = (time.process_time() - begun) / len(brought)
     rows = []
+    brought = [one for one in brought if only in (None, one.answer.name)]
     for one in brought:
         scores = [ssim(made, truth) for made, truth in zip(one.images, case.originals, strict=True)]
         told = retrieval(one.answer.said, one.answer.known)
         rows.append(
             AuditRow(
                 name=one.answer.name,
-                about=LEARNED[one.answer.name],
+                about=ABOUT[one.answer.name],
                 has="pictures like these",
                 pictures=len(scores),
                 ssim=float(np.mean(scores)),

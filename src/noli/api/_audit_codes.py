@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.api._audit import SHOWN, scored
+from noli.core.attacks import MIXES, SETS, named, unfitting
 from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.run import Run
 from noli.engine.auditing import Images
@@ -33,12 +34,23 @@ LIMITS_MIXES = (
 
 
 def audit_codes(
-    run: Run, clean: str, public: str | None, pictures: int, seconds: float, bar: Progress
+    run: Run,
+    clean: str,
+    public: str | None,
+    pictures: int,
+    seconds: float,
+    bar: Progress,
+    only: str | None = None,
 ) -> tuple[Audit, str]:
     """Attack the codes of a run; return what came of it, and its page; see :func:`noli.audit`."""
     case = gather_codes(run, clean, public, pictures)
     sets = case.codes.ndim == 3
     plain, drawn, attacks = _set_case(case, seconds) if sets else _mix_case(case, seconds)
+    if only is not None:
+        one, suited = named(only, SETS if sets else MIXES), list(attacks)
+        attacks = [attack for attack in suited if one is not None and attack.name == one.name]
+        if not attacks:
+            raise unfitting(only, [attack.name for attack in suited], case.spec.card.title)
     rows, shown = [], []
     bar.start(None, "attack")
     for attack in attacks:

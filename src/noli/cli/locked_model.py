@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,9 @@ def verify_model(
     run: Path | None,
     passphrase_file: Path | None,
     options: Mapping[str, Any],
+    only: str | None = None,
 ) -> None:
-    """Measure a locked model again; exit 1 where half of it needs no key."""
+    """Measure a locked model again, or by one attack; exit 1 where half of it needs no key, or is gone."""
     from noli import api, registry
     from noli.engine.lockedmodels import kind_of, model_folder
     from noli.engine.model_audit import MEASURED, fallen
@@ -67,15 +68,45 @@ def verify_model(
         public=public,
         labels=labels,
         run=run,
+        only=only,
         progress=out.progress(),
         **options,
     )
     failed = fallen(done)
-    show_model(out, done, model, {"fallen": failed})
+    if only is None:
+        show_model(out, done, model, {"fallen": failed})
+    else:
+        _show_attack(out, done, model, failed)
     for words in failed:
         out.warn(words)
     if failed:
         raise typer.Exit(1)
+
+
+def _show_attack(out: console.Output, done: Run, place: str, failed: Sequence[str]) -> None:
+    """Print what one attack found."""
+    from noli import registry
+    from noli.api import write_report
+    from noli.engine.single import ATTACK, figures
+
+    method: Any = registry.module(str(done.manifest.method))
+    found, measure = done.manifest.results, method.MEASURE[1]
+    rows = figures(found)
+    lowers, whole = rows[0].lowers, percent(rows[0].whole)
+    title = f"{found[ATTACK]}: {measure} that {'is left' if lowers else 'a thief reaches'}"
+    columns = ["level", "pictures are made on"] if lowers else ["attacker has", "what he does"]
+    facts: console.Rows = [
+        ("with the key", f"{whole} of {found['robustness']['pictures']}, unattacked" if lowers else whole),
+        ("pictures", f"{found['training']:,} for training, {found['held_out']:,} held out"),
+        *([("guessing", percent(found["chance"]))] if "chance" in found else []),
+        ("report", str(write_report(done))),
+    ]
+    cells = [(one.who, one.what, percent(one.value)) for one in rows]
+    answer = {"output": place, "run": str(done.path), "attack": found[ATTACK], "results": found}
+    shown = console.table(title, [*columns, measure], cells)
+    out.result({**answer, "fallen": failed}, shown, "", console.grid(facts))
+    for words in _robustness(found).checks.words if "robustness" in found else ():
+        out.warn(words)
 
 
 def _key_id(folder: Path, kind: str) -> str | None:

@@ -38,8 +38,8 @@ class Theft(_Frozen):
         size: Places that the key decides about.
         score: Of the model with its key.
         no_key: Of the model as it is, without the key's permutation.
-        wrong_mean: Mean score under wrong keys.
-        wrong_most: The highest among them.
+        wrong_mean: Mean score under wrong keys; None where none was tried.
+        wrong_most: The highest among them; None, too.
         wrong_keys: How many were tried.
         displaced: Score by how many places of the right permutation are wrong.
         matched: Score with a permutation that is estimated from a public network; None where there is none.
@@ -52,8 +52,8 @@ class Theft(_Frozen):
     size: int
     score: float
     no_key: float
-    wrong_mean: float
-    wrong_most: float
+    wrong_mean: float | None
+    wrong_most: float | None
     wrong_keys: int
     displaced: dict[int, float]
     matched: float | None = None
@@ -64,7 +64,7 @@ class Theft(_Frozen):
     @property
     def without_labels(self) -> float:
         """The best score that needs no labelled picture; to know a lucky wrong key, one needs some."""
-        return max(self.no_key, self.wrong_mean, self.matched or 0.0)
+        return max(self.no_key, self.wrong_mean or 0.0, self.matched or 0.0)
 
     def bar(self, share: float) -> float:
         """Return the score that is a share of what the key gives above guessing."""
@@ -105,7 +105,7 @@ class Theft(_Frozen):
             elif count is not None:
                 noun = self.unit.replace("pictures", "picture") if count == 1 else self.unit
                 said.append(f"A thief reaches {share:.0%} of the score with {count} {noun}.")
-        if None in bought:
+        if None in bought and self.rows:
             least = next(share for share in SHARES if self.needed(share) is None)
             most = max(self.labels, default=0)
             said.append(f"No attack reached {least:.0%} of it with {most} {self.unit} or fewer.")

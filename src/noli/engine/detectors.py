@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ from noli.methods.lock.detector import Config
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noli.core.attacks import Named
     from noli.core.model import Model
     from noli.ops.boxes import Marked
     from noli.train.checkpoint import Checkpoint
@@ -94,26 +96,35 @@ class DetectorJob:
         made.lock.check(self.request.key)
         return made
 
-    def measure(self, made: Any, base: Any, run: Run) -> dict[str, Any]:
-        """Find boxes with the key, without it, and under others."""
+    def fitting(self, made: Any) -> Sequence[Named[str]]:
+        """Those by which the lock is picked."""
+        return detector.fitting(made, self.cfg)
+
+    def measure(self, made: Any, base: Any, run: Run, only: Named[str] | None = None) -> dict[str, Any]:
+        """Find boxes with the key, without it, and under others; or pick the lock by one attack."""
         x, boxes, key = self.data.images[self.held], self._boxes(self.held), self.request.key
+        own, wanted = (
+            (self.data.images[self.seen], self._boxes(self.seen)),
+            () if only is None else (only.name,),
+        )
+        theft = detector.stolen(made, key, own, (x, boxes), self.cfg, wanted)
+        told = {} if theft is None else {"theft": theft.model_dump(mode="json")}
+        sizes = {"items": len(self.items), "training": len(self.seen), "held_out": len(self.held)}
+        if only is not None:
+            return {**sizes, **told}
         found = detector.matrix(made, base, key, x, boxes, self.cfg)
         views = {"true": _marked(boxes[:_PICTURES])}
         for name, model in (("key", made.opened(key)), ("none", made.stolen)):
             views[name] = model.detect(x[:_PICTURES], least=0.4)
         _keep(run.artifact(SHOWN), x[:_PICTURES], [self.items[i].path for i in self.held[:_PICTURES]], views)
-        own = self.data.images[self.seen], self._boxes(self.seen)
-        theft = detector.stolen(made, key, own, (x, boxes), self.cfg)
         return {
-            "items": len(self.items),
-            "training": len(self.seen),
-            "held_out": len(self.held),
+            **sizes,
             "boxes": sum(map(len, self.data.boxes)),
             "dropped": self.data.dropped,
             "classes": list(self._names),
             "layers": [layer.name for layer in made.lock.layers],
             "places": made.lock.places,
-            **({} if theft is None else {"theft": theft.model_dump(mode="json")}),
+            **told,
             **found,
         }
 

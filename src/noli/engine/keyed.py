@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from pydantic import BaseModel
 
+from noli.core import attacks
+from noli.core.attacks import Named
 from noli.core.dataset import Item
 from noli.core.errors import DataError, UsageError
 from noli.core.run import Run
@@ -59,8 +61,14 @@ class ModelJob(Protocol):
     def load(self, place: Path) -> Any:
         """Read what :meth:`save` wrote; a DataError where something is missing or damaged."""
 
-    def measure(self, made: Any, base: Any, run: Run) -> dict[str, Any]:
-        """Return the results of the run; pictures for the report become its artifacts."""
+    def fitting(self, made: Any) -> Sequence[Named[str]]:
+        """Return the attacks by which such a model can be measured alone."""
+
+    def measure(self, made: Any, base: Any, run: Run, only: Named[str] | None = None) -> dict[str, Any]:
+        """Return the results of the run; pictures for the report become its artifacts.
+
+        Of one attack alone they are the same, but there are no others.
+        """
 
 
 def lock_model(request: LockRequest) -> Run:
@@ -198,21 +206,27 @@ class ClassifierJob:
 
         return load_keyed(place, self.request.key)
 
-    def measure(self, made: Any, base: Any, run: Run) -> dict[str, Any]:
+    def fitting(self, made: Any) -> Sequence[Named[str]]:
+        """Those on a model with so many classes."""
+        return embeddings.fitting(len(self.pictures.classes), self.cfg)
+
+    def measure(self, made: Any, base: Any, run: Run, only: Named[str] | None = None) -> dict[str, Any]:
         """Attack it; what was measured is kept with the run, so that a kill costs one stage."""
         (seen, held), cfg, bar = self.sides, self.cfg, self.request.progress
         own, test = (self.x[seen], self.y[seen]), (self.x[held], self.y[held])
-        rival = self._rival(base, run)
-        bar.start(None, "use")
-        found = {"accuracy": _once(run, "accuracy", lambda: embeddings.use(made, base, *test, cfg))}
-        bar.start(None, "attack")
-        found["robustness"] = _once(
-            run, "robustness", lambda: embeddings.attacked(made, base, rival, *test, cfg, bar.advance)
-        )
-        bar.start(None, "theft")
-        found["theft"] = _once(
-            run, "theft", lambda: embeddings.stolen(made, base, own, test, cfg, bar.advance)
-        )
+        wanted = () if only is None else (only.name,)
+        # Only attacks by gradients are made on it.
+        rival = self._rival(base, run) if only is None or only in attacks.BY_GRADIENT else None
+        stages: dict[str, Callable[[], Any]] = {
+            "accuracy": lambda: embeddings.use(made, base, *test, cfg),
+            "robustness": lambda: embeddings.attacked(made, base, rival, *test, cfg, bar.advance, wanted),
+            "theft": lambda: embeddings.stolen(made, base, own, test, cfg, bar.advance, wanted),
+        }
+        found = {}
+        for name, measured in stages.items():
+            if only is None or only in attacks.BY_RECORD.get(name, ()):
+                bar.start(None, {"accuracy": "use", "robustness": "attack"}.get(name, name))
+                found[name] = _once(run, name if only is None else f"{name}, {only.name}", measured)
         sizes = {"items": len(self.x), "training": len(seen), "held_out": len(held), "pairs": len(made.pairs)}
         return {**sizes, "chance": 1 / len(self.pictures.classes), **found}
 

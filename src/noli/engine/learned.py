@@ -26,6 +26,7 @@ from noli.train.studio import (
     Learning,
     Scrambler,
     answers,
+    by_statistics,
     enough,
     learn_scheme,
     learn_studio,
@@ -83,6 +84,7 @@ def attacked(
     generator: str | Path | None = None,
     lpips: str | Path | None = None,
     tell: Tell | None = None,
+    untrained: bool = False,
 ) -> Sequence[Brought]:
     """Learn to attack scrambled pictures, and attack them.
 
@@ -93,6 +95,7 @@ def attacked(
         generator: File of a trained generator; None: one is trained.
         lpips: File of LPIPS weights; None: trainings use SSIM.
         tell: Progress.
+        untrained: Make the one attack alone that learns nothing.
 
     Raises:
         UsageError: Pictures with alpha, fewer than two, or a generator of another side.
@@ -108,13 +111,16 @@ def attacked(
     size = (case.originals.shape[1], case.originals.shape[2])
     public = enough(case.public, how.pictures, size)
     stages, (scheme, block) = Stages(folder), scheme_of(case.spec, case.cfg)
+    plain, gallery = prepared(public, case.cfg), prepared(case.originals, case.cfg)
+    if untrained:
+        one = by_statistics(small(public, how.side), scheme, block, gallery, case.scrambled, plain)
+        return [Brought(one, _enlarged(one.images, size, case.originals.shape[3]))]
     files = [Path(file) for file in (generator, lpips) if file is not None]
     perception = None if lpips is None else picture_distance(str(lpips), 1.0, side=how.side)
     studio = learn_studio(
         small(public, how.side), how, stages, given=given, perception=perception or ssim_distance,
         named="".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files), tell=tell,
     )  # fmt: skip
-    plain, gallery = prepared(public, case.cfg), prepared(case.originals, case.cfg)
     trained = learn_scheme(
         studio, scheme, block, plain, own_keys(case.spec, case.cfg), how, stages,
         named=case.spec.name.split("/")[1], tell=tell,

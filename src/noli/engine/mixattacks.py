@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from noli.core.attacks import GRAPH, GROUPED, SEED
 from noli.engine.auditing import Images
 from noli.engine.codecase import OTHER_KEY, CodeAttack, CodeCase
 from noli.methods.lock.instahide import PRIVATE
@@ -85,23 +86,18 @@ def mix_attacks(target: MixTarget) -> Iterator[CodeAttack]:
     cfg: Any = target.case.cfg
     per += f", {cfg.k - PRIVATE} public pictures in each" if cfg.public else ""
     note = f"{count} of them encoded again under another key, {per}" if target.again else per
-    how = "tells by absolute values which codes share a picture, and solves for the pictures"
     yield CodeAttack(
-        "graph of codes",
-        how,
-        "nothing more",
+        *GRAPH,
         lambda: _graph(target),
         f"{note}; reconstructed; up to a negative",
     )
     if copies > 1:
         yield CodeAttack(
-            "grouped as stored", f"{how}; codes of a picture stand together in the file", "nothing more",
-            lambda: _graph(target, grouped=True), f"{note}; up to a negative",
+            *GROUPED, lambda: _graph(target, grouped=True), f"{note}; up to a negative",
         )  # fmt: skip
     told: list[str] = []
     yield CodeAttack(
-        "integer seed", "tries seeds, had the pictures been encoded by NumPy and torch as published",
-        "nothing more", lambda: _seeded(target, told), lambda: "; ".join(told), counts=False,
+        *SEED, lambda: _seeded(target, told), lambda: "; ".join(told), counts=False,
     )  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noli import registry
-from noli.core.errors import UsageError
+from noli.core.attacks import Named, named, typed, unfitting
+from noli.core.errors import DataError, UsageError
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.run import Run
@@ -18,6 +19,7 @@ from noli.engine.lockedmodels import FILES, Background, Kind, background, keys_o
 from noli.engine.locking import RESUME, LockRequest, digest, same_pictures
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy, KeyLike, open_key
+from noli.engine.single import ATTACK, figures
 from noli.ops.metrics import percent
 from noli.options import resolve
 
@@ -30,9 +32,16 @@ MADE = ("pairs", "network", "converted", "side", "mode", "layers")
 
 @dataclass(frozen=True)
 class ModelAudit(LockRequest):
-    """One audit; `digest` is the SHA-256 of the file that says what the model's folder holds."""
+    """One audit.
+
+    Attributes:
+        digest: SHA-256 of the file that says what the model's folder holds.
+        only: The one attack that is made, as it was typed; None: all. It is no argument of the run, whose
+            folder keeps what several single attacks found.
+    """
 
     digest: str = ""
+    only: str | None = None
 
     def resolved(self) -> dict[str, Any]:
         """Return every argument that decides what is found."""
@@ -48,6 +57,7 @@ def audit_model(
     on_error: ErrorPolicy = "fail",
     labels: str | None = None,
     run: str | Path | None = None,
+    only: str | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Run:
@@ -63,34 +73,46 @@ def audit_model(
         public: The network that the model was made from; None: the one beside the model, in its run folder.
         on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
         labels: Column or array with the class, where the layout does not say.
-        run: Run folder; ``MODEL.verify.noli`` beside the model when None.
+        run: Run folder; ``MODEL.verify.noli`` beside the model when None, or ``MODEL.attack.noli``.
+        only: Name of the one attack that is made (:mod:`noli.core.attacks`); None: all. Its figures are the
+            same as among all.
         progress: Where progress goes; nowhere when None.
         options: Options of the lock that attacks have, such as ``attack_steps``.
 
     Returns:
-        The finished run, with results as those of :func:`noli.lock_model`; its report is the page.
+        The finished run, with results as those of :func:`noli.lock_model`; its report is the page. After one
+        attack there are its figures only.
 
     Raises:
-        UsageError: No locked model, no key, no public network, or options that say how the model was made.
+        UsageError: No locked model, no key, no public network, options that say how the model was made, or
+            an attack that does not suit it.
         WrongKey: It is not the model's; noticed before any picture is read.
-        DataError: Pictures that cannot be used, or a damaged model.
+        DataError: Pictures that cannot be used, too few for the attack, or a damaged model.
         Interrupted: Ctrl-C; the same call goes on.
     """
     folder = model_folder(model)
-    request = _request(folder, model, clean, key, public, on_error, labels, run, progress, options)
+    request = _request(folder, model, clean, key, public, on_error, labels, run, only, progress, options)
+    verb = "verify" if only is None else "attack"
     with locked(request.folder):
         found = Run.open(request.folder) if Run.exists(request.folder) else None
         if found is not None:
-            found.refuse_other("verify", request.resolved())
-            if found.manifest.status == "done":
+            found.refuse_other(verb, request.resolved())
+            before = str(found.manifest.results.get(ATTACK, ""))
+            if found.manifest.status == "done" and typed(only or "") == typed(before):
                 return found
         job = job_for(request)
         made = job.load(folder)
-        record = found or _created(request, job)
+        one = None if only is None else _chosen(only, job.fitting(made), model)
+        record = found or _created(request, job, verb)
+        if record.manifest.status == "done":
+            record.resume()
         same_pictures(record, job.items, request.source)
         with record.recording_failures(RESUME):
             job.read()
-            results = job.measure(made, job.load_public(Path(request.model)), record)
+            results = job.measure(made, job.load_public(Path(request.model)), record, one)
+            if one is not None:
+                _refuse_none(one, results, request.source)
+                results = {**results, ATTACK: one.name}
             record.finish(results)
     return record
 
@@ -104,6 +126,7 @@ def _request(
     on_error: ErrorPolicy,
     labels: str | None,
     run: str | Path | None,
+    only: str | None,
     progress: Progress | None,
     options: dict[str, Any],
 ) -> ModelAudit:
@@ -111,6 +134,7 @@ def _request(
     if kind is None or kind not in MEASURED:
         fix = "a fleet is measured by noli lock proliferate, scrambled pictures by noli.audit"
         raise UsageError("This is no locked model that can be measured.", where=str(model), fix=fix)
+    verb = "verify" if only is None else "attack"
     past = background(model) or background(folder)
     if past and (made := [name for name in options if name in MADE]):
         raise UsageError("This says how a model is locked, not how it is attacked.", where=made[0])
@@ -121,12 +145,13 @@ def _request(
         spec=spec,
         cfg=resolve(spec, {**(past.config if past else {}), **options}),
         key=_owner(folder, kind, key),
-        run_dir=Path(run) if run is not None else folder.with_name(f"{folder.name}.verify.noli"),
+        run_dir=Path(run) if run is not None else folder.with_name(f"{folder.name}.{verb}.noli"),
         progress=progress or Progress(),
         model=str(_public(past, public, folder)),
         labels=labels,
         on_error=on_error,
         digest=digest(folder / FILES[kind]),
+        only=only,
     )
 
 
@@ -160,11 +185,25 @@ def _public(past: Background | None, public: str | Path | None, folder: Path) ->
     return found
 
 
-def _created(request: ModelAudit, job: ModelJob) -> Run:
+def _chosen(only: str, fitting: Sequence[Named[str]], model: str | Path) -> Named[str]:
+    one = named(only, fitting)
+    if one is None:
+        raise unfitting(only, [each.name for each in fitting], str(model))
+    return one
+
+
+def _refuse_none(one: Named[str], results: Mapping[str, Any], source: str) -> None:
+    """Refuse an attack that was given nothing to do, which would look like a pass."""
+    if not figures(results):
+        why = f"{results['training']:,} are the thief's, {results['held_out']:,} test"
+        raise DataError(f"There are too few pictures for {one.word}.", where=source, why=why, fix="give more")
+
+
+def _created(request: ModelAudit, job: ModelJob, verb: str) -> Run:
     resolved = request.resolved()
     return Run.create(
         request.folder,
-        verb="verify",
+        verb=verb,
         method=request.spec.name,
         args_resolved=resolved,
         key=KeyInfo(id=request.key.id, commitment=request.key.commit()),
@@ -177,8 +216,17 @@ def _created(request: ModelAudit, job: ModelJob) -> Run:
 def fallen(run: Run) -> tuple[str, ...]:
     """Return which claims of a lock do not hold, in words; empty where all of them do.
 
-    Fixed beforehand: without the key, and under the best wrong one, at most half of what the key gives.
+    Fixed beforehand: without the key, and under the best wrong one, at most half of what the key gives. Of a
+    single attack: changed pictures of somebody without the key leave half of the accuracy; a thief gets at
+    most half of it. Who has the key or most of it, or needs no model, breaks no claim.
     """
+    if ATTACK in run.manifest.results:
+        return tuple(
+            f"{one.what}: {percent(one.value)}, {'less' if one.lowers else 'more'} than half of the "
+            f"{percent(one.whole)} with the key"
+            for one in figures(run.manifest.results)
+            if one.broken
+        )
     rows: dict[str, float] = run.manifest.results[registry.module(str(run.manifest.method)).MEASURE[0]]
     with_key = rows["clean"] if "clean" in rows else rows["key"]
     return tuple(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from noli.core.audit import Has
+from noli.core.attacks import BOOSTED, DISTRIBUTIONS, LENGTHS, LINKING, ORDER, PAIRS
 from noli.engine.auditing import Images
 from noli.engine.codecase import OTHER_KEY, Answer, CodeAttack, CodeCase
 from noli.ops.decipher.rematch import Match, assigned, boosted, fitted, nearness, taught
@@ -20,7 +20,6 @@ from noli.ops.decipher.tokens import Floats, ordered, reduced, standard, statist
 # The attacker's own network need not be as wide; pictures whose codes are made again, and the quality in
 # between; patches of a step of training.
 WIDEST, LINKED, QUALITY, TOKENS = 512, 50, 50, 6400
-PAIRS = (1, 10, 100)
 _COMPONENTS, _SEEN = 40, 64
 
 
@@ -76,36 +75,30 @@ class SetTarget:
 
 def set_attacks(target: SetTarget) -> Iterator[CodeAttack]:
     """Iterate over a demonstration of what codes made twice give away, and attacks, least needs first."""
-    unordered: Has = "the pictures, unordered"
     yield CodeAttack(
-        "linking", "finds by their mean the codes of a picture encoded twice, stored as JPEG in between",
-        "nothing more", lambda: _linked(target),
+        *LINKING, lambda: _linked(target),
         "pictures encoded twice under another key; the published codes are not looked at",
         counts=False,
     )  # fmt: skip
     yield CodeAttack(
-        "distributions", "trains a network until its codes of public pictures are spread alike (MMD)",
-        "pictures like these", lambda: _alike(target),
+        *DISTRIBUTIONS, lambda: _alike(target),
         f"{len(target.case.public)} public pictures",
     )  # fmt: skip
     yield CodeAttack(
-        "lengths and distances", "compares sets of codes with those of a random network of his, untrained",
-        unordered, lambda: _answer(target, assigned(nearness(*map(statistics, (target.own, target.codes))))),
+        *LENGTHS, lambda: _answer(target, assigned(nearness(*map(statistics, (target.own, target.codes))))),
     )  # fmt: skip
     yield CodeAttack(
-        "order undone", "groups codes by place, which brings their order back, and compares what is left",
-        unordered, lambda: _answer(target, target.start),
+        *ORDER, lambda: _answer(target, target.start),
     )  # fmt: skip
     yield CodeAttack(
-        "boosted matching", "learns from the surest matches, matches again, and so on", unordered,
+        *BOOSTED,
         lambda: _answer(target, boosted(target.own, target.placed, target.start, seconds=target.seconds)),
         "reconstructed from the abstract of arXiv 2108.07256",
     )  # fmt: skip
-    for pairs in PAIRS:
+    for pairs, how in PAIRS.items():
         if 3 * pairs <= 2 * len(target.case.codes):
             yield CodeAttack(
-                f"{pairs} pair{'s' * (pairs > 1)}", "fits an encoder by least squares, and matches the rest",
-                "one picture in plain" if pairs == 1 else "some pictures in plain",
+                *how,
                 lambda known=pairs: _paired(target, known),  # type: ignore[misc]
                 "and the other pictures, unordered",
             )  # fmt: skip

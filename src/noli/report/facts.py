@@ -110,6 +110,8 @@ def _measured(run: Run) -> dict[str, Any]:
     method = registry.module(str(run.manifest.method))
     rows, measure = method.MEASURE
     meanings = method.MEANINGS
+    if rows not in results:  # one attack alone
+        return {"held_out": int(results["held_out"]), "measure": measure}
     matrix = tuple((name, meanings[name], value) for name, value in results[rows].items() if name in meanings)
     words = {"measure": measure, "advice": method.NEXT, "told": tuple(method.told(results))}
     return {"matrix": matrix, "held_out": int(results["held_out"]), **words}

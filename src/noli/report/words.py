@@ -190,7 +190,9 @@ def _places(manifest: Mapping[str, Any], *, names: bool) -> tuple[str, str]:
 def _locked(manifest: Mapping[str, Any], *, names: bool) -> Banner:
     if is_model(manifest["output"]):
         headline, sentence = MODELS[manifest["output"]["layout"]]
-        return Banner("none", headline, (sentence,))
+        alone = (manifest.get("results") or {}).get("attack")
+        further = (f"Only one attack was made: {alone}.",) if alone else ()
+        return Banner("none", headline, (sentence, *further))
     clean, scrambled = _places(manifest, names=names)
     command = shlex.join(["noli", "lock", "audit", scrambled, "--clean", clean])
     return Banner("none", "Scrambled, not encrypted", (_SCRAMBLED,), command=command)

@@ -8,7 +8,7 @@ layer that is trained in the key's place needs no key at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from noli.core import attacks
+from noli.core.attacks import Named, among
 from noli.core.model import Model
 from noli.core.theft import PER_CLASS, SCRATCH, Theft, TheftRow
 from noli.zoo.turns import Turn
@@ -80,12 +82,15 @@ class Effort:
         searched: Those of them with which a search is tried too.
         wrong_keys: Random permutations.
         epochs: Passes of every training.
+        wanted: Names of the attacks that are made, from :mod:`noli.core.attacks`; none: all. The figures of
+            each are the same as among all.
     """
 
     labels: Sequence[int] = (1, 2, 5, 10, 40)
     searched: Sequence[int] = (1, 5, 10)
     wrong_keys: int = 100
     epochs: int = 40
+    wanted: Collection[str] = ()
 
 
 def pick(
@@ -120,7 +125,11 @@ def pick(
     def scored(setting: Setting) -> float:
         return lock.score(lock.opened(setting), *held)
 
-    wrong = [scored(guessed(lock, generator)) for _ in range(effort.wrong_keys)]
+    def wanted(attack: Named[str]) -> bool:
+        return among(attack, effort.wanted)
+
+    guesses = [guessed(lock, generator) for _ in range(effort.wrong_keys)]
+    wrong = [scored(one) for one in guesses if wanted(attacks.WRONG_KEYS)]
     advance()
     rows = []
     for attack, labels, work in _attacks(lock, own, effort, generator):
@@ -133,11 +142,11 @@ def pick(
         size=sum(turn.size for turn in lock.right),
         score=scored(lock.right),
         no_key=scored(natural(lock.right)),
-        wrong_mean=float(np.mean(wrong)),
-        wrong_most=max(wrong),
+        wrong_mean=float(np.mean(wrong)) if wrong else None,
+        wrong_most=max(wrong, default=None),
         wrong_keys=len(wrong),
-        displaced=by_displacement(lock.right, scored, seed),
-        matched=None if matched is None else scored(matched),
+        displaced=by_displacement(lock.right, scored, seed) if wanted(attacks.DISPLACED) else {},
+        matched=scored(matched) if matched is not None and wanted(attacks.MATCHING) else None,
         public=public,
         chance=chance,
         rows=tuple(rows),
@@ -147,15 +156,20 @@ def pick(
 def _attacks(
     lock: Lock, own: tuple[Images, Labels], effort: Effort, generator: torch.Generator
 ) -> Iterator[tuple[str, int, Callable[[], tuple[Model, int]]]]:
-    starts = ((ADAPTER, lock.adapted), (TUNING, lock.loosened), (SCRATCH, lock.fresh))
+    starts = (
+        (attacks.ADAPTER, ADAPTER, lock.adapted),
+        (attacks.TUNING, TUNING, lock.loosened),
+        (attacks.SCRATCH, SCRATCH, lock.fresh),
+    )
     for labels in effort.labels:
         few = lock.few(*own, labels)
         if few is None:
             continue
-        if labels in effort.searched:
+        if labels in effort.searched and among(attacks.SEARCH, effort.wanted):
             yield SEARCH, labels, partial(climbed, lock, *few, generator)
-        for attack, start in starts:
-            yield attack, labels, partial(_trained, lock, start, *few, effort.epochs)
+        for attack, row, start in starts:
+            if among(attack, effort.wanted):
+                yield row, labels, partial(_trained, lock, start, *few, effort.epochs)
 
 
 def _trained(lock: Lock, start: Callable[[], Model], x: Images, y: Labels, epochs: int) -> tuple[Model, int]:

@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from noli.core.attacks import BLOCKS, DIFFUSION, EMBEDDING, GUIDED, STYLES
 from noli.core.model import Model
 from noli.data.study import square
 from noli.ops.decipher.invariants import Tokens, fingerprint, invariants, patches
@@ -298,36 +299,46 @@ def answers(
         public: ``uint8 [M, H, W, C]``: the studio's pictures before they are scrambled.
         how: How pictures are sampled.
     """
-    marks = fingerprint(
-        Tokens(
-            np.concatenate(
-                [invariants(trained.scheme, one, trained.block).values for one in (scrambled, plain, public)]
-            ),
-            invariants(trained.scheme, plain[:1], trained.block).placed,
-        )
-    )
-    asked, known, others = np.split(marks, [len(scrambled), len(scrambled) + len(plain)])
-    gaps = (asked * asked).sum(1)[:, None] - 2 * asked @ others.T + (others * others).sum(1)
-    found = [Answer("block statistics", studio.x[gaps.argmin(1)], asked, known)]
+    found = [by_statistics(studio.x, trained.scheme, trained.block, plain, scrambled, public)]
     tokens, gallery = trained.tokens(scrambled), studio.eye.of(originals)
     said = guided.embedded(trained.bridge, tokens)
     near = guided.nearest(said, studio.known, studio.x)
-    found.append(Answer("embedding", near, said.numpy(), gallery.numpy()))
+    found.append(Answer(EMBEDDING.name, near, said.numpy(), gallery.numpy()))
     with torch.no_grad():
         away = torch.cat(
             [trained.encoder(part) for part in torch.split(torch.from_numpy(tokens.values), 128)]
         )
         made = {
-            "style encoder": guided.pictures_of(studio.generator, away),
-            "guided styles": guided.pictures_of(studio.generator, studio.mapper(said)),
+            STYLES.name: guided.pictures_of(studio.generator, away),
+            GUIDED.name: guided.pictures_of(studio.generator, studio.mapper(said)),
         }
     if studio.model is not None and studio.told is not None:
-        made["guided diffusion"] = guided.best_of(
+        made[DIFFUSION.name] = guided.best_of(
             studio.model, studio.told, said, studio.eye, samples=how.samples, steps=how.sampling
         )
     for name, images in made.items():
         found.append(Answer(name, images, studio.eye.of(images).numpy(), gallery.numpy()))
     return found
+
+
+def by_statistics(
+    x: Images, scheme: SchemeName, block: int, plain: Images, scrambled: Images, public: Images
+) -> Answer:
+    """Attack scrambled pictures by what no key changes; nothing is learned.
+
+    Args:
+        x: ``uint8 [M, S, S, 3]``: public pictures, of which the nearest is the answer.
+        scheme: How the pictures are scrambled.
+        block: Side of a block in pixels.
+        plain: As for :func:`answers`.
+        scrambled: The same scrambled.
+        public: Those public pictures before they are scrambled.
+    """
+    sides = [invariants(scheme, one, block) for one in (scrambled, plain, public)]
+    marks = fingerprint(Tokens(np.concatenate([one.values for one in sides]), sides[1].placed))
+    asked, known, others = np.split(marks, [len(scrambled), len(scrambled) + len(plain)])
+    gaps = (asked * asked).sum(1)[:, None] - 2 * asked @ others.T + (others * others).sum(1)
+    return Answer(BLOCKS.name, x[gaps.argmin(1)], asked, known)
 
 
 def enough(public: Images, count: int, size: tuple[int, int], seed: int = 0) -> Images:

@@ -6,12 +6,24 @@ knows one model only: pictures are made on models that the attacker has, and tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from noli.core.attacks import (
+    APGD_CE,
+    APGD_DLR,
+    APGD_T,
+    BY_GRADIENT,
+    EOT,
+    FAB_T,
+    GUESSED,
+    SQUARE,
+    Named,
+    among,
+)
 from noli.core.key import Key
 from noli.core.model import Model
 from noli.core.robustness import WITHIN, Attempt, Level, Robustness
@@ -55,13 +67,26 @@ class Case:
         )
 
 
-def robustness(case: Case, how: Strength, advance: Callable[[], None] = lambda: None) -> Robustness:
+def fitting(classes: int) -> tuple[Named[str], ...]:
+    """Return the attacks that a model with so many classes is attacked by."""
+    targeted = APGD_T if classes >= 4 else APGD_DLR if classes == 3 else None
+    return (SQUARE, APGD_CE, *([targeted] if targeted else []), FAB_T, GUESSED, EOT)
+
+
+def robustness(
+    case: Case,
+    how: Strength,
+    advance: Callable[[], None] = lambda: None,
+    wanted: Collection[str] = (),
+) -> Robustness:
     """Attack a keyed model from every level.
 
     Args:
         case: What is attacked.
         how: How much work every attack is given.
         advance: Called after every attack.
+        wanted: Names of the attacks that are made, from :mod:`noli.core.attacks`; none: all. The figures of
+            each are the same as among all.
 
     Returns:
         Accuracies of the keyed model under all of them.
@@ -70,7 +95,7 @@ def robustness(case: Case, how: Strength, advance: Callable[[], None] = lambda: 
     # What is wrong without an attack needs none; at random, everything may be either.
     rows = torch.arange(len(case.x)) if case.random else right.nonzero()[:, 0]
     found: list[tuple[Attempt, Tensor]] = []
-    for level, way, attack, made in _attempts(case, how, case.x[rows], case.y[rows]):
+    for level, way, attack, made in _attempts(case, how, case.x[rows], case.y[rows], wanted):
         still = torch.zeros_like(right)
         still[rows] = right_on(case.keyed, made, case.y[rows])
         found.append((Attempt(level=level, way=way, attack=attack, accuracy=_share(still)), still))
@@ -78,10 +103,13 @@ def robustness(case: Case, how: Strength, advance: Callable[[], None] = lambda: 
     checks = check(case.keyed, case.x, case.y)
     together: dict[Level, float] = {}
     if not case.random:
+        tried = {one.level for one, _ in found}
         for level, within in WITHIN.items():
-            together[level] = _share(_standing(found, within))
-        only = _standing(found, ("L3",)) & ~_standing(found, ("L0",))
-        checks = checks.model_copy(update={"square_better": _share(only)})
+            if level in tried:
+                together[level] = _share(_standing(found, within))
+        if {"L0", "L3"} <= tried:
+            only = _standing(found, ("L3",)) & ~_standing(found, ("L0",))
+            checks = checks.model_copy(update={"square_better": _share(only)})
     return Robustness(
         eps=how.eps,
         pictures=len(case.x),
@@ -92,16 +120,36 @@ def robustness(case: Case, how: Strength, advance: Callable[[], None] = lambda: 
     )
 
 
-def _attempts(case: Case, how: Strength, x: Tensor, y: Tensor) -> Iterator[tuple[Level, str, str, Tensor]]:
-    keyed, public = case.keyed, case.public
+def _attempts(
+    case: Case, how: Strength, x: Tensor, y: Tensor, wanted: Collection[str]
+) -> Iterator[tuple[Level, str, str, Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    yield (
-        "L0",
-        "queries",
-        "Square",
-        square(keyed, x, y, eps=how.eps, queries=how.queries, generator=generator),
-    )
-    sources: list[tuple[Level, str, nn.Module]] = [
+    # Guesses start where the draws of Square end, which nobody knows without it.
+    if any(among(one, wanted) for one in (SQUARE, GUESSED, EOT)):
+        made = square(case.keyed, x, y, eps=how.eps, queries=how.queries, generator=generator)
+        if among(SQUARE, wanted):
+            yield "L0", "queries", SQUARE.name, made
+    if any(among(one, wanted) for one in BY_GRADIENT):
+        for level, way, source in _sources(case):
+            for attack, made in by_gradient(source, x, y, how, wanted=wanted):
+                yield level, way, attack, made
+    for guess in case.guesses:
+        if among(GUESSED, wanted):
+            source = thieves.with_keys(case.keyed, [guess])
+            made = apgd(source, x, y, eps=how.eps, steps=how.steps, generator=generator)
+            yield "L2", _guesses(case), APGD_CE.name, made
+        elif len(x):
+            torch.rand(x.shape, generator=generator)  # the random start of the guess
+    if case.guesses and among(EOT, wanted):
+        source = thieves.with_keys(case.keyed, case.guesses[:AVERAGED])
+        made = apgd(source, x, y, eps=how.eps, steps=how.steps, generator=generator)
+        yield "L2", f"{len(case.guesses[:AVERAGED])} guessed keys at once", "EOT, APGD-CE", made
+
+
+def _sources(case: Case) -> list[tuple[Level, str, nn.Module]]:
+    """Return the models that attackers make their pictures on by gradients."""
+    keyed, public = case.keyed, case.public
+    return [
         ("L1", "the public network", public),
         *(("L1", name, one) for name, one in case.others),
         ("L2", "the secret layers without a transform", thieves.without_transform(keyed)),
@@ -113,18 +161,6 @@ def _attempts(case: Case, how: Strength, x: Tensor, y: Tensor) -> Iterator[tuple
         ),
         ("L3", "the model with its key", thieves.with_everything(keyed)),
     ]
-    for level, way, source in sources:
-        for attack, made in by_gradient(source, x, y, how):
-            yield level, way, attack, made
-    for guess in case.guesses:
-        made = apgd(
-            thieves.with_keys(keyed, [guess]), x, y, eps=how.eps, steps=how.steps, generator=generator
-        )
-        yield "L2", _guesses(case), "APGD-CE", made
-    if case.guesses:
-        source = thieves.with_keys(keyed, case.guesses[:AVERAGED])
-        made = apgd(source, x, y, eps=how.eps, steps=how.steps, generator=generator)
-        yield "L2", f"{len(case.guesses[:AVERAGED])} guessed keys at once", "EOT, APGD-CE", made
 
 
 def _guesses(case: Case) -> str:

@@ -19,13 +19,14 @@ of a 256-bit key per layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from noli.core import attacks
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
 from noli.core.theft import BOXED
@@ -34,6 +35,7 @@ from noli.ops.metrics import percent
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noli.core.attacks import Named
     from noli.core.theft import Theft
     from noli.ops.boxes import Precision
     from noli.train.checkpoint import Checkpoint
@@ -256,8 +258,22 @@ def matrix(
     return {**tables, "displaced": _displaced(locked, key, x, boxes)}
 
 
+def fitting(locked: LockedDetector, cfg: Config) -> tuple[Named[str], ...]:
+    """Return the attacks that a detector is picked by; none where its lock or network is none that is."""
+    from noli.train.detector_target import pickable
+
+    if cfg.thief_pictures < PICTURES_OF_THIEVES[0] or not pickable(locked):
+        return ()
+    return tuple(one for one in attacks.THEFT if one != attacks.MATCHING)
+
+
 def stolen(
-    locked: LockedDetector, key: Key, own: tuple[Images, Tensor], held: tuple[Images, Tensor], cfg: Config
+    locked: LockedDetector,
+    key: Key,
+    own: tuple[Images, Tensor],
+    held: tuple[Images, Tensor],
+    cfg: Config,
+    wanted: Collection[str] = (),
 ) -> Theft | None:
     """Pick the lock with few pictures with boxes; None where the lock or the network is none that is picked.
 
@@ -267,14 +283,16 @@ def stolen(
         own: The thief's pictures and boxes; those that the detector has learned from are to his advantage.
         held: Held-out ones.
         cfg: Options.
+        wanted: Names of the attacks that are made; none: all. A search that is named is made in any case.
     """
-    from noli.train.detector_target import DetectorLock, pickable
+    from noli.train.detector_target import DetectorLock
     from noli.train.picking import Effort, pick
 
-    pictures = [count for count in PICTURES_OF_THIEVES if count <= cfg.thief_pictures]
-    if not pictures or not pickable(locked):
+    if not fitting(locked, cfg):
         return None
-    effort = Effort(pictures, pictures[-1:] if cfg.thief_search else (), cfg.wrong_keys, 2 * cfg.epochs)
+    pictures = [count for count in PICTURES_OF_THIEVES if count <= cfg.thief_pictures]
+    searched = pictures[-1:] if cfg.thief_search or attacks.SEARCH.name in wanted else ()
+    effort = Effort(pictures, searched, cfg.wrong_keys, 2 * cfg.epochs, wanted)
     mixed = np.random.default_rng(0).permutation(len(own[0]))  # pictures beside each other may be alike
     mine = own[0][mixed], own[1][mixed.tolist()]
     return pick(DetectorLock(locked, key), mine, held, effort, unit=BOXED)

@@ -16,13 +16,14 @@ not be read; keys have 256 bits (published code: a seed of torch with 32).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from noli.core import attacks
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
 from noli.ops.metrics import percent
@@ -30,6 +31,7 @@ from noli.ops.metrics import percent
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from noli.core.attacks import Named
     from noli.core.model import Model
     from noli.core.robustness import Robustness
     from noli.core.theft import Theft
@@ -77,7 +79,7 @@ MEANINGS = {
     "plain attacked": "the public network, under attacks by gradients with the same effort as below",
 }
 # Labelled pictures per class of thieves.
-LABELS_OF_THIEVES = (1, 5, 10, 40)
+LABELS_OF_THIEVES, SEARCHED = (1, 5, 10, 40), 5
 # Under which name the results of a run have them, what they are, and what else a reader must know.
 MEASURE = ("accuracy", "Accuracy")
 BANNER = "A key for a model is no access control: much of what it does needs no key"
@@ -203,32 +205,43 @@ def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("secret pairs", pairs), ("guessing", percent(results["chance"]))]
 
 
+def fitting(classes: int, cfg: Config) -> tuple[Named[str], ...]:
+    """Return the attacks that a model with so many classes is measured by."""
+    from noli.zoo import keyed_matrix
+
+    few = [attacks.SEARCH] if cfg.thief_labels < SEARCHED else []
+    return (*keyed_matrix.fitting(classes), *(one for one in attacks.THEFT if one not in few))
+
+
 def attacked(
     keyed: KeyedModel,
     base: Model,
-    other: KeyedModel,
+    other: KeyedModel | None,
     x: Images,
     y: Labels,
     cfg: Config,
     advance: Callable[[], None] = lambda: None,
+    wanted: Collection[str] = (),
 ) -> Robustness:
     """Attack the finished model in every way that an attacker's knowledge allows.
 
     Args:
         keyed: The finished model.
         base: The public network.
-        other: What :func:`rival` returns.
+        other: What :func:`rival` returns; None where no attack by gradients is wanted.
         x: Held-out pictures ``uint8 [N, side, side, C]``; the first ``cfg.attacked`` are taken.
         y: Labels ``[N]``.
         cfg: Options.
         advance: Called after every attack.
+        wanted: Names of the attacks that are made; none: all.
     """
     from noli.zoo.keyed_matrix import OWN_KEY, Case, robustness
     from noli.zoo.keyed_thieves import guess
 
     guesses = [guess(i) for i in range(1, cfg.wrong_keys + 1)]
-    case = Case(keyed, base, *_working(x, y, cfg), others=[(OWN_KEY, other)], guesses=guesses)
-    return robustness(case, _strength(cfg), advance)
+    others = [] if other is None else [(OWN_KEY, other)]
+    case = Case(keyed, base, *_working(x, y, cfg), others=others, guesses=guesses)
+    return robustness(case, _strength(cfg), advance, wanted)
 
 
 def stolen(
@@ -238,6 +251,7 @@ def stolen(
     held: tuple[Images, Labels],
     cfg: Config,
     advance: Callable[[], None] = lambda: None,
+    wanted: Collection[str] = (),
 ) -> Theft:
     """Pick the lock of the first pair with few labelled pictures: what the model costs without its key.
 
@@ -248,14 +262,15 @@ def stolen(
         held: Held-out pictures.
         cfg: Options.
         advance: Called after every attack.
+        wanted: Names of the attacks that are made; none: all.
     """
     from noli.train.keyed_lock import EmbeddingLock, turned
     from noli.train.picking import Effort, pick
     from noli.zoo.keyed_thieves import estimated_order
 
     labels = [count for count in LABELS_OF_THIEVES if count <= cfg.thief_labels]
-    searched = [count for count in labels if count == 5]  # it asks the model thousands of times
-    effort = Effort(labels, searched, wrong_keys=cfg.wrong_keys, epochs=2 * cfg.epochs)
+    searched = [count for count in labels if count == SEARCHED]  # it asks the model thousands of times
+    effort = Effort(labels, searched, cfg.wrong_keys, 2 * cfg.epochs, wanted)
     return pick(
         EmbeddingLock(keyed), own, held, effort, matched=turned(estimated_order(keyed, 0, base)),
         public=_accuracy(base, *held), chance=1 / len(np.unique(own[1])), advance=advance,

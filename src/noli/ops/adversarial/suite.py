@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from noli.core.attacks import APGD_CE, APGD_DLR, APGD_T, FAB_T, among
 from noli.core.model import evaluating
 from noli.ops.adversarial.apgd import apgd, apgd_targeted
 from noli.ops.adversarial.fab import fab
@@ -32,7 +33,14 @@ class Strength:
 
 
 def by_gradient(
-    source: nn.Module, x: Tensor, y: Tensor, how: Strength, *, draws: int = 1, seed: int = 0
+    source: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    how: Strength,
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    wanted: Collection[str] = (),
 ) -> Iterator[tuple[str, Tensor]]:
     """Make pictures on `source` by each of the attacks that use gradients.
 
@@ -46,6 +54,8 @@ def by_gradient(
         how: How much work.
         draws: Gradients that are averaged, for a source that answers at random.
         seed: Of the random starts; an attacker's, so that it need not be secret.
+        wanted: Names of the attacks that are made, from :mod:`noli.core.attacks`; none: all. Each makes the
+            same pictures as among all.
 
     Yields:
         Name of the attack, and images within the radius.
@@ -54,12 +64,17 @@ def by_gradient(
     with torch.no_grad():
         classes = source(x[:1]).shape[1] if len(x) else 0
     rest = {"eps": how.eps, "steps": how.steps, "draws": draws, "generator": generator}
-    yield "APGD-CE", apgd(source, x, y, **rest)  # type: ignore[arg-type]
-    if classes >= 4:
-        yield "APGD-T", apgd_targeted(source, x, y, targets=how.targets, **rest)  # type: ignore[arg-type]
-    elif classes == 3:
-        yield "APGD-DLR", apgd(source, x, y, loss=dlr, **rest)  # type: ignore[arg-type]
-    yield "FAB-T", stretched(x, fab(source, x, y, steps=how.steps, targets=how.targets, draws=draws), how.eps)
+    if among(APGD_CE, wanted):
+        yield APGD_CE.name, apgd(source, x, y, **rest)  # type: ignore[arg-type]
+    elif len(x):
+        torch.rand(x.shape, generator=generator)  # its random start: the next one is the same without it
+    if classes >= 4 and among(APGD_T, wanted):
+        yield APGD_T.name, apgd_targeted(source, x, y, targets=how.targets, **rest)  # type: ignore[arg-type]
+    elif classes == 3 and among(APGD_DLR, wanted):
+        yield APGD_DLR.name, apgd(source, x, y, loss=dlr, **rest)  # type: ignore[arg-type]
+    if among(FAB_T, wanted):
+        made = fab(source, x, y, steps=how.steps, targets=how.targets, draws=draws)
+        yield FAB_T.name, stretched(x, made, how.eps)
 
 
 def stretched(x: Tensor, made: Tensor, eps: float) -> Tensor:
