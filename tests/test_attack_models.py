@@ -20,12 +20,21 @@ from noli.engine import keyed
 from noli.engine.model_audit import fallen
 from noli.engine.single import figures
 from noli.methods.lock import embeddings
+from noli.train import picking
 
 sys.path.insert(0, str(Path(__file__).parent))
 from boxes_making import scenes
 from keyed_making import write_locked
 
 DATA = "photos/train"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Searches that only guess: what they climb to has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(picking, "PASSES", 0)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from noli.api._judging import TrainingCache, configured, judged, subject_of
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.evidence import Evidence
-from noli.engine.auditing import scrambled_here
-from noli.engine.lockedmodels import kind_of
 from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
@@ -56,6 +54,8 @@ def attack(
         MissingPrerequisite: A plug-in cannot be loaded, or an optional package is missing.
         Interrupted: Ctrl-C; the same call goes on.
     """
+    from noli.engine.auditing import scrambled_here
+    from noli.engine.lockedmodels import kind_of
     from noli.methods.verify.countermeasures import find
 
     if kind_of(protected) or scrambled_here(protected):

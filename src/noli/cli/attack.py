@@ -51,10 +51,6 @@ def attack(
     quiet: Quiet = False,
 ) -> None:
     """Make one attack on protected data, scrambled pictures, codes or a locked model; exit 1 if it works."""
-    from noli import api, options
-    from noli.engine.auditing import scrambled_here
-    from noli.engine.lockedmodels import kind_of
-
     out = console.Output(json=json, quiet=quiet)
     if name is None:
         show_list(out)
@@ -65,6 +61,10 @@ def attack(
             where=f"noli attack {name}",
             fix=f"noli attack {name} SAFE --clean PHOTOS",
         )
+    from noli import api, options
+    from noli.engine.auditing import scrambled_here
+    from noli.engine.lockedmodels import kind_of
+
     chosen = options.read_settings(settings or (), config)
     if kind_of(protected):
         from noli.cli.locked_model import verify_model

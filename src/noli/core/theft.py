@@ -85,6 +85,10 @@ class Theft(_Frozen):
         """How many labelled pictures were tried, in the record's unit."""
         return tuple(sorted({row.labels for row in self.rows}))
 
+    def counted(self, count: int) -> str:
+        """Return a number of labels with its unit."""
+        return f"{count} {self.unit.replace('pictures', 'picture') if count == 1 else self.unit}"
+
     def table(self) -> dict[str, dict[int, float]]:
         """Return the scores by attack and number of labels."""
         found: dict[str, dict[int, float]] = {}
@@ -103,8 +107,7 @@ class Theft(_Frozen):
             if count == 0:
                 said.append(f"{share:.0%} of the score needs no key and no labelled picture.")
             elif count is not None:
-                noun = self.unit.replace("pictures", "picture") if count == 1 else self.unit
-                said.append(f"A thief reaches {share:.0%} of the score with {count} {noun}.")
+                said.append(f"A thief reaches {share:.0%} of the score with {self.counted(count)}.")
         if None in bought and self.rows:
             least = next(share for share in SHARES if self.needed(share) is None)
             most = max(self.labels, default=0)

@@ -67,7 +67,7 @@ def _of_theft(record: Theft) -> tuple[Figure, ...]:
         what = "a permutation estimated from the public network"
         found += [("the public network", what, record.matched, True)]
     found += [
-        (f"{row.labels} {record.unit}", row.attack, row.score, row.attack != SCRATCH) for row in record.rows
+        (record.counted(row.labels), row.attack, row.score, row.attack != SCRATCH) for row in record.rows
     ]
     return tuple(
         Figure(who, what, score, record.score, lowers=False, counts=counts)
