@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from noli.core.audit import Has
-from noli.ops.decipher import brightness, jigsaw, pairs, statistics
+from noli.ops.decipher import brightness, jigsaw, pairs, places, statistics
 from noli.ops.decipher.scores import COLOURS
 from noli.ops.decipher.statistics import Images
 from noli.ops.schemes import SchemeName
@@ -20,7 +20,11 @@ from noli.ops.scramble import Scramble, unscramble
 MOST = 20
 # Values of a block that quadratic assignment can place, and up to which it is tried from several starts.
 LARGEST, QUICK = 768, 192
-Alike = Literal["none", "sign", "picture", "listed"]
+# The same where every place is assigned by itself, and how many places: minutes.
+SMALL, PLACES = 64, 4096
+Alike = Literal["none", "sign", "picture", "pictures", "listed"]
+# Of these the best answer counts for all pictures together.
+TOGETHER = ("listed", "pictures")
 T = TypeVar("T")
 
 
@@ -57,7 +61,8 @@ class Found:
         images: ``[n, H, W, C]``: pictures in plain, as the attacker takes them to be.
         truth: ``[n, H, W, C]``: what they are.
         alike: Which further pictures he could not tell apart from each: none; its negative; all turns, signs
-            and orders of colours of it (``picture``); or those in `others`.
+            and orders of colours of it (``picture``), or of all pictures alike (``pictures``); or those in
+            `others`.
         others: Further answers that are as good for him, one array ``[n, H, W, C]`` each.
         high: Whether only the high halves of bytes were looked for.
         block: With ``picture``: the pictures may also be shifted by whole blocks.
@@ -116,6 +121,14 @@ def attacks(target: Target) -> Iterator[Attack]:
             "statistics", f"matches how values go together with public pictures, {many}",
             "pictures like these", _statistics, "the best of the symmetries counts: at most 6.6 bits",
         )  # fmt: skip
+    count = target.plain.shape[1] * target.plain.shape[2] // target.block**2
+    alone = target.fresh or len(target.plain) < 2
+    if target.scheme == "ele" and not alone and values <= SMALL and count <= PLACES:
+        yield Attack(
+            "statistics", "matches each place over all pictures with public ones, then puts blocks together",
+            "pictures like these", _by_places,
+            "the best turn, sign and order of colours for all pictures together counts",
+        )  # fmt: skip
     if target.fresh:
         return
     if target.scheme != "ele":
@@ -173,6 +186,12 @@ def _statistics(target: Target) -> Found:
     )  # fmt: skip
 
 
+def _by_places(target: Target) -> Found:
+    how = places.recover(target.scrambled, target.public, target.block, np.random.default_rng(0))
+    back = statistics.put_back(target.scrambled, how)
+    return Found(back, target.plain, "pictures", high=True, units=how.units, choices=2.0)
+
+
 def _within(seconds: float, work: Iterator[T]) -> Iterator[T]:
     """Pass results on until the time is out; the first one always."""
     begun = time.process_time()
@@ -215,6 +234,8 @@ def variants(found: Found) -> Iterator[Images]:
     if found.alike == "picture":
         for answer in whole_pictures(found.images):
             yield shifted(answer, found.truth, found.block)
+    if found.alike == "pictures":
+        yield from whole_pictures(found.images)
 
 
 def whole_pictures(images: Images) -> Iterator[Images]:
