@@ -21,7 +21,7 @@ from noli.engine.auditing import MOST_PUBLIC, Case, Images, gather, scheme_of
 from noli.engine.codecase import codes_run
 from noli.engine.progress import Progress
 from noli.ops.decipher.scores import left_bits
-from noli.ops.decipher.suite import Attack, Found, Target, attacks, variants
+from noli.ops.decipher.suite import TOGETHER, Attack, Found, Target, attacks, variants
 from noli.ops.keyspace import capped_bits
 from noli.ops.metrics import percent, ssim
 from noli.ops.planes import to_planes
@@ -209,7 +209,7 @@ def _measured(attack: Attack, target: Target) -> tuple[AuditRow, Images]:
     begun = time.process_time()
     found = attack.run(target)
     spent = time.process_time() - begun
-    back, alike, scores = scored(found, per_picture=target.fresh or found.alike != "listed")
+    back, alike, scores = scored(found, per_picture=target.fresh or found.alike not in TOGETHER)
     exact = _exact(back, found)
     bits = None
     if found.units:

@@ -51,7 +51,7 @@ def solve(image: Image, block: int) -> Scramble:
     if not len(ids):
         return Scramble(shape, np.arange(0), np.zeros(0, bool))
     pieces = Pieces(image.reshape(-1)[ids], block, shape[2])
-    laid = _assembled(pieces, (shape[0] // block, shape[1] // block))
+    laid = assembled(pieces, (shape[0] // block, shape[1] // block))
     order, negated = np.empty(ids.shape, np.int64), np.zeros(ids.shape, bool)
     for place, (piece, way) in enumerate(laid):
         within, sign = ways[way]
@@ -61,8 +61,8 @@ def solve(image: Image, block: int) -> Scramble:
     return Scramble(shape, imaged(order, shape, block), imaged(negated, shape, block))
 
 
-def _assembled(pieces: Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return which block in which way lies where, row by row."""
+def assembled(pieces: Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return which block in which way lies where, row by row: ``[rows * columns]`` of block and way."""
     # Flat blocks continue everything: begin with the one that varies most.
     given: dict[Slot, int] = {(0, 0): int(pieces.vivid.argmax()) * pieces.ways}
     best, most = given, -1
@@ -99,7 +99,9 @@ def _laid(pieces: Pieces, size: tuple[int, int], given: dict[Slot, int]) -> dict
     for slot, state in given.items():
         lay(slot, state)
     while pieces.free.any():
-        usable = [slot for slot in open_ if _fits(lying, slot, size)]
+        rows, columns = [row for row, _ in lying], [column for _, column in lying]
+        ends, others = (min(rows), min(columns)), (max(rows), max(columns))
+        usable = [slot for slot in open_ if _fits(ends, others, slot, size)]
         for slot in usable:
             if slot not in best or not pieces.free[best[slot][0] // pieces.ways]:
                 best[slot] = pieces.best(open_[slot])
@@ -132,9 +134,10 @@ def _largest(lying: dict[Slot, int], joints: list[Joint]) -> dict[Slot, int]:
     return {slot: lying[slot] for slot, part in zip(slots, parts, strict=True) if part == largest}
 
 
-def _fits(lying: dict[Slot, int], slot: Slot, size: tuple[int, int]) -> bool:
-    rows, columns = [row for row, _ in (*lying, slot)], [column for _, column in (*lying, slot)]
-    height, width = max(rows) - min(rows) + 1, max(columns) - min(columns) + 1
+def _fits(ends: Slot, others: Slot, slot: Slot, size: tuple[int, int]) -> bool:
+    """Tell whether what lies between two corners is no larger than the picture with one more slot."""
+    height = max(others[0], slot[0]) - min(ends[0], slot[0]) + 1
+    width = max(others[1], slot[1]) - min(ends[1], slot[1]) + 1
     return (height <= size[0] and width <= size[1]) or (height <= size[1] and width <= size[0])
 
 
@@ -153,9 +156,10 @@ def _in_rows(lying: dict[Slot, int], size: tuple[int, int], pieces: Pieces) -> l
 def pieces_turned(ways: int) -> list[int]:
     """Return which way a block is after a quarter turn to the left, for each way that it can be.
 
-    Ways count colours fastest, then turns, then signs; see :func:`noli.ops.decipher.pairs.ways_of`.
+    Ways count colours fastest, then turns, then signs; see :func:`noli.ops.decipher.pairs.ways_of`. Eight are
+    turns alone.
     """
-    colours = ways // 16
+    colours = max(1, ways // 16)
     turned = []
     for way in range(ways):
         sign, rest = divmod(way, 8 * colours)

@@ -106,7 +106,7 @@ def match(
     goal, given = (abs(plain), abs(other)) if signed else (plain, other)
     order = assign(given, goal, rng, restarts)
     plain = plain[np.ix_(order, order)]
-    negated = _negative(other * plain) if signed else np.zeros(len(order), bool)
+    negated = leading(other * plain) if signed else np.zeros(len(order), bool)
     signs = np.where(negated, -1.0, 1.0)
     return Fit(order, negated, _agreement(other * np.outer(signs, signs), plain))
 
@@ -148,8 +148,11 @@ def _exchanged(given: Floats, goal: Floats, order: Order) -> Order:
     return order
 
 
-def _negative(product: Floats) -> Flags:
-    """Return who is on which side of the leading vector; at most half are negative."""
+def leading(product: Floats) -> Flags:
+    """Return who is on which side of the leading vector of a symmetric ``[d, d]``; at most half are negative.
+
+    The diagonal does not count.
+    """
     _, vectors = np.linalg.eigh(product - np.diag(np.diag(product)))
     negative: Flags = vectors[:, -1] < 0
     return ~negative if 2 * negative.sum() > negative.size else negative
@@ -339,6 +342,6 @@ def _colour_moments(images: Images) -> Floats:
 def _only_signs(seen: Images, public: Images) -> Fit:
     """Find which values are negated where all are at their places."""
     one, other = correlations(seen), correlations(public)
-    negated = _negative(one * other)
+    negated = leading(one * other)
     signs = np.where(negated, -1.0, 1.0)
     return Fit(np.arange(len(one)), negated, _agreement(one * np.outer(signs, signs), other))

@@ -11,7 +11,7 @@ import numpy as np
 
 from noli.core.attacks import CHOSEN, JIGSAW, LEADING_BIT, LEAST_DIFFERENCE, ONE_PAIR, STATISTICS
 from noli.core.audit import Has
-from noli.ops.decipher import brightness, jigsaw, pairs, statistics
+from noli.ops.decipher import brightness, jigsaw, pairs, places, statistics
 from noli.ops.decipher.scores import COLOURS
 from noli.ops.decipher.statistics import Images
 from noli.ops.schemes import SchemeName
@@ -21,7 +21,11 @@ from noli.ops.scramble import Scramble, unscramble
 MOST = 20
 # Values of a block that quadratic assignment can place, and up to which it is tried from several starts.
 LARGEST, QUICK = 768, 192
-Alike = Literal["none", "sign", "picture", "listed"]
+# The same where every place is assigned by itself, and how many places: minutes.
+SMALL, PLACES = 64, 4096
+Alike = Literal["none", "sign", "picture", "pictures", "listed"]
+# Of these the best answer counts for all pictures together.
+TOGETHER = ("listed", "pictures")
 T = TypeVar("T")
 
 
@@ -58,7 +62,8 @@ class Found:
         images: ``[n, H, W, C]``: pictures in plain, as the attacker takes them to be.
         truth: ``[n, H, W, C]``: what they are.
         alike: Which further pictures he could not tell apart from each: none; its negative; all turns, signs
-            and orders of colours of it (``picture``); or those in `others`.
+            and orders of colours of it (``picture``), or of all pictures alike (``pictures``); or those in
+            `others`.
         others: Further answers that are as good for him, one array ``[n, H, W, C]`` each.
         high: Whether only the high halves of bytes were looked for.
         block: With ``picture``: the pictures may also be shifted by whole blocks.
@@ -107,6 +112,12 @@ def attacks(target: Target) -> Iterator[Attack]:
         many = "each picture by itself" if target.fresh else "all pictures together"
         how = STATISTICS._replace(about=f"{STATISTICS.about}, {many}")
         yield Attack(*how, _statistics, "the best of the symmetries counts: at most 6.6 bits")
+    count = target.plain.shape[1] * target.plain.shape[2] // target.block**2
+    alone = target.fresh or len(target.plain) < 2
+    if target.scheme == "ele" and not alone and values <= SMALL and count <= PLACES:
+        about = "matches each place over all pictures with public ones, then puts blocks together"
+        note = "the best turn, sign and order of colours for all pictures together counts"
+        yield Attack(*STATISTICS._replace(about=about), _by_places, note)
     if target.fresh:
         return
     if target.scheme != "ele":
@@ -159,6 +170,12 @@ def _statistics(target: Target) -> Found:
     )  # fmt: skip
 
 
+def _by_places(target: Target) -> Found:
+    how = places.recover(target.scrambled, target.public, target.block, np.random.default_rng(0))
+    back = statistics.put_back(target.scrambled, how)
+    return Found(back, target.plain, "pictures", high=True, units=how.units, choices=2.0)
+
+
 def _within(seconds: float, work: Iterator[T]) -> Iterator[T]:
     """Pass results on until the time is out; the first one always."""
     begun = time.process_time()
@@ -201,6 +218,8 @@ def variants(found: Found) -> Iterator[Images]:
     if found.alike == "picture":
         for answer in whole_pictures(found.images):
             yield shifted(answer, found.truth, found.block)
+    if found.alike == "pictures":
+        yield from whole_pictures(found.images)
 
 
 def whole_pictures(images: Images) -> Iterator[Images]:
