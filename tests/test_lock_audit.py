@@ -75,7 +75,7 @@ def test_pixels_need_nothing_more(audited: Run) -> None:
         ("etc", {"block": 16, "planes": "half"}, ["jigsaw", "one pair", "chosen pictures"]),
         ("etc", {"block": 16, "fresh": True}, ["jigsaw"]),
         ("le", {}, ["statistics", "one pair", "chosen pictures"]),
-        ("ele", {}, ["chosen pictures"]),
+        ("ele", {"block": 8}, ["chosen pictures"]),
         ("ele", {"fresh": True}, []),
         ("shuffle", {"kind": "np", "block": 4}, ["statistics", "one pair", "chosen pictures"]),
         ("shuffle", {"kind": "ffx", "block": 4}, ["one pair", "chosen pictures"]),
