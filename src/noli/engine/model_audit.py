@@ -12,6 +12,7 @@ from noli.core.errors import UsageError
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.run import Run
+from noli.engine.given import sided
 from noli.engine.keyed import ModelJob, job_for
 from noli.engine.lock import locked
 from noli.engine.lockedmodels import FILES, Background, Kind, background, keys_of, kind_of, model_folder
@@ -115,7 +116,7 @@ def _request(
     if past and (made := [name for name in options if name in MADE]):
         raise UsageError("This says how a model is locked, not how it is attacked.", where=made[0])
     spec = registry.get(MEASURED[kind])
-    return ModelAudit(
+    asked = ModelAudit(
         source=str(clean),
         output=str(folder),
         spec=spec,
@@ -128,6 +129,7 @@ def _request(
         on_error=on_error,
         digest=digest(folder / FILES[kind]),
     )
+    return sided(asked)
 
 
 def _owner(folder: Path, kind: Kind, key: KeyLike) -> Key:
