@@ -49,8 +49,8 @@ def proliferate(
         output: A new local folder.
         devices: Names, or a CSV file with a column ``device``.
         key: The owner's key, or the path of a key file without a passphrase; keys of devices follow from it.
-        base: File of a trained network of patches (`Model.save` of noli's ``convmixer`` or ``vit``); None:
-            one is trained on the pictures.
+        base: Trained network of patches, a file or a folder as for :func:`noli.lock_model`; None: one is
+            trained on the pictures.
         workers: Processes of one thread each; all cores when None.
         on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
         labels: Column or array with the class, where the layout does not say.

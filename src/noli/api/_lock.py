@@ -215,8 +215,11 @@ def lock_model(
         output: A new local folder.
         method: Registry name, or the short one.
         key: The owner's key, or the path of a key file without a passphrase.
-        model: File of a trained network of patches (`Model.save` of noli's ``convmixer`` or ``vit``), whose
-            body is kept; None: one is trained on the pictures and kept in the run folder.
+        model: Trained network of patches, whose body is kept: a file (`Model.save` of noli's ``convmixer`` or
+            ``vit``), or a local folder in the layout of Hugging Face with a ViT or DeiT that classifies
+            (:mod:`noli.zoo.imported`; the classes of the pictures must be among its own); None: one is
+            trained on the pictures and kept in the run folder. Where it takes one side only, that is the
+            default of `side`.
         on_error: ``fail`` before any work when an item cannot be read, or ``skip`` such items.
         labels: Column or array with the class, where the layout does not say.
         run: Run folder; ``OUT.noli`` beside the output when None.

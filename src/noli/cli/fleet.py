@@ -41,7 +41,8 @@ def proliferate(
     key: KeyFile,
     devices: Annotated[Path, Option(metavar="FILE.csv", help="Names of devices, in a column `device`.")],
     base: Annotated[
-        Path | None, Option(metavar="FILE", help="Trained network of patches; default: one is trained.")
+        Path | None,
+        Option(metavar="PATH", help="Trained network of patches, file or folder; default: one is trained."),
     ] = None,
     json: Json = False,
     settings: Settings = None,

@@ -144,7 +144,12 @@ def lock_model(
     output: OutDir,
     key: KeyFile,
     model: Annotated[
-        Path | None, Option(metavar="FILE", help="Trained network that is locked; default: one is trained.")
+        Path | None,
+        Option(
+            metavar="PATH",
+            help="Trained network that is locked, or (embeddings) a Hugging Face folder with a ViT or DeiT "
+            "classifier; default: one is trained.",
+        ),
     ] = None,
     json: Json = False,
     settings: Settings = None,

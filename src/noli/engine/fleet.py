@@ -22,9 +22,9 @@ from noli.core.run import Run
 from noli.core.transfer import Transfer
 from noli.data.place import local_path
 from noli.engine.fleetpool import Job, Shared, working
-from noli.engine.keyed import labelled_pictures, same_classes, split
+from noli.engine.given import check_fits, network_file, read_given, sided
+from noli.engine.keyed import labelled_pictures, split
 from noli.engine.lock import held
-from noli.engine.lockedmodels import BODY
 from noli.engine.locking import RESUME, LockRequest, created, digest, same_pictures, worked
 from noli.methods.lock.proliferate import MEANINGS, Config
 
@@ -54,15 +54,15 @@ def proliferate(request: FleetRequest) -> Run:
         OutputExists: Something else lies at the output.
         RunError, Interrupted: The same call resumes.
     """
-    from noli import zoo
     from noli.zoo.fleet import checked_names
 
     names = checked_names(list(request.devices), "devices")
+    request = sided(request)
 
     def work(run: Run | None) -> Run:
         pictures = labelled_pictures(request)
         if request.model:
-            same_classes(zoo.load(request.model), pictures.classes)
+            check_fits(read_given(request, pictures.classes), pictures, request.cfg.side)
         run = run or created(request, LAYOUT)
         same_pictures(run, pictures.items, request.source)
         if run.manifest.status == "done":
@@ -141,8 +141,10 @@ def _based(run: Run, request: FleetRequest, classes: Sequence[str], shared: Shar
     from noli.train.keyed import train_public
     from noli.zoo.fleet import BASE, MANIFEST, Fleet, read_fleet
 
-    cfg, file = shared.cfg, Path(request.model) if request.model else run.artifact(BODY)
-    if not file.exists():
+    cfg, file = shared.cfg, network_file(request)
+    if not file.exists() and request.model:
+        read_given(request, classes).save(file)
+    elif not file.exists():
         request.progress.start(None, "public network")
         checkpoint = Checkpoint(shared.learning)
         checkpoint.depends_on(*shared.train, str(cfg))

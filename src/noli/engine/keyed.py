@@ -17,10 +17,11 @@ from pydantic import BaseModel
 from noli.core import attacks
 from noli.core.attacks import Named
 from noli.core.dataset import Item
-from noli.core.errors import DataError, UsageError
+from noli.core.errors import DataError
 from noli.core.run import Run
 from noli.engine.codes import StoredPictures, scanned
-from noli.engine.lockedmodels import BODY, FILES, RIVAL
+from noli.engine.given import check_fits, network_file, read_given, read_network, sided
+from noli.engine.lockedmodels import FILES, RIVAL
 from noli.engine.locking import RESUME, LockRequest, created, finish, same_pictures, whole, worked
 from noli.methods.lock import embeddings
 from noli.methods.lock.embeddings import Config, Images, Labels
@@ -80,6 +81,7 @@ def lock_model(request: LockRequest) -> Run:
         OutputExists: Something else lies at the output.
         RunError, Interrupted: The same call resumes.
     """
+    request = sided(request)
 
     def work(run: Run | None) -> Run:
         job = job_for(request)
@@ -114,10 +116,11 @@ def _work(run: Run, request: LockRequest, job: ModelJob) -> None:
         made.depends_on(*more)
         return made
 
-    file = Path(request.model) if request.model else run.artifact(BODY)
+    file = network_file(request)
     if not file.exists():
         bar.start(None, "public network")
-        job.public(checkpoint()).save(file)
+        public = job.load_public(Path(request.model)) if request.model else job.public(checkpoint())
+        public.save(file)
     base = job.load_public(file)
     bar.start(None, "lock")
     made = None
@@ -145,7 +148,7 @@ class ClassifierJob:
         self.pictures = labelled_pictures(request)
         self.items = self.pictures.items
         if request.model:
-            same_classes(self.load_public(Path(request.model)), self.pictures.classes)
+            check_fits(read_given(request, self.pictures.classes), self.pictures, self.cfg.side)
 
     @cached_property
     def x(self) -> Images:
@@ -184,10 +187,8 @@ class ClassifierJob:
         return embeddings.public_network(x, y, names, self.cfg, checkpoint)
 
     def load_public(self, file: Path) -> Model:
-        """Read it."""
-        from noli import zoo
-
-        return zoo.load(file)
+        """Read it, or what the user gave."""
+        return read_network(file, self.pictures.classes)
 
     def lock(self, base: Any, checkpoint: Checkpoint) -> Any:
         """Train the secret pairs."""
@@ -254,23 +255,6 @@ def _once(run: Run, name: str, measure: Callable[[], Any]) -> Any:
         state = {**state, name: found.model_dump(mode="json") if isinstance(found, BaseModel) else found}
         run.update(state=state)
     return state[name]
-
-
-def same_classes(model: Model, classes: Sequence[str]) -> None:
-    """Refuse a network for other classes than the pictures have, before anything is trained.
-
-    Raises:
-        UsageError: Its classes have other names, another order, or there are more or fewer.
-    """
-    from noli.zoo.keyed import isotropic_parts
-
-    known, count = tuple(model.class_names), isotropic_parts(model)[2].out_features
-    if (known or tuple(classes)) != tuple(classes) or count != len(classes):
-        raise UsageError(
-            "The network is for other classes than the pictures have.",
-            why=f"it knows {', '.join(known) or f'{count} without names'}; they are {', '.join(classes)}",
-            fix="give pictures of the classes that it was trained on, or leave the network out",
-        )
 
 
 def labelled_pictures(request: LockRequest) -> StoredPictures:

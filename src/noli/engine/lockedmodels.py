@@ -89,7 +89,8 @@ def background(place: str | Path) -> Background | None:
     name = str(run.manifest.method)
     if name not in registry.names() or registry.get(name).arrow != "model->model":
         return None
-    public = told.get("model") or run.artifact(BODY)
+    # Also of a network that was given, a copy lies there where the run had to make noli's own of it.
+    public = run.artifact(BODY) if run.artifact(BODY).exists() else told.get("model")
     return Background(name, told["config"], _there(public), _there(run.artifact(RIVAL)))
 
 
@@ -128,7 +129,7 @@ def side_for(model: Model, patch: int, place: Path, asked: int | None) -> int:
     Raises:
         UsageError: The network does not take it, or nothing says which.
     """
-    from noli.zoo.keyed import fixed_side
+    from noli.zoo.keyed import check_side, fixed_side
 
     fixed, known = fixed_side(model), background(place)
     side: int | None = asked or fixed or (known.config.get("side") if known else None)
@@ -139,8 +140,5 @@ def side_for(model: Model, patch: int, place: Path, asked: int | None) -> int:
             "say --side PIXELS, as when it was locked",
         )
         raise UsageError(what, where=str(place), why=why, fix=fix)
-    if side % patch or side < 1 or fixed not in (None, side):
-        why = f"it takes {fixed} pixels" if fixed else f"its patches have a side of {patch} pixels"
-        fix = "leave it out" if fixed else "give a multiple of that"
-        raise UsageError("The network takes no pictures of this side.", where=str(side), why=why, fix=fix)
+    check_side(model, side)
     return side

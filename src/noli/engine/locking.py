@@ -26,7 +26,7 @@ class LockRequest(JobRequest):
     """One job.
 
     Attributes:
-        model: File of a public network, for methods that take one; empty: none is given.
+        model: File or folder of a public network, for methods that take one; empty: none is given.
         labels: Name of the class column of a table.
         on_error: ``fail`` refuses broken items before any work, ``skip`` leaves them out.
     """

@@ -13,6 +13,7 @@ from noli.core.errors import DataError, UsageError
 from noli.core.key import Key
 from noli.core.manifest import DataInfo, KeyInfo
 from noli.core.run import Run
+from noli.engine.given import sided
 from noli.engine.keyed import ModelJob, job_for
 from noli.engine.lock import locked
 from noli.engine.lockedmodels import FILES, Background, Kind, background, keys_of, kind_of, model_folder
@@ -139,7 +140,7 @@ def _request(
     if past and (made := [name for name in options if name in MADE]):
         raise UsageError("This says how a model is locked, not how it is attacked.", where=made[0])
     spec = registry.get(MEASURED[kind])
-    return ModelAudit(
+    asked = ModelAudit(
         source=str(clean),
         output=str(folder),
         spec=spec,
@@ -153,6 +154,7 @@ def _request(
         digest=digest(folder / FILES[kind]),
         only=only,
     )
+    return sided(asked)
 
 
 def _owner(folder: Path, kind: Kind, key: KeyLike) -> Key:

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from noli.core.errors import MissingPrerequisite, RunError, UsageError
+from noli.core.errors import MissingPrerequisite, RunError
 from noli.core.model import Model
-from noli.zoo.keyed import fixed_side, isotropic_parts, permuted
+from noli.zoo.keyed import check_side, fixed_side, isotropic_parts, permuted
 
 OPSET = 17  # the first with LayerNormalization in one piece
 PICTURES, ORDER, LOGITS = "pictures", "order", "logits"
@@ -98,10 +98,8 @@ def graph_of(model: Model, *, ordered: bool, side: int | None = None) -> Graph:
     """
     embed, own = isotropic_parts(model)[0], fixed_side(model)
     patch = embed.kernel_size[0]
-    if side is not None and (side < 1 or side % patch or side != (own or side)):
-        why = f"it takes pictures of {own} pixels" if own else f"its patches have a side of {patch} pixels"
-        fix = "leave it out" if own else "give a multiple of that"
-        raise UsageError("The network takes no pictures of this side.", where=str(side), why=why, fix=fix)
+    if side is not None:
+        check_side(model, side)
     module = (Ordered(model, patch) if ordered else model).eval()
     return Graph(module, ordered, patch, embed.in_channels, side or own)
 

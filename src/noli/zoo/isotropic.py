@@ -6,6 +6,8 @@ folded into it, without an adaptation network (AprilPyone, Kiya, arXiv 2204.0770
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,15 +71,18 @@ class Attend(nn.Module):
     Args:
         width: Features of a token.
         heads: Attention heads; they divide the width.
+        wide: Features between the two layers; 0 for twice the width.
+        eps: Added to variances by the normalisations.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, wide: int = 0, eps: float = 1e-5) -> None:
         super().__init__()
         self.heads = heads
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.norms = nn.ModuleList([nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)])
         self.query_key_value = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
-        self.widen, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        wide = wide or 2 * width
+        self.widen, self.narrow = nn.Linear(width, wide), nn.Linear(wide, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the new tokens."""
@@ -90,16 +95,29 @@ class Attend(nn.Module):
 
 
 class _Tokens(nn.Module):
-    """Blocks of attention over patches, with a learned vector for every place; mean over all of them."""
+    """Blocks of attention over patches, with a learned vector for every place.
 
-    def __init__(self, width: int, depth: int, heads: int, places: int) -> None:
+    `firsts` learned tokens come before the patches; the features are the first of them, or, where there are
+    none, the mean over all places.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, places: int, firsts: int, **sizes: Any) -> None:
         super().__init__()
         self.places = nn.Parameter(0.02 * torch.randn(1, places, width))
-        self.layers = nn.Sequential(*(Attend(width, heads) for _ in range(depth)), nn.LayerNorm(width))
+        if firsts:
+            self.firsts = nn.Parameter(0.02 * torch.randn(1, firsts, width))
+        blocks = (Attend(width, heads, **sizes) for _ in range(depth))
+        self.layers = nn.Sequential(*blocks, nn.LayerNorm(width, sizes["eps"]))
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.layers(x.flatten(2).transpose(1, 2) + self.places)
-        return tokens.mean(1)
+        tokens = x.flatten(2).transpose(1, 2) + self.places
+        if not hasattr(self, "firsts"):
+            mean: Tensor = self.layers(tokens).mean(1)
+            return mean
+        # Not len(x), which exporters would take for a constant.
+        whole = torch.cat([self.firsts.expand(x.shape[0], -1, -1), tokens], 1)
+        first: Tensor = self.layers(whole)[:, 0]
+        return first
 
 
 def vit(
@@ -110,8 +128,11 @@ def vit(
     heads: int = 4,
     patch: int = 4,
     side: int = 32,
+    wide: int = 0,
+    eps: float = 1e-5,
+    firsts: int = 0,
 ) -> Classifier:
-    """A small vision transformer (Dosovitskiy et al., arXiv 2010.11929) with mean pooling.
+    """A vision transformer (Dosovitskiy et al., arXiv 2010.11929); by default a small one with mean pooling.
 
     Args:
         classes: Number of classes.
@@ -121,6 +142,11 @@ def vit(
         heads: Attention heads; they divide the width.
         patch: Side of a patch in pixels.
         side: Side of the images in pixels.
+        wide: Features between the two layers of a block; 0 for twice the width (the paper: four times).
+        eps: Added to variances by the normalisations (the paper's weights: 1e-6 or 1e-12).
+        firsts: Learned tokens before those of the patches, of which the first becomes the features: 1 for the
+            paper's class token, 2 with DeiT's distillation token (arXiv 2012.12877); 0 for mean pooling.
     """
     embed = nn.Conv2d(channels, width, patch, stride=patch)
-    return Classifier(Isotropic(embed, _Tokens(width, depth, heads, (side // patch) ** 2)), width, classes)
+    blocks = _Tokens(width, depth, heads, (side // patch) ** 2, firsts, wide=wide, eps=eps)
+    return Classifier(Isotropic(embed, blocks), width, classes)

@@ -197,6 +197,19 @@ def fixed_side(model: Model) -> int | None:
     return None if places is None else math.isqrt(places.shape[1]) * embed.kernel_size[0]
 
 
+def check_side(model: Model, side: int) -> None:
+    """Refuse pictures of a side in pixels that an isotropic classifier cannot take.
+
+    Raises:
+        UsageError: Learned places fix another side, or it does not consist of whole patches.
+    """
+    fixed, patch = fixed_side(model), isotropic_parts(model)[0].kernel_size[0]
+    if side < 1 or side % patch or side != (fixed or side):
+        why = f"it takes {fixed} pixels" if fixed else f"its patches have a side of {patch} pixels"
+        fix = "leave it out" if fixed else "give a multiple of that"
+        raise UsageError("The network takes no pictures of this side.", where=str(side), why=why, fix=fix)
+
+
 def check_sides(shape: Sequence[int], pair: Pair) -> None:
     """Refuse images ``(C, H, W)`` that do not consist of whole patches with a DataError."""
     if len(shape) != 3 or shape[0] != pair.channels or any(not s or s % pair.patch for s in shape[1:]):

@@ -51,7 +51,13 @@ class Config(MethodConfig):
     network: Literal["convmixer", "vit"] = Field(
         "convmixer", description="network of patches that is trained where no model is given"
     )
-    side: int = Field(32, ge=8, le=512, multiple_of=4, description="pixels to which pictures are squeezed")
+    side: int = Field(
+        32,
+        ge=8,
+        le=512,
+        multiple_of=4,
+        description="pixels to which pictures are squeezed; with --model, what the network takes",
+    )
     epochs: int = Field(20, ge=1, le=1000, description="passes over the pictures per pair (ours)")
     body_epochs: int = Field(15, ge=1, le=1000, description="passes for the public network (ours)")
     held_out: float = Field(0.2, gt=0, lt=1, description="share of the pictures that only test")
