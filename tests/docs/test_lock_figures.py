@@ -37,6 +37,8 @@ def test_audits() -> None:
     assert min(back[name, "statistics"] for name in ("shf, 4", "shf, 8", "shf, 16", "le, 4")) >= 0.99
     assert min(share for (_, row), share in back.items() if row in ("one pair", "chosen pictures")) >= 0.99
     assert all(told["cpu_seconds"] < 300 for told in found.values())
+    many, few = (100 * back[name, "statistics"] for name in ("ele, 4", "ele, 4, 100 pictures"))
+    assert f"come back to {many:.0f} %, 100 pictures to {few:.0f} %" in " ".join(TEXT.split())
 
 
 def test_learning() -> None:
