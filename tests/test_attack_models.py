@@ -39,7 +39,9 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_locked(tmp_path_factory.mktemp("made"), network="vit", thief_labels=5)
+    return write_locked(
+        tmp_path_factory.mktemp("made"), network="vit", thief_labels=5, epochs=10, attacked=28
+    )
 
 
 @pytest.fixture

@@ -55,7 +55,9 @@ def test_from_the_command_line(
     assert "coin" in listed
     words = [str(tmp_path / "out"), "--clean", str(photos)]
     assert main(["attack", "chosen-pictures", *words]) == 1
-    said = capsys.readouterr().out
+    told = capsys.readouterr()
+    said = told.out
+    assert "not confidentiality" in told.err
     assert "chosen pictures" in said
     assert "jigsaw" not in said
     assert main(["attack", "coin", *words]) == 2

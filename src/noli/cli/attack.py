@@ -20,7 +20,8 @@ TITLES = {
     "learned": "On scrambled pictures, too; trained on public ones, which takes minutes",
     "neuracrypt": "On codes of noli lock neuracrypt: which belongs to which picture",
     "instahide": "On codes of noli lock instahide",
-    "robustness": "On keyed models: pictures changed a little, so that the answer is wrong",
+    "robustness": "On keyed models: pictures changed a little, so that the answer is wrong\n"
+    "(L0: has the model's scores; L1: the public network; L2: the secret layers; L3: the key)",
     "theft": "On keyed models and locked detectors: use without the key",
 }
 
@@ -76,10 +77,13 @@ def attack(
         )  # fmt: skip
         return
     if scrambled_here(protected):
-        from noli.cli.lock_audit import show_audit
+        from noli.api._lock import BANNER
+        from noli.cli.lock_audit import BROKEN, show_audit
+        from noli.engine.codecase import codes_run
 
         kind = "scrambled pictures or codes"
         _refuse(protected, kind, seeds=seeds, key=key, model=model, labels=labels, run=run)
+        out.hint(BROKEN if codes_run(protected) else BANNER)
         found = api.audit(
             protected, clean=clean, public=public, only=name, learning=chosen, progress=out.progress()
         )

@@ -110,25 +110,21 @@ SEED = Named[Has](
 MIXES: Group = (GRAPH, GROUPED, SEED)
 
 # On keyed models: pictures changed a little, so that the answer is wrong.
-_LEVELS = "L1 to L3: from public network to key"
-SQUARE = Named(
-    "Square", "changes random squares, and keeps what the model's scores say is worse", "L0: scores"
-)
+_LEVELS = "L1 to L3"
+SQUARE = Named("Square", "changes random squares, and keeps what the model's scores say is worse", "L0")
 APGD_CE = Named("APGD-CE", "climbs the cross-entropy with steps that halve by themselves", _LEVELS)
 APGD_T = Named("APGD-T", "goes towards each of the likeliest other classes; four classes or more", _LEVELS)
 APGD_DLR = Named("APGD-DLR", "climbs a ratio of logits instead; three classes", _LEVELS)
 FAB_T = Named("FAB-T", "looks for the nearest wrong picture, and goes on in its direction", _LEVELS)
-GUESSED = Named(
-    "guessed keys", "APGD-CE on the model under keys that are guessed, one by one", "L2: its files"
-)
-EOT = Named("EOT", "APGD-CE on several guessed keys at once (expectation over them)", "L2: its files")
+GUESSED = Named("guessed keys", "APGD-CE on the model under keys that are guessed, one by one", "L2")
+EOT = Named("EOT", "APGD-CE on several guessed keys at once (expectation over them)", "L2")
 BY_GRADIENT = (APGD_CE, APGD_T, APGD_DLR, FAB_T)
 ROBUSTNESS = (SQUARE, *BY_GRADIENT, GUESSED, EOT)
 
 # On keyed models and locked detectors: use without the key.
-FILES, LABELLED = "the files", "the files, some pictures with labels"
+FILES, LABELLED = "the files", "the files, some labels"
 WRONG_KEYS = Named("wrong keys", "takes keys at random", FILES)
-DISPLACED = Named("displaced places", "has the right key but for some places", "the files, most of the key")
+DISPLACED = Named("displaced places", "has the right key but for some places", "most of the key")
 SEARCH = Named("search", "exchanges two places wherever that makes the loss smaller", LABELLED)
 ADAPTER = Named("linear layer", "trains a linear layer in the key's place", LABELLED)
 TUNING = Named("fine-tuning", "goes on training all weights without the key", LABELLED)
@@ -139,7 +135,7 @@ SCRATCH = Named(
 )
 MATCHING = Named(
     "weight matching", "estimates the permutation from the public network's weights; keyed models",
-    "the files, the public network",
+    "the public network",
 )  # fmt: skip
 THEFT = (WRONG_KEYS, DISPLACED, SEARCH, ADAPTER, TUNING, SCRATCH, MATCHING)
 

@@ -90,7 +90,7 @@ LABELS_OF_THIEVES, SEARCHED = (1, 5, 10, 40), 5
 MEASURE = ("accuracy", "Accuracy")
 BANNER = "A key for a model is no access control: much of what it does needs no key"
 WORDS = f"{BANNER}; see the table."
-NEXT = "Who has the key is not hindered. The report has every attack."
+NEXT = "Who has the key is not hindered: see L3 of the attacks."
 
 SPEC = Spec(
     name=NAME,
