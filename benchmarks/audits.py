@@ -4,9 +4,9 @@
     python benchmarks/audits.py --only NAME     this scheme, or several
     python benchmarks/audits.py --summary       only summarise the finished cells
 
-200 pictures of 192 pixels, one of each of 200 classes of ImageNet, under one key (or, where that is the
-default, a key for every picture); 200 others are public. Attacks that treat picture by picture stop after 60
-CPU seconds. Cells lie in results/audits.jsonl; delete a line to measure it again.
+200 pictures of 192 pixels (or fewer, where a name says so), one of each of 200 classes of ImageNet, under one
+key (or, where it says fresh, a key for every picture); 200 others are public. Attacks that treat picture by
+picture stop after 60 CPU seconds. Cells lie in results/audits.jsonl; delete a line to measure it again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ SCHEMES: dict[str, tuple[str, dict[str, Any]]] = {
     "etc, 16, fresh": ("etc", {"block": 16, "fresh": True}),
     "le, 4": ("le", {}),
     "ele, 4": ("ele", {}),
+    "ele, 4, 100 pictures": ("ele", {}),
+    "ele, 4, 50 pictures": ("ele", {}),
+    "ele, 4, 25 pictures": ("ele", {}),
+    "ele, 4, fresh": ("ele", {"fresh": True}),
     "shf, 4": ("shuffle", {"block": 4}),
     "shf, 8": ("shuffle", {"block": 8}),
     "shf, 16": ("shuffle", {"block": 16}),
@@ -37,6 +41,7 @@ SCHEMES: dict[str, tuple[str, dict[str, Any]]] = {
     "ffx, 4": ("shuffle", {"block": 4, "kind": "ffx"}),
 }
 PICTURES = 200
+FEWER = {f"ele, 4, {count} pictures": count for count in (100, 50, 25)}
 
 
 def folder_of(images: np.ndarray, place: Path) -> Path:
@@ -48,7 +53,7 @@ def folder_of(images: np.ndarray, place: Path) -> Path:
 
 
 def cell(scheme: str) -> dict[str, Any]:
-    """Lock and audit 200 pictures."""
+    """Lock and audit 200 pictures, or fewer; 200 others are public."""
     file = DATA / "imagenet1k_one_per_class_192.npz"
     if not file.exists():
         raise SystemExit(f"not available: {file} (set NOLI_BENCH_DATA)")
@@ -57,13 +62,14 @@ def cell(scheme: str) -> dict[str, Any]:
     chosen = np.random.default_rng(0).permutation(len(ends) - 1)[: 2 * PICTURES]
     images = np.stack([cv2.imdecode(body[ends[one] : ends[one + 1]], cv2.IMREAD_COLOR) for one in chosen])
     method, options = SCHEMES[scheme]
+    count = FEWER.get(scheme, PICTURES)
     with TemporaryDirectory() as work:
         place = Path(work)
-        clean = folder_of(images[:PICTURES], place / "clean")
+        clean = folder_of(images[:count], place / "clean")
         public = folder_of(images[PICTURES:], place / "public")
         noli.lock(clean, place / "locked", method, key=bench_key(0), workers=1, **options)
         begun = time.process_time()
-        told = noli.audit(place / "locked", clean=clean, public=public, pictures=PICTURES)
+        told = noli.audit(place / "locked", clean=clean, public=public, pictures=count)
         seconds = time.process_time() - begun
     rows = {
         row.name: {
