@@ -36,9 +36,14 @@ def test_audits() -> None:
     assert words.format(*(100 * one for one in alone)) in " ".join(TEXT.split())
     assert min(back[name, "statistics"] for name in ("shf, 4", "shf, 8", "shf, 16", "le, 4")) >= 0.99
     assert min(share for (_, row), share in back.items() if row in ("one pair", "chosen pictures")) >= 0.99
-    assert all(told["cpu_seconds"] < 300 for told in found.values())
-    many, few = (100 * back[name, "statistics"] for name in ("ele, 4", "ele, 4, 100 pictures"))
-    assert f"come back to {many:.0f} %, 100 pictures to {few:.0f} %" in " ".join(TEXT.split())
+    told = [
+        back[f"ele, 4{fewer}", "statistics"] for fewer in ("", *(f", {n} pictures" for n in (100, 50, 25)))
+    ]
+    assert (told[0], told[2], told[3]) == (1, 0, 0)
+    words = f"and all of `ele` (of 100 pictures {100 * told[1]:.0f} %, of 50 or 25 none;"
+    assert words in " ".join(TEXT.split())
+    assert not found["ele, 4, fresh"]["rows"]
+    assert all(one["cpu_seconds"] < 300 for one in found.values())
 
 
 def test_learning() -> None:

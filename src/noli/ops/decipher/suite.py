@@ -21,8 +21,8 @@ from noli.ops.scramble import Scramble, unscramble
 MOST = 20
 # Values of a block that quadratic assignment can place, and up to which it is tried from several starts.
 LARGEST, QUICK = 768, 192
-# The same where every place is assigned by itself, and how many places: minutes.
-SMALL, PLACES = 64, 4096
+# Where every place is assigned by itself: the same, places at most (minutes), and pictures at least.
+SMALL, PLACES, LEAST = 64, 4096, 10
 Alike = Literal["none", "sign", "picture", "pictures", "listed"]
 # Of these the best answer counts for all pictures together.
 TOGETHER = ("listed", "pictures")
@@ -113,7 +113,7 @@ def attacks(target: Target) -> Iterator[Attack]:
         how = STATISTICS._replace(about=f"{STATISTICS.about}, {many}")
         yield Attack(*how, _statistics, "the best of the symmetries counts: at most 6.6 bits")
     count = target.plain.shape[1] * target.plain.shape[2] // target.block**2
-    alone = target.fresh or len(target.plain) < 2
+    alone = target.fresh or len(target.plain) < LEAST
     if target.scheme == "ele" and not alone and values <= SMALL and count <= PLACES:
         about = "matches each place over all pictures with public ones, then puts blocks together"
         note = "the best turn, sign and order of colours for all pictures together counts"
