@@ -112,7 +112,7 @@ class Stream:
 
         All ``rows * n`` words are drawn row by row, all of them again if any row has a tie.
         """
-        low = np.uint64((1 << max(n - 1, 0).bit_length()) - 1)
+        low = np.uint64((1 << max(int(n) - 1, 0).bit_length()) - 1)
         while True:
             words = self.u64(rows * n).reshape(rows, n)
             # With its place in its lowest bits a word tells after one sort where it was: half of the work.
