@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import noli
 from noli.data.demo import photo_crops
@@ -24,3 +27,9 @@ def write_locked(place: Path, **options: Any) -> Path:
     small = {"side": 16, "epochs": 3, "body_epochs": 3, **FEW, **options}
     noli.lock_model(place / "photos" / "train", place / "model", key=place / "owner.key", **small)
     return place
+
+
+def copy_to_work_in(made: Path, place: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Copy what was written to ``place/locked``, and go there."""
+    patch.chdir(shutil.copytree(made, place / "locked"))
+    return place / "locked"

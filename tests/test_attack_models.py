@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from noli.train import picking
 
 sys.path.insert(0, str(Path(__file__).parent))
 from boxes_making import scenes
-from keyed_making import write_locked
+from keyed_making import copy_to_work_in, write_locked
 
 DATA = "photos/train"
 
@@ -46,8 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def locked(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(shutil.copytree(made, tmp_path / "locked"))
-    return tmp_path / "locked"
+    return copy_to_work_in(made, tmp_path, monkeypatch)
 
 
 def single(name: str, **further: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from noli.zoo.keyed_folder import MANIFEST
 
 sys.path.insert(0, str(Path(__file__).parent))
 from boxes_making import scenes
-from keyed_making import write_locked
+from keyed_making import copy_to_work_in, write_locked
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def locked(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(shutil.copytree(made, tmp_path / "locked"))
-    return tmp_path / "locked"
+    return copy_to_work_in(made, tmp_path, monkeypatch)
 
 
 def test_the_same_pictures_give_what_the_lock_said(locked: Path) -> None:

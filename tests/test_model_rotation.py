@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from noli.zoo.keyed_folder import load_keyed
 from noli.zoo.keyed_folding import converted
 
 sys.path.insert(0, str(Path(__file__).parent))
-from keyed_making import write_locked
+from keyed_making import copy_to_work_in, write_locked
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def locked(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(shutil.copytree(made, tmp_path / "locked"))
-    return tmp_path / "locked"
+    return copy_to_work_in(made, tmp_path, monkeypatch)
 
 
 def reindexed(pair: Pair, old: Key, new: Key) -> np.ndarray:

@@ -21,7 +21,7 @@ from noli.zoo.keyed_folder import load_bare, load_keyed
 from noli.zoo.keyed_folding import converted
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from keyed_making import write_locked
+from keyed_making import copy_to_work_in, write_locked
 
 Run = Callable[..., Any]
 
@@ -33,8 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def locked(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(shutil.copytree(made, tmp_path / "locked"))
-    return tmp_path / "locked"
+    return copy_to_work_in(made, tmp_path, monkeypatch)
 
 
 def by_hand(folder: Path) -> tuple[list[str], np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noli.api._judging import TrainingCache, configured, judged, subject_of
-from noli.core.errors import MissingPrerequisite, UsageError
+from noli.core.errors import MissingPrerequisite
 from noli.core.evidence import Evidence
 from noli.engine.progress import Progress, stage
 
@@ -54,14 +54,10 @@ def attack(
         MissingPrerequisite: A plug-in cannot be loaded, or an optional package is missing.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    from noli.engine.auditing import scrambled_here
-    from noli.engine.lockedmodels import kind_of
+    from noli.engine.auditing import refuse_locked
     from noli.methods.verify.countermeasures import find
 
-    if kind_of(protected) or scrambled_here(protected):
-        call = "noli.audit_model" if kind_of(protected) else "noli.audit"
-        what = "What noli lock has made is attacked, not trained on."
-        raise UsageError(what, where=str(protected), fix=f"call {call} with only={name!r}")
+    refuse_locked(protected, name)
     cfg = configured(config, options, seeds=seeds)
     measure = find(name, cfg)
     if fix := measure.missing():

@@ -12,8 +12,7 @@ from noli.api._write import write_report
 from noli.core.errors import UsageError
 from noli.core.evidence import Evidence, Level
 from noli.core.run import Run
-from noli.engine.auditing import scrambled_here
-from noli.engine.lockedmodels import kind_of
+from noli.engine.auditing import refuse_locked
 from noli.engine.progress import Progress, stage
 
 if TYPE_CHECKING:
@@ -67,12 +66,7 @@ def verify(
             protecting run or with a method that has none, or that run is not finished.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    if kind_of(protected):
-        fix = "call noli.audit_model with its key"
-        raise UsageError("A locked model is attacked, not trained on.", where=str(protected), fix=fix)
-    if scrambled_here(protected):
-        fix = "call noli.audit, or noli lock audit"
-        raise UsageError("Scrambled pictures are attacked, not trained on.", where=str(protected), fix=fix)
+    refuse_locked(protected)
     cfg = configured(config, options, battery=battery, claim=claim, seeds=seeds)
     place, before = subject_of(protected)
     count = _fresh_keys(keys, cfg.battery, before, place)

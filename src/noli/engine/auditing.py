@@ -21,6 +21,7 @@ from noli.data.codec import upright
 from noli.data.demo import PHOTOS, photo_folder
 from noli.data.sources import open_source
 from noli.data.study import square
+from noli.engine.lockedmodels import kind_of
 from noli.engine.opening import first_header, method_of
 from noli.engine.request import run_folder
 from noli.engine.undo import find_run, has_run, refuse_missing
@@ -112,6 +113,18 @@ def scrambled_here(place: str | Path) -> bool:
         return str(run.manifest.method).startswith("lock/")
     # Most data is not scrambled, and need not be read for this question.
     return first_header(text, PEEKED) is not None
+
+
+def refuse_locked(place: str | Path, only: str | None = None) -> None:
+    """Raise UsageError for what a lock has made; `only` names the one attack that was asked for."""
+    model = kind_of(place)
+    if model is None and not scrambled_here(place):
+        return
+    what = "A locked model is" if model else "Scrambled pictures are"
+    call = "noli.audit_model with its key" if model else "noli.audit, or noli lock audit"
+    if only is not None:
+        call = f"{'noli.audit_model' if model else 'noli.audit'} with only={only!r}"
+    raise UsageError(f"{what} attacked, not trained on.", where=str(place), fix=f"call {call}")
 
 
 def _pairs(scrambled: Source, clean: Source) -> Iterator[tuple[Images, Images]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from noli.core.attacks import DISPLACED, MATCHING, WRONG_KEYS
 from noli.core.robustness import Robustness
 from noli.core.theft import SCRATCH, Theft
 
@@ -57,15 +58,15 @@ def _of_theft(record: Theft) -> tuple[Figure, ...]:
     found: list[tuple[str, str, float, bool]] = []
     if record.wrong_mean is not None and record.wrong_most is not None:
         keys = f"{record.wrong_keys} wrong keys"
-        found += [("the files", f"{keys}, mean", record.wrong_mean, True)]
-        found += [("the files", f"{keys}, the best", record.wrong_most, True)]
+        found += [(WRONG_KEYS.has, f"{keys}, mean", record.wrong_mean, True)]
+        found += [(WRONG_KEYS.has, f"{keys}, the best", record.wrong_most, True)]
     found += [
-        ("most of the key", f"{count} places of every layer wrong", score, False)
+        (DISPLACED.has, f"{count} places of every layer wrong", score, False)
         for count, score in record.displaced.items()
     ]
     if record.matched is not None:
         what = "a permutation estimated from the public network"
-        found += [("the public network", what, record.matched, True)]
+        found += [(MATCHING.has, what, record.matched, True)]
     found += [
         (record.counted(row.labels), row.attack, row.score, row.attack != SCRATCH) for row in record.rows
     ]
