@@ -207,3 +207,19 @@ def test_a_detector_is_picked_by_one_attack(locked: Path) -> None:
         assert "wrong-keys, displaced-places, search" in str(error.value)
     page = noli.write_report(noli.audit_model("out", clean=data, key="owner.key", only="linear-layer"))
     assert "Only one attack was made: linear layer." in page.read_text()
+
+
+def test_what_a_name_is_for_is_said(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "jigsaw", DATA, "--clean", DATA]) == 2
+    assert "for what noli lock makes" in " ".join(capsys.readouterr().err.split())
+    assert main(["attack", "apgd", "model", "--clean", DATA, "--key", "owner.key"]) == 2
+    assert "says what each needs" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_that_is_wrong_anyway_is_no_pass(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = embeddings.attacked
+    monkeypatch.setattr(
+        embeddings, "attacked", lambda *a, **more: real(*a, **more).model_copy(update={"clean": 0.0})
+    )
+    with pytest.raises(DataError, match="the model is wrong"):
+        single("square", run="wrong.noli")

@@ -351,10 +351,12 @@ def test_what_is_said_follows_from_the_rows() -> None:
     assert "None of these attacks matched more than 20%" in told({**one, "back": 0.1}).words[0]
     # Few pictures: a share above the bar that guessing reaches as well says nothing.
     assert told({**one, "back": 0.4, "chance": 0.35}).least is None
-    linked = {**one, "has": "nothing more", "back": 1.0, "counts": False}
+    linked = {**one, "has": "other codes: a demonstration", "back": 1.0}
     assert told(linked).least is told(linked).worst is None
+    assert told(linked).words[0] == "This was a demonstration on other codes: nothing was tried on these."
     assert told(linked, {**one, "back": 0.4}).least == "the pictures, unordered"
     shown: dict[str, Any] = {"has": "nothing more", "ssim": 0.9, "back": 1.0}
-    assert told({**shown, "counts": False}).least is None
-    assert told({**shown, "counts": False}).worst is None
+    other = {**shown, "has": "other codes: a demonstration"}
+    assert told(other).least is None
+    assert told(other).worst is None
     assert "bring the pictures back" in told(shown).words[0]

@@ -104,6 +104,25 @@ def test_it_is_exported_with_its_tokens_in_front(locked: Path, fold: bool) -> No
     assert done.difference <= 1e-5
 
 
+def test_a_changed_network_is_refused_and_not_taken_for_the_former(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "deit", tmp_path / "deit")
+
+    def work() -> Run:
+        return noli.lock_model(
+            made / "photos", tmp_path / "new", key=made / "owner.key", model=tmp_path / "deit", **SHORT
+        )
+
+    first = work().manifest.results["files"]
+    assert work().manifest.results["files"] == first
+    file = tmp_path / "deit" / "model.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(UsageError, match="model_sha256"):
+        work()
+    file.write_bytes(data)
+    assert work().manifest.results["files"] == first
+
+
 def test_it_is_measured_again_without_the_folder(locked: Path) -> None:
     done = noli.audit_model("model", clean="photos", key="owner.key")
     first = Run.open("model.noli").manifest.results

@@ -139,3 +139,19 @@ def test_the_layout_is_no_other_kind_of_model() -> None:
     from noli.report.words import MODELS
 
     assert model_rotating.LAYOUT not in MODELS  # nothing was measured
+
+
+def test_a_damaged_model_leaves_no_run_behind(locked: Path) -> None:
+    Key.rotate("owner.key")
+    weights = locked / "model" / "pair-01.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="not the one that the manifest names"):
+        noli.rotate("model", "turned", key="owner.key")
+    assert not Path("turned").exists()
+    assert not Path("turned.noli").exists()
+
+
+def test_a_link_to_a_model_knows_its_run(locked: Path) -> None:
+    Path("link").symlink_to("model")
+    asked = [noli.predict(one, "photos/test", key="owner.key", average=True) for one in ("link", "model")]
+    assert np.array_equal(asked[0].probabilities, asked[1].probabilities)

@@ -104,4 +104,4 @@ def test_codes_are_audited_by_the_same_command(
     again = noli("verify", out, "--clean", photos, "--json")
     assert again.code == 1
     assert again.json["rows"][0]["name"] == "linking"
-    assert not again.json["rows"][0]["counts"]
+    assert again.json["rows"][0]["has"] == "other codes: a demonstration"

@@ -175,7 +175,8 @@ def test_what_a_thief_needs_is_said_in_words() -> None:
     assert [found.needed(share) for share in (0.5, 0.8, 0.9, 0.95)] == [1, 5, 5, None]
     assert found.words == (
         "A thief reaches 90% of the score with 5 labelled pictures per class.",
-        "No attack reached 95% of it with 10 labelled pictures per class or fewer.",
+        "No attack with labelled pictures, training from scratch aside, reached 95% of it with 10 labelled "
+        "pictures per class or fewer.",
     )
     assert found.model_copy(update={"matched": 0.8}).needed(0.95) == 0
     assert found.model_copy(update={"wrong_most": 0.8}).needed(0.95) is None  # luck is no knowledge

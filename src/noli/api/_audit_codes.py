@@ -56,7 +56,7 @@ def audit_codes(
     for attack in attacks:
         row, back = _measured(attack, plain)
         rows.append(row)
-        if row.has != "nothing more" or not sets:
+        if row.counts or not sets:
             shown.append((attack.name, back[:SHOWN]))
         bar.advance()
     bar.finish()
@@ -108,7 +108,6 @@ def _measured(attack: CodeAttack, plain: Images) -> tuple[AuditRow, Images]:
         name=attack.name,
         about=attack.about,
         has=attack.has,
-        counts=attack.counts,
         seconds=spent,
         note=attack.note if isinstance(attack.note, str) else attack.note(),
         **told,

@@ -13,7 +13,7 @@ from noli.core.key import Key
 from noli.core.method import Arrow, Spec
 from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
-from noli.engine.lockedmodels import kind_of
+from noli.engine.lockedmodels import kind_of, refuse_other_models
 from noli.engine.locking import LockRequest
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy, KeyLike, begun_id, folder_of, key_for, open_key
@@ -134,6 +134,7 @@ def rotate(
         from noli.engine.model_rotating import rotate_model
 
         return rotate_model(data, output, key=key, former=former, run=run, progress=progress)
+    refuse_other_models(data, "rotated")
     header = first_header(data)
     if header is None:
         raise UsageError(

@@ -193,10 +193,8 @@ def key_bits(run: Run) -> tuple[dict[str, float], str] | None:
     if found is None:
         return None
     nominal, capped = found
-    words = (
-        f"{nominal:,.0f} bits by the formula, {capped:,.0f} at most, as it follows from 256; what an attack "
-        "takes is not measured here"
-    )
+    most = f", {capped:,.0f} at most, as it follows from 256" if capped < nominal else ""
+    words = f"{nominal:,.0f} bits by the formula{most}; what an attack takes is not measured here"
     return {"nominal": nominal, "capped": capped}, words
 
 

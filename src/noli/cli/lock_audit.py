@@ -81,7 +81,7 @@ def show_audit(out: console.Output, found: Audit, further: console.Rows) -> None
 
 def _attacks(found: Audit) -> Any:
     """Return the table of the attacks."""
-    first = [(row.name, row.has if row.counts else "other codes: a demonstration") for row in found.rows]
+    first = [(row.name, row.has) for row in found.rows]
     cells: list[tuple[str, ...]]
     if found.matches:
         columns = ["matched", "interval", "guessing", "hides among"]

@@ -46,13 +46,14 @@ def rotate(
     """Give scrambled pictures, or a keyed model, the active key of a file; no plain pictures are made."""
     from noli import api
     from noli.api._lock import BANNER
-    from noli.engine.lockedmodels import kind_of
+    from noli.engine.lockedmodels import kind_of, refuse_other_models
     from noli.engine.opening import first_header
 
     out = console.Output(json=json, quiet=quiet)
     if kind_of(data) == "keyed-model":
         _rotate_model(out, Path(data), output, key, former, run, passphrase_file)
         return
+    refuse_other_models(data, "rotated")
     out.hint(BANNER)
     header = first_header(data)
     done = api.rotate(

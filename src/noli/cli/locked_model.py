@@ -133,7 +133,10 @@ def _attacked(found: Mapping[str, Any]) -> list[Any]:
             (level, percent(share), f"who {LEVELS[level]}")
             for level, share in _robustness(found).least.items()
         ]
-        title, columns = "Accuracy under the best attack", ["level", "accuracy", "of an attacker"]
+        whole = (
+            f"{percent(_robustness(found).clean)} of {found['robustness']['pictures']} pictures unattacked"
+        )
+        title, columns = f"Accuracy under the best attack ({whole})", ["level", "accuracy", "of an attacker"]
         blocks += [console.table(title, columns, left), ""]
     if "theft" in found:
         words = Theft.model_validate(found["theft"]).words

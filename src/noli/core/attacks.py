@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from noli.core.audit import Has
+from noli.core.audit import DEMONSTRATION, Has
 from noli.core.errors import UsageError
 
 H = TypeVar("H", bound=str)
@@ -69,7 +69,9 @@ LEARNED: Group = (BLOCKS, EMBEDDING, STYLES, GUIDED, DIFFUSION)
 
 # On codes that are sets of vectors: which code belongs to which picture.
 LINKING = Named[Has](
-    "linking", "finds by their mean the codes of a picture encoded twice, stored as JPEG in between", NOTHING
+    "linking",
+    "finds by their mean the codes of a picture encoded twice, stored as JPEG in between",
+    DEMONSTRATION,
 )
 DISTRIBUTIONS = Named[Has](
     "distributions", "trains a network until its codes of public pictures are spread alike (MMD)", ALIKE
@@ -105,7 +107,9 @@ GROUPED = Named[Has](
     "grouped as stored", f"{GRAPH.about}; codes of a picture stand together in the file", NOTHING
 )
 SEED = Named[Has](
-    "integer seed", "tries seeds, had the pictures been encoded by NumPy and torch as published", NOTHING
+    "integer seed",
+    "tries seeds, had the pictures been encoded by NumPy and torch as published",
+    DEMONSTRATION,
 )
 MIXES: Group = (GRAPH, GROUPED, SEED)
 
@@ -166,5 +170,5 @@ def among(one: Named[str], wanted: Collection[str]) -> bool:
 def unfitting(word: str, fitting: Iterable[str], where: str) -> UsageError:
     """Return the error of an attack that does not suit what it is asked to attack."""
     words = ", ".join(typed(one) for one in fitting)
-    fix = f"take one of {words}" if words else "no single attack suits it"
+    fix = f"take one of {words}; `noli attack` says what each needs" if words else "no single attack suits it"
     return UsageError(f"{word} is no attack on this.", where=where, fix=fix)

@@ -14,7 +14,10 @@ Has = Literal[
     "one picture in plain",
     "some pictures in plain",
     "pictures of his choice",
+    "other codes: a demonstration",
 ]
+# Tried on something else than what was given, which therefore says nothing against that.
+DEMONSTRATION: Has = "other codes: a demonstration"
 HAS: tuple[Has, ...] = get_args(Has)
 # SSIM from which a picture counts as brought back; fixed before anything was measured.
 BROUGHT_BACK = 0.5
@@ -41,7 +44,6 @@ class AuditRow(_Frozen):
         back: Share of the pictures with an SSIM of 0.5 or more, or of the codes that were matched rightly.
         chance: Share that guessing matches; None where nothing is matched.
         low, high: Exact interval of Clopper and Pearson at 95 % of the share that was matched.
-        counts: Whether it was tried on what was given; a demonstration on something else does not count.
         exact: Share of the values that come back as they were; None where that says nothing.
         left_bits: log2 of the keys that are left to try; None where the attack does not look for the key.
         seconds: CPU seconds.
@@ -60,13 +62,17 @@ class AuditRow(_Frozen):
     chance: float | None = None
     low: float | None = None
     high: float | None = None
-    counts: bool = True
     exact: float | None = None
     left_bits: float | None = None
     seconds: float
     note: str = ""
     retrieval: float | None = None
     guessing: float | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was tried on what was given; a demonstration on something else does not count."""
+        return self.has != DEMONSTRATION
 
     @property
     def broken(self) -> bool:
@@ -135,15 +141,20 @@ class Audit(_Frozen):
             said.append(
                 "The pictures came back without the key, so that its bits are no measure of anything."
             )
+        most = (
+            f" and {self.capped:,.0f} at most, as it follows from 256" if self.capped < self.nominal else ""
+        )
         said.append(
-            f"The key has {self.nominal:,.0f} bits by the formula and {self.capped:,.0f} at most, as it "
-            f"follows from 256; {self.effective:,.1f} are left after the best attack that looks for it."
+            f"The key has {self.nominal:,.0f} bits by the formula{most}; {self.effective:,.1f} are left "
+            "after the best attack that looks for it."
         )
         return tuple(said)
 
     def _verdict(self) -> list[str]:
         thing = "codes" if self.nominal is None else "scrambled pictures"
-        if self.least is None:
+        if self.rows and self.worst is None:
+            said = ["This was a demonstration on other codes: nothing was tried on these."]
+        elif self.least is None:
             said = ["None of these attacks brought back half of the pictures. Others may."]
             if self.matches:
                 said = [f"None of these attacks matched more than {MATCHED:.0%} of the codes. Others may."]

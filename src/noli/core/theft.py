@@ -105,13 +105,14 @@ class Theft(_Frozen):
         said = []
         for count, share in bought.items():
             if count == 0:
-                said.append(f"{share:.0%} of the score needs no key and no labelled picture.")
+                said.append(f"At least {share:.0%} of the score needs no key and no labelled picture.")
             elif count is not None:
                 said.append(f"A thief reaches {share:.0%} of the score with {self.counted(count)}.")
         if None in bought and self.rows:
             least = next(share for share in SHARES if self.needed(share) is None)
             most = max(self.labels, default=0)
-            said.append(f"No attack reached {least:.0%} of it with {most} {self.unit} or fewer.")
+            what = f"{least:.0%} of it with {self.counted(most)}{' or fewer' if most > 1 else ''}"
+            said.append(f"No attack with labelled pictures, training from scratch aside, reached {what}.")
         if self.public is not None and self.public >= self.score:
             said.append("The public network, which everybody has, does as well without any of this.")
         return tuple(said)

@@ -84,7 +84,6 @@ class CodeAttack:
         has: What the attacker has beside the codes.
         run: Does it: matches codes and pictures, or brings pictures back.
         note: What has to be known to read its figures; a function where the attack itself tells it.
-        counts: Whether it is tried on the codes; else it is a demonstration.
     """
 
     name: str
@@ -92,7 +91,6 @@ class CodeAttack:
     has: Has
     run: Callable[[], Answer | Found]
     note: str | Callable[[], str] = ""
-    counts: bool = True
 
 
 @dataclass(frozen=True)

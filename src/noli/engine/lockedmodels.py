@@ -39,9 +39,18 @@ def kind_of(place: str | Path) -> Kind | None:
     return next((kind for kind, file in FILES.items() if (folder / file).is_file()), None)
 
 
+def refuse_other_models(place: str | Path, done: str) -> None:
+    """Refuse a locked model that is no keyed one; `done` is what cannot be done with it, a participle."""
+    kind = kind_of(place)
+    if kind not in (None, "keyed-model"):
+        what = f"Of locked models only keyed ones (noli lock embeddings) are {done}."
+        raise UsageError(what, where=str(place), why=f"this is a {str(kind).replace('-', ' ')}")
+
+
 def model_folder(place: str | Path) -> Path:
     """Return the folder of a model whose run folder may be named instead."""
     folder = Path(place)
+    folder = folder.resolve() if folder.is_symlink() else folder  # the run lies beside the folder itself
     if Run.exists(folder) and (output := Run.open(folder).manifest.output) is not None:
         beside = folder.with_name(folder.name.removesuffix(".noli"))  # both may have been moved
         return beside if beside != folder and beside.is_dir() else Path(output.uri)

@@ -38,7 +38,8 @@ class LockRequest(JobRequest):
     def resolved(self) -> dict[str, Any]:
         """Return every argument that decides the output."""
         model = absolute(self.model) if self.model else ""
-        return {**super().resolved(), "model": model, "labels": self.labels}
+        told = {"model": model, "model_sha256": network_digest(self.model), "labels": self.labels}
+        return {**super().resolved(), **told}
 
 
 def worked(request: LockRequest, work: Callable[[Run | None], Run]) -> Run:
@@ -121,6 +122,18 @@ def digest(file: Path) -> str:
     """Return the SHA-256 of a file."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def network_digest(place: str) -> str | None:
+    """Return a SHA-256 over what a network is read from, a file or a folder; None where nothing is."""
+    path = Path(place)
+    if path.is_file():
+        return digest(path)
+    if not place or not path.is_dir():
+        return None
+    read = sorted(one for one in path.iterdir() if one.suffix in (".json", ".safetensors") and one.is_file())
+    told = "\n".join(f"{one.name} {digest(one)}" for one in read)
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def created(request: LockRequest, layout: str) -> Run:

@@ -97,7 +97,7 @@ def mix_attacks(target: MixTarget) -> Iterator[CodeAttack]:
         )  # fmt: skip
     told: list[str] = []
     yield CodeAttack(
-        *SEED, lambda: _seeded(target, told), lambda: "; ".join(told), counts=False,
+        *SEED, lambda: _seeded(target, told), lambda: "; ".join(told),
     )  # fmt: skip
 
 

@@ -196,10 +196,10 @@ def _chosen(only: str, fitting: Sequence[Named[str]], model: str | Path) -> Name
 
 def _refuse_none(one: Named[str], results: Mapping[str, Any], source: str) -> None:
     """Refuse an attack that was given nothing to do, which would look like a pass."""
+    if "robustness" in results and not results["robustness"]["clean"]:
+        why = "it gets none of the attacked pictures right as they are"
+        raise DataError(f"{one.word} has nothing to change: the model is wrong.", where=source, why=why)
     if not figures(results):
-        if "robustness" in results and not results["robustness"]["clean"]:
-            why = "it gets none of them right as they are"
-            raise DataError(f"{one.word} has nothing to change: the model is wrong.", where=source, why=why)
         why = f"{results['training']:,} are the thief's, {results['held_out']:,} test"
         raise DataError(f"There are too few pictures for {one.word}.", where=source, why=why, fix="give more")
 

@@ -49,7 +49,7 @@ def rotate_model(
         DataError: A damaged model.
         OutputExists: Something else lies at the output.
     """
-    from noli.zoo.keyed_folder import load_keyed, read_manifest, save_keyed
+    from noli.zoo.keyed_folder import load_bare, load_keyed, read_manifest, save_keyed
     from noli.zoo.keyed_folding import rotated
 
     folder, place = Path(model), Path(output)
@@ -73,6 +73,9 @@ def rotate_model(
     )
 
     def work(found: Run | None) -> Run:
+        if found is None:
+            for number in range(len(facts.pairs)):
+                load_bare(folder, number)  # a damaged model leaves no run behind
         record = found or created(request, LAYOUT)
         if not whole(record, place):
             with record.recording_failures(RESUME):

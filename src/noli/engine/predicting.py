@@ -16,7 +16,7 @@ import numpy.typing as npt
 from noli.core.errors import DataError, UsageError
 from noli.core.files import refuse_existing, write_new
 from noli.engine.codes import StoredPictures, stored_pictures
-from noli.engine.lockedmodels import Keys, keys_of, side_for
+from noli.engine.lockedmodels import Keys, keys_of, refuse_other_models, side_for
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy
 
@@ -114,6 +114,7 @@ def predict(
         raise UsageError("A keyed model is asked with its key, or without it.", where=str(folder), fix=fix)
     if output is not None:
         refuse_existing(output)
+    refuse_other_models(folder, "asked")
     facts = read_manifest(folder)
     ask, one = _without(folder, facts, average) if without_key else _with(folder, facts, key, average)
     squeezed = side_for(one, facts.patch, folder, side)

@@ -78,7 +78,6 @@ def set_attacks(target: SetTarget) -> Iterator[CodeAttack]:
     yield CodeAttack(
         *LINKING, lambda: _linked(target),
         "pictures encoded twice under another key; the published codes are not looked at",
-        counts=False,
     )  # fmt: skip
     yield CodeAttack(
         *DISTRIBUTIONS, lambda: _alike(target),

@@ -13,6 +13,7 @@ import importlib
 from dataclasses import replace
 from typing import Any, get_args
 
+from noli.core.attacks import GROUPS
 from noli.core.errors import UsageError
 from noli.core.evidence import Level
 from noli.core.plugins import Entry, did_you_mean, loading
@@ -106,6 +107,8 @@ def find(name: str, cfg: Config) -> Measure:
     if name not in good:
         hint = did_you_mean(name, {*known, *good})
         fix = f"{hint}{'' if hint.endswith('?') else '.'} `noli attack` says what each of them does"
+        if any(one.word == name for group in GROUPS.values() for one in group):
+            fix = "this attack is for what noli lock makes, which these data are not; see `noli attack`"
         raise UsageError("Unknown countermeasure.", where=name, fix=fix)
     return _plugin(name, good[name], cfg)
 
