@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from noli import api, zoo
-from noli.core.errors import DataError, KeyFileError, OutputExists, UsageError, WrongKey
+from noli.core.errors import DataError, KeyFileError, OutputExists, RunError, UsageError, WrongKey
 from noli.core.key import Key
 from noli.engine import predicting
 from noli.zoo.keyed_folder import load_bare, load_keyed
@@ -124,6 +124,11 @@ def test_another_key_is_refused_before_any_work(
     (locked / "mine.csv").write_text("mine")
     with pytest.raises(OutputExists):
         api.predict("model", "photos/test", without_key=True, output="mine.csv")
+    for inside in ("photos/test/answers.csv", "model/answers.csv"):
+        with pytest.raises(OutputExists, match="inside the data"):
+            api.predict("model", "photos/test", without_key=True, output=inside)
+    with pytest.raises(RunError, match="cannot be written"):  # before any picture is read
+        api.predict("model", "nowhere", without_key=True, output="mine.csv/answers.csv")
 
 
 def test_a_retired_key_still_opens(locked: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from noli.core import environment
 from noli.core.environment import Meter, available_cores, capture_environment, peak_memory_mb
 from noli.core.errors import DataError, Interrupted, OutputExists, RunError
-from noli.core.files import TEMP_SUFFIX, atomic_write, storage_error
+from noli.core.files import TEMP_SUFFIX, atomic_write, refuse_existing, storage_error
 from noli.core.manifest import DataInfo, Environment, Generation, KeyInfo, Manifest, Resources
 from noli.core.run import Run, append_line, describe_error, dump_line, read_artifact, read_lines
 
@@ -291,3 +291,24 @@ def test_manifest_holds_everything_the_design_asks_for() -> None:
     )
     wanted += " shards model environment threads resources results error"
     assert set(wanted.split()) <= set(Manifest.model_fields)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for taken in ("file", "link"):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(OutputExists):
+            refuse_existing(tmp_path / taken)
+    with pytest.raises(RunError, match="cannot be written") as found:
+        refuse_existing(tmp_path / "file" / "below" / "it.csv")
+    assert str(found.value.why).endswith("file is a file")
+    refuse_existing(tmp_path / "new" / "folders" / "it.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_closed_folder_is_refused_before_work(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="cannot be written"):
+        refuse_existing(tmp_path / "it.csv")

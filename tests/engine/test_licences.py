@@ -247,6 +247,7 @@ REFUSED: dict[str, tuple[type[NoliError], Callable[[Path], object]]] = {
     "no safetensors": (DataError, lambda p: noli.seal(p / "l", p / "x", key=OWNER)),
     "no file": (DataError, lambda p: noli.seal(p / "none", p / "x", key=OWNER)),
     "no key": (UsageError, lambda p: noli.seal(p / "model", p / "x", key=None)),
+    "a folder of something else": (UsageError, lambda p: noli.seal(p, p / "x", key=OWNER)),
     "taken": (OutputExists, lambda p: noli.seal(p / "model", p / "l", key=OWNER)),
     "another owner": (WrongKey, lambda p: licensed(p, key=OTHER)),
     "no recipient": (UsageError, lambda p: licensed(p, to="noli1:00:00")),

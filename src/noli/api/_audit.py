@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noli import registry
-from noli.api._write import refuse_inside
 from noli.core.attacks import BLOCKS, DIFFUSION, LEARNED, PICTURES, named, unfitting
 from noli.core.audit import BROUGHT_BACK, Audit, AuditRow
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.run import Run
+from noli.data.place import refuse_inside
 from noli.engine.auditing import MOST_PUBLIC, Case, Images, gather, scheme_of
 from noli.engine.codecase import codes_run
 from noli.engine.progress import Progress

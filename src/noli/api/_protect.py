@@ -8,12 +8,13 @@ from typing import Any
 
 from noli import options as option_parser
 from noli import registry
-from noli.api._write import refuse_inside, write_report
+from noli.api._write import write_report
 from noli.core.environment import available_cores
 from noli.core.errors import RunError, UsageError
 from noli.core.manifest import Manifest
 from noli.core.run import Run
 from noli.data.picture import FormatPolicy, Metadata
+from noli.data.place import refuse_inside
 from noli.engine.plan import Plan, dry_run
 from noli.engine.plan import preview as contact_sheet
 from noli.engine.progress import Progress

@@ -14,6 +14,7 @@ from noli.core.key import Key
 from noli.core.sealed import Header, content_key, header_of
 from noli.engine import licences
 from noli.engine.licences import Licence, Opened
+from noli.engine.lockedmodels import kind_of
 from noli.engine.request import KeyLike, open_key
 from noli.engine.revocations import Revocations, read_revocations, revoke
 from noli.proof.commitment import public_key
@@ -38,7 +39,8 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
 
     Raises:
         WrongKey: The detector is locked with another key.
-        UsageError: A lock that cannot be put into weights (``pp``, ``np`` with ``max``); a file over 1 GiB.
+        UsageError: A lock that cannot be put into weights (``pp``, ``np`` with ``max``); a file over 1 GiB;
+            a folder of another kind.
         DataError: No safetensors file, or a damaged one.
         OutputExists: Something is at `output`.
     """
@@ -49,6 +51,10 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
         raise UsageError("This key is retired: it must not seal anything new.", where=owner.id)
     refuse_existing(target)
     file = Path(model) / FILE if Path(model).is_dir() else Path(model)
+    if file != Path(model) and not file.is_file():
+        kind = (kind_of(model) or "folder without a locked detector").replace("-", " ")
+        fix = "name one safetensors file, or the folder of a locked detector"
+        raise UsageError("This folder cannot be sealed.", where=str(model), why=f"it is a {kind}", fix=fix)
     content = _read(file)
     seal_id = sealed.new_seal_id()
     inner, told = content_key(owner, seal_id), dict[str, Any](kind="safetensors")

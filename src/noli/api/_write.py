@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noli.core.errors import OutputExists, UsageError
-from noli.core.files import refuse_existing
+from noli.core.errors import UsageError
 from noli.core.run import Run
-from noli.data.place import is_url, local_path
+from noli.data.place import refuse_inside
 from noli.engine.request import ROTATION, run_folder
 from noli.report.build import write_report as write
 
@@ -55,24 +54,3 @@ def write_report(run: str | Path | Run, html: str | Path | None = None, *, pictu
         beside = place if Path(place) != folder else None
         refuse_inside(html, *data, manifest.args_resolved.get("clean"), beside)
     return write(folder, Path(html) if html is not None else None, pictures=pictures)
-
-
-def refuse_inside(target: str | Path, *data: str | Path | None, new: bool = False) -> None:
-    """Refuse a file inside a local data folder, with which it would be published; if `new`, a taken one, too.
-
-    Raises:
-        OutputExists: The target lies inside the data, or exists.
-    """
-    place = Path(target)
-    for folder in data:
-        if folder is None or is_url(folder) or not local_path(folder).is_dir():
-            continue
-        if place.resolve().is_relative_to(local_path(folder).resolve()):
-            raise OutputExists(
-                "This file would lie inside the data.",
-                where=str(target),
-                why=f"it can show originals, and {folder} may be published or protected as a whole",
-                fix="name a place outside the data",
-            )
-    if new:
-        refuse_existing(place)

@@ -107,7 +107,7 @@ def diff(
 ) -> None:
     """Say how far apart two data sets are: PSNR, SSIM and largest difference per picture."""
     from noli import api
-    from noli.api._write import refuse_inside
+    from noli.data.place import refuse_inside
 
     out = console.Output(json=json, quiet=quiet)
     if sheet is not None:

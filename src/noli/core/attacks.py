@@ -171,4 +171,4 @@ def unfitting(word: str, fitting: Iterable[str], where: str) -> UsageError:
     """Return the error of an attack that does not suit what it is asked to attack."""
     words = ", ".join(typed(one) for one in fitting)
     fix = f"take one of {words}; `noli attack` says what each needs" if words else "no single attack suits it"
-    return UsageError(f"{word} is no attack on this.", where=where, fix=fix)
+    return UsageError(f"{word} is no attack on this, or an option leaves it out.", where=where, fix=fix)

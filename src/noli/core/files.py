@@ -61,14 +61,21 @@ def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def refuse_existing(place: str | Path) -> None:
-    """Refuse a place, named by the user, where something is.
+    """Refuse a place, named by the user, where something is, or where nothing can be written.
 
     Raises:
         OutputExists: Something is there.
+        RunError: The folder it would lie in is a file, or closed.
     """
-    if Path(place).exists() or Path(place).is_symlink():
+    target = Path(place)
+    if target.exists() or target.is_symlink():
         what = "This exists, and nothing is overwritten."
         raise OutputExists(what, where=str(place), fix="name another or remove it")
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise storage_error(NotADirectoryError(errno.ENOTDIR, f"{above} is a file"), str(place))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise storage_error(PermissionError(errno.EACCES, f"{above} is closed to you"), str(place))
 
 
 def remove_quietly(path: Path) -> None:

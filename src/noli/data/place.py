@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, NoReturn, cast
 
-from noli.core.errors import DataError
-from noli.core.files import storage_error
+from noli.core.errors import DataError, OutputExists
+from noli.core.files import refuse_existing, storage_error
 
 # Systems keep small copies of pictures here; as companions they would publish them unprotected.
 _CACHES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"])
@@ -32,6 +32,32 @@ def local_path(uri: str | Path) -> Path:
     """Return the absolute path of a local location, symlinks untouched."""
     text = str(uri).removeprefix("file://").removeprefix("local://")
     return Path(os.path.abspath(text))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+
+
+def refuse_inside(
+    target: str | Path, *data: str | Path | None, new: bool = False, why: str = "it can show originals"
+) -> None:
+    """Refuse a file inside a local data folder, with which it would be published; if `new`, a taken one, too.
+
+    `why` says what is wrong with it there.
+
+    Raises:
+        OutputExists: The target lies inside the data, or exists.
+        RunError: Nothing can be written there (only if `new`).
+    """
+    place = Path(target)
+    for folder in data:
+        if folder is None or is_url(folder) or not local_path(folder).is_dir():
+            continue
+        if place.resolve().is_relative_to(local_path(folder).resolve()):
+            raise OutputExists(
+                "This file would lie inside the data.",
+                where=str(target),
+                why=f"{why}, and {folder} may be published or protected as a whole",
+                fix="name a place outside the data",
+            )
+    if new:
+        refuse_existing(place)
 
 
 def listed(name: str) -> bool:

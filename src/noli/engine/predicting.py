@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.core.errors import DataError, UsageError
-from noli.core.files import refuse_existing, write_new
+from noli.core.files import write_new
+from noli.data.place import refuse_inside
 from noli.engine.codes import StoredPictures, stored_pictures
 from noli.engine.lockedmodels import Keys, keys_of, refuse_other_models, side_for
 from noli.engine.progress import Progress
@@ -104,7 +105,8 @@ def predict(
         WrongKey: It is not the one of a pair; noticed before any picture or weight is read.
         KeyFileError: The key file cannot be read, or the key was revoked.
         DataError: A damaged model, pictures that cannot be used, or with other channels.
-        OutputExists: Something is at `output`.
+        OutputExists: Something is at `output`, or it lies inside the data or the model.
+        RunError: Nothing can be written there; noticed before any work.
     """
     from noli.zoo.keyed_folder import read_manifest
 
@@ -113,7 +115,7 @@ def predict(
         fix = "give the key, or say without_key=True (--without-key), and not both"
         raise UsageError("A keyed model is asked with its key, or without it.", where=str(folder), fix=fix)
     if output is not None:
-        refuse_existing(output)
+        refuse_inside(output, data, folder, new=True, why="it names every picture")
     refuse_other_models(folder, "asked")
     facts = read_manifest(folder)
     ask, one = _without(folder, facts, average) if without_key else _with(folder, facts, key, average)
