@@ -21,6 +21,7 @@ from noli.engine import keyed as engine
 from noli.engine.lockedmodels import BODY
 from noli.methods.lock import embeddings
 from noli.testing import KEYS, tree
+from noli.zoo.imported import load_imported
 from noli.zoo.keyed_folder import load_keyed, read_manifest
 
 pytest.importorskip("transformers")
@@ -191,6 +192,45 @@ def test_a_fleet_takes_a_folder_too(made: Path, tmp_path: Path) -> None:
     assert done.manifest.args_resolved["config"]["side"] == 32
 
 
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_network_for_other_classes_gets_a_new_head(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
+) -> None:
+    if foreign:
+        given, sides = write_foreign(tmp_path / "other", ("dog", "cow", "cat")), {}
+    else:
+        given, sides = tmp_path / "other.safetensors", {"side": 16}
+        zoo.network("convmixer", ("dog", "cow", "cat"), width=16, depth=1).save(given)
+    how: dict[str, Any] = {**SHORT, **sides, "new_head": True, "body_epochs": 100}
+
+    def lock(name: str) -> Run:
+        return noli.lock_model(made / "photos", tmp_path / name, key=made / "owner.key", model=given, **how)
+
+    with pytest.raises(UsageError, match=r"class.*--new-head"):
+        noli.lock_model(made / "photos", tmp_path / "x", key=KEYS[0], model=given, **{**SHORT, **sides})
+    whole, real = lock("whole"), embeddings.headed
+    public = zoo.load(whole.artifact(BODY))
+    assert public.class_names == ("cat", "owl")
+    before = load_imported(given) if foreign else zoo.load(given)
+    for name, value in before.net.state_dict().items():
+        if not name.startswith("head."):
+            assert np.array_equal(public.net.state_dict()[name], value), name
+    assert whole.manifest.results["accuracy"]["plain"] == 1  # dark ones and light ones
+    done = noli.audit_model(tmp_path / "whole", clean=made / "photos", key=made / "owner.key")
+    assert done.manifest.results["accuracy"] == whole.manifest.results["accuracy"]
+
+    def killed(*given: Any) -> Any:
+        real(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.embeddings, "headed", killed)
+        with pytest.raises(Interrupted):
+            lock("parts")
+    assert lock("parts").manifest.results == whole.manifest.results
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+
+
 def test_grey_pictures_are_widened(made: Path, tmp_path: Path) -> None:
     photos = write_pictures(tmp_path / "grey", ("L",))
     noli.lock_model(photos, tmp_path / "m", key=KEYS[0], model=made / "deit", **SHORT)
@@ -201,6 +241,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(made: Path, tmp
     def lock(model: Path, **more: Any) -> None:
         noli.lock_model(made / "photos", tmp_path / "m", key=KEYS[0], model=model, **{**SHORT, **more})
 
+    with pytest.raises(UsageError, match="new head is for a network that is given"):
+        noli.lock_model(made / "photos", tmp_path / "m", key=KEYS[0], new_head=True, **SHORT)
+    with pytest.raises(UsageError, match="how a model is locked"):
+        noli.audit_model(made / "model", clean=made / "photos", key=made / "owner.key", new_head=True)
     with pytest.raises(UsageError, match=r"no pictures of this side.*where: 64.*takes 32 pixels"):
         lock(made / "deit", side=64)
     other = write_foreign(tmp_path / "other", ("dog", "cat"))

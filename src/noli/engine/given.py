@@ -20,43 +20,62 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=LockRequest)
 
 
-def read_network(place: Path, classes: Sequence[str]) -> Model:
+def read_network(place: Path, classes: Sequence[str], *, new_head: bool = False) -> Model:
     """Read a network of patches; one from a folder knows only `classes` afterwards, in their order.
+
+    Args:
+        place: File or folder.
+        classes: Class names.
+        new_head: Give it an untrained head for `classes`, whatever it knows.
 
     Raises:
         MissingPrerequisite, UsageError, DataError: See :func:`noli.zoo.imported.load_imported`, and
             :meth:`noli.core.model.Model.load` for files.
     """
-    if not place.is_dir():
-        from noli import zoo
-
-        return zoo.load(place)
+    from noli import zoo
     from noli.zoo.imported import for_classes, load_imported
+    from noli.zoo.keyed import with_head
 
-    return for_classes(load_imported(place), classes, str(place))
+    if not place.is_dir():
+        found = zoo.load(place)
+        return with_head(found, classes) if new_head else found
+    found = load_imported(place)
+    return with_head(found, classes) if new_head else for_classes(found, classes, str(place))
 
 
 def network_file(request: LockRequest) -> Path:
     """Return the file of the network that is locked: what was given, else its place in the run folder.
 
-    A folder of others is read once, and noli's own file of it kept with the run.
+    A folder of others is read once, and noli's own file of it kept with the run; so is a network that gets a
+    new head.
     """
     given = Path(request.model) if request.model else None
-    return request.folder / "artifacts" / BODY if given is None or given.is_dir() else given
+    as_it_is = given is not None and not given.is_dir() and not _new_head(request)
+    return given if given is not None and as_it_is else request.folder / "artifacts" / BODY
 
 
 def read_given(request: LockRequest, classes: Sequence[str]) -> Model:
     """Read the network that a request names, or the copy that an earlier call made of it."""
     file = network_file(request)
-    return read_network(file if file.exists() else Path(request.model), classes)
+    if file.exists():
+        return read_network(file, classes)
+    return read_network(Path(request.model), classes, new_head=_new_head(request))
+
+
+def _new_head(request: LockRequest) -> bool:
+    return bool(getattr(request.cfg, "new_head", False))
 
 
 def sided(request: R) -> R:
     """Return a request whose pictures have the side that the given network takes, where it says none itself.
 
     Raises:
-        UsageError, DataError: The network cannot be read, or its side is none of the method's.
+        UsageError, DataError: The network cannot be read, its side is none of the method's, or a new head is
+            wanted for none.
     """
+    if _new_head(request) and not request.model:
+        fix = "name the network with --model (model=...), or leave --new-head out"
+        raise UsageError("A new head is for a network that is given.", why="there is none", fix=fix)
     if not request.model or request.spec.name == DETECTOR or "side" in request.cfg.model_fields_set:
         return request
     side = _side(Path(request.model))
@@ -114,5 +133,6 @@ def same_classes(model: Model, classes: Sequence[str]) -> None:
         raise UsageError(
             "The network is for other classes than the pictures have.",
             why=f"it knows {', '.join(known) or f'{count} without names'}; they are {', '.join(classes)}",
-            fix="give pictures of the classes that it was trained on, or leave the network out",
+            fix="give pictures of the classes that it was trained on, let it have a new head (--new-head of "
+            "noli lock embeddings), or leave the network out",
         )

@@ -48,7 +48,7 @@ class ModelJob(Protocol):
         """Name the data and the options that a training depends on."""
 
     def public(self, checkpoint: Checkpoint) -> Model:
-        """Train the network that is locked later."""
+        """Return the network that is locked later, where no file of noli's own was given for it: train it."""
 
     def load_public(self, file: Path) -> Model:
         """Read that network."""
@@ -119,8 +119,7 @@ def _work(run: Run, request: LockRequest, job: ModelJob) -> None:
     file = network_file(request)
     if not file.exists():
         bar.start(None, "public network")
-        public = job.load_public(Path(request.model)) if request.model else job.public(checkpoint())
-        public.save(file)
+        job.public(checkpoint()).save(file)
     base = job.load_public(file)
     bar.start(None, "lock")
     made = None
@@ -181,10 +180,13 @@ class ClassifierJob:
         checkpoint.depends_on(self.x[seen], self.y[seen], str(self.cfg))
 
     def public(self, checkpoint: Checkpoint) -> Model:
-        """Train the network whose body is frozen."""
+        """Train the network whose body is frozen, or the new head of a given one."""
         seen, _ = self.sides
         x, y, names = self.x[seen], self.y[seen], self.pictures.classes
-        return embeddings.public_network(x, y, names, self.cfg, checkpoint)
+        if not self.request.model:
+            return embeddings.public_network(x, y, names, self.cfg, checkpoint)
+        given = read_given(self.request, names)
+        return embeddings.headed(given, x, y, names, self.cfg, checkpoint) if self.cfg.new_head else given
 
     def load_public(self, file: Path) -> Model:
         """Read it, or what the user gave."""

@@ -28,7 +28,7 @@ MEASURED: Mapping[Kind, str] = {"keyed-model": "lock/embeddings", "locked-detect
 # Rows of use that a lock is judged by.
 CLAIMED = ("no key", "worst wrong key")
 # Options of a lock that say how it was made; an audit cannot change them.
-MADE = ("pairs", "network", "converted", "side", "mode", "layers")
+MADE = ("pairs", "network", "converted", "side", "mode", "layers", "new_head")
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,16 @@ def _request(
         raise UsageError("This is no locked model that can be measured.", where=str(model), fix=fix)
     verb = "verify" if only is None else "attack"
     past = background(model) or background(folder)
-    if past and (made := [name for name in options if name in MADE]):
+    if made := [name for name in options if name == "new_head" or (past and name in MADE)]:
         raise UsageError("This says how a model is locked, not how it is attacked.", where=made[0])
     spec = registry.get(MEASURED[kind])
+    # A new head is in the public network by now.
+    known = {name: value for name, value in (past.config if past else {}).items() if name != "new_head"}
     asked = ModelAudit(
         source=str(clean),
         output=str(folder),
         spec=spec,
-        cfg=resolve(spec, {**(past.config if past else {}), **options}),
+        cfg=resolve(spec, {**known, **options}),
         key=_owner(folder, kind, key),
         run_dir=Path(run) if run is not None else folder.with_name(f"{folder.name}.{verb}.noli"),
         progress=progress or Progress(),

@@ -21,9 +21,12 @@ from noli.train.callbacks import CropFlip
 from noli.train.checkpoint import Checkpoint
 from noli.train.fit import Callback, FitResult, fit
 from noli.train.recipe import Recipe
-from noli.zoo.base import seeded
-from noli.zoo.keyed import KeyedModel, Pair, check_sides, isotropic_parts
+from noli.zoo.base import Classifier, Frozen, seeded
+from noli.zoo.isotropic import Isotropic
+from noli.zoo.keyed import KeyedModel, Pair, check_sides, described, isotropic_parts, with_head
 
+# Of what is trained without a key; ours.
+_PUBLIC = Recipe(optimiser="adam", lr=3e-3, weight_decay=0.01)
 # The paper's could not be read; ours.
 RECIPE = Recipe(epochs=10, optimiser="adam", lr=1e-3, weight_decay=0.02)
 
@@ -122,6 +125,37 @@ def train_public(
     """
     side = x.shape[1]
     model = zoo.network(arch, names, x.shape[3], size=side, **({"side": side} if arch == "vit" else {}))
-    recipe = Recipe(epochs=epochs, optimiser="adam", lr=3e-3, weight_decay=0.01)
-    fit(model, x, y, recipe, [CropFlip()], checkpoint=checkpoint)
+    fit(model, x, y, _PUBLIC.model_copy(update={"epochs": epochs}), [CropFlip()], checkpoint=checkpoint)
     return model
+
+
+def train_head(
+    model: Model,
+    x: npt.NDArray[np.uint8],
+    y: npt.NDArray[Any],
+    names: Sequence[str],
+    epochs: int,
+    checkpoint: Checkpoint | None = None,
+) -> Model:
+    """Train a head for other classes on an isotropic classifier, everything below which stays as it is.
+
+    Args:
+        model: Plain isotropic classifier. Not changed.
+        x: Plain images ``uint8 [N, side, side, C]``.
+        y: Labels ``[N]``.
+        names: Class names, at least two.
+        epochs: Passes over the images.
+        checkpoint: Where finished steps are kept; what it depends on must name `model`.
+
+    Raises:
+        UsageError: The network is not isotropic.
+    """
+    made = with_head(model, names)
+    embed, blocks, head = isotropic_parts(made)
+    # In evaluation mode, too: statistics of batches belong to the body.
+    net = Classifier(Frozen(Isotropic(embed, blocks)), head.in_features, head.out_features)
+    net.head = head
+    alone = Model(net, **described(made))
+    fit(alone, x, y, _PUBLIC.model_copy(update={"epochs": epochs}), [CropFlip()], checkpoint=checkpoint)
+    made.net.requires_grad_(True)
+    return made.eval()

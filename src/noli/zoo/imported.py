@@ -165,7 +165,8 @@ def for_classes(model: Model, classes: Sequence[str], where: str) -> Model:
             what or "The network does not know a class of the pictures.",
             where=f"{odd[0]} ({where})",
             why=f"of {len(classes)} classes, {len(odd)} are not among its names once; it knows {some}",
-            fix=f"name the folders of the pictures as id2label of its {CONFIG} does, or train its head anew",
+            fix=f"name the folders of the pictures as id2label of its {CONFIG} does; or, for other "
+            "classes, let noli lock embeddings train a new head (--new-head)",
         )
     rows = torch.tensor([known.index(name) for name in classes])
     state = dict(model.net.state_dict())

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from noli.core.errors import DataError, UsageError
 from noli.core.key import Key
 from noli.core.model import DESCRIBED, Model
-from noli.zoo.base import Classifier, Frozen
+from noli.zoo.base import Classifier, Frozen, seeded
 from noli.zoo.isotropic import Isotropic
 
 Pick = Literal["random", "average"]
@@ -184,6 +184,24 @@ def isotropic_parts(model: Model) -> tuple[nn.Conv2d, nn.Module, nn.Linear]:
             return embed, net.body.blocks, net.head
     what, why = "A keyed model needs an isotropic network.", f"got {model.arch!r}"
     raise UsageError(what, why=why, fix="take convmixer or vit")
+
+
+def with_head(model: Model, names: Sequence[str]) -> Model:
+    """Return a copy of a plain isotropic classifier with an untrained head for other classes.
+
+    Args:
+        model: The classifier.
+        names: Class names.
+
+    Raises:
+        UsageError: Another network.
+    """
+    head, net = isotropic_parts(model)[2], copy.deepcopy(model.net)
+    with seeded(0):
+        net.head = nn.Linear(head.in_features, len(names))
+    net.head.to(head.weight.device)
+    told = {"class_names": tuple(names), "arch_args": {**model.arch_args, "classes": len(names)}}
+    return Model(net, **{**described(model), **told}).train(model.training)
 
 
 def fixed_side(model: Model) -> int | None:

@@ -64,6 +64,9 @@ class Config(MethodConfig):
     converted: bool = Field(
         False, description="fold the key into the given layer without training: exact, and protects nothing"
     )
+    new_head: bool = Field(
+        False, description="train a head for the classes of the pictures on the given network, without a key"
+    )
     wrong_keys: int = Field(20, ge=1, le=1000, description="other keys that are tried on the finished model")
     eps: float = Field(4 / 255, gt=0, le=1, description="radius of the attacks on the finished model")
     attacked: int = Field(100, ge=1, description="held-out pictures that are attacked")
@@ -113,7 +116,7 @@ SPEC = Spec(
         "booktitle={APSIPA ASC}, year={2023}}",
     ),
     needs=frozenset({"key", "labels"}),
-    options=("pairs", "network", "side", "epochs", "converted"),
+    options=("pairs", "network", "side", "epochs", "converted", "new_head"),
     module="noli.methods.lock.embeddings",
 )
 
@@ -133,6 +136,31 @@ def public_network(
     from noli.train.keyed import train_public
 
     return train_public(x, y, names, cfg.network, cfg.body_epochs, checkpoint)
+
+
+def headed(
+    base: Model,
+    x: Images,
+    y: Labels,
+    names: tuple[str, ...],
+    cfg: Config,
+    checkpoint: Checkpoint | None = None,
+) -> Model:
+    """Train a head for other classes on a network that was given; its body and first layer stay, no key.
+
+    Args:
+        base: The network.
+        x: ``uint8 [N, side, side, C]``.
+        y: Labels ``[N]``.
+        names: Class names.
+        cfg: Options; ``body_epochs`` counts.
+        checkpoint: Where finished steps are kept.
+    """
+    from noli.train.keyed import train_head
+
+    if checkpoint is not None:
+        checkpoint.depends_on(base.weight_hash(), "head")
+    return train_head(base, x, y, names, cfg.body_epochs, checkpoint)
 
 
 def transform(
