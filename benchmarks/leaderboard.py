@@ -10,7 +10,8 @@
 processors without bf16: figures compare methods and countermeasures here, not with tables of other networks.
 A seed is a key and a training. T2UE's generator learns from 5,000 other, captioned images (t2ue.py), outside
 of the CPU seconds. Cells lie in results/leaderboard/; delete a line to measure it again.
-Protected images wait in benchmarks/work.
+Protected images wait in benchmarks/work. In rows with leaked
+pairs ``clean`` is a training on the leaked originals alone: what no protection reaches.
 """
 
 from __future__ import annotations
@@ -93,8 +94,13 @@ ROWS = (
 )  # fmt: skip
 
 
-def part_of(measure: Measure) -> Part:
-    """Which images a row trains on: where only a share is protected, the others are clean."""
+def part_of(name: str, measure: Measure) -> Part:
+    """Which images a row trains on: where only a share is protected, the others are clean.
+
+    Beside leaked pairs the row of clean images is that of the leaked originals alone.
+    """
+    if name == "clean" and measure.leaked:
+        return "leaked-alone"
     return "mixed" if measure.share else "protected"
 
 
@@ -116,7 +122,7 @@ def main() -> None:
 
     groups = [rows for rows in (args.rows[:EARLY], args.rows[EARLY:]) if rows]
     jobs = [(s, n, r) for rows in groups for s in args.seeds for n in args.only for r in rows]
-    apart = {name for name, measure in measures.items() if measure.leaked or measure.share}
+    apart = {name for name, measure in measures.items() if measure.share}
     jobs = [job for job in jobs if not (job[1] == "clean" and job[2] in apart)]
     for seed, name, row in [] if args.summary else jobs[part::parts]:
         if row == "made":
@@ -124,7 +130,7 @@ def main() -> None:
             continue
         cells.get(
             f"{name}/{row}/{seed}",
-            lambda s=seed, n=name, r=row: trainer(n, s).run(measures[r], part_of(measures[r]), s),
+            lambda s=seed, n=name, r=row: trainer(n, s).run(measures[r], part_of(n, measures[r]), s),
         )
     found = {name: rows for name in SETTINGS if (rows := summarised(name, measures, cells))}
     sizes = {"training_images": len(x), "test_images": len(test_x)}

@@ -76,7 +76,9 @@ def test_rows_without_a_clean_counterpart_and_context_rows(
     photos: Path, training: Any, tmp_path: Path
 ) -> None:
     leak = noli.attack("leak-10-in-all", tmp_path / "safe", clean=photos, **SMALL_TEST)
-    assert len(leak.rows) == 1
+    assert [row.level for row in leak.rows] == ["adaptive", "context"]
+    assert leak.rows[1].about == "the same training on the leaked originals alone"
+    assert leak.rows[0].detail["leaked_only"] == leak.rows[1].value
     partial = noli.attack("partial-50", tmp_path / "safe", clean=photos, **SMALL_TEST)
     assert partial.verdict == "inconclusive"
     assert "never decides" in partial.reason

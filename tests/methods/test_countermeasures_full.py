@@ -8,9 +8,10 @@ from coloured_shapes import frame, shapes, subject
 from noli.core.images import to_float
 from noli.methods.verify.battery import Trainer, cross_fitted, owned, unpack
 from noli.methods.verify.config import Config
-from noli.methods.verify.countermeasures import find, own
+from noli.methods.verify.countermeasures import battery, find, own
 from noli.methods.verify.countermeasures.projection import learned
 from noli.methods.verify.countermeasures.training import shorter
+from noli.methods.verify.rows import parts
 from noli.ops.countermeasures import grayscale, jpeg
 from noli.train.recipe import Recipe
 
@@ -245,6 +246,22 @@ def test_the_thief_trains_on_the_originals_he_holds():
         images, found = find(name, FULL).restore(data, FULL)
         same = (images == data.clean_x).all((1, 2, 3))
         assert found["leaked_pairs"] <= same.sum() < len(same)
+        row = find(name, FULL)
+        alone, labels = Trainer(data, FULL).training_set(row, "leaked-alone")
+        rows = row.held(data, FULL)
+        assert len(rows) == found["leaked_pairs"] == len(set(rows.tolist()))
+        assert np.array_equal(alone, data.clean_x[rows])
+        assert np.array_equal(labels, data.clean_y[rows])
+        assert np.array_equal(images[rows], alone)
+
+
+def test_every_row_with_leaked_pairs_has_what_they_teach_alone_beside_it():
+    for row in battery(FULL):
+        assert (row.held is not None) == row.leaked
+        assert ("leaked-alone" in parts(row, context=False)) == row.leaked
+    trainer = Trainer(subject(noisy, train=80, test=20), FULL)
+    alone = trainer.run(find("leak-1-pair", FULL), "leaked-alone", 0)
+    assert "leak_gain_db" not in alone["detail"]
 
 
 def test_networks_are_adapted_to_images_that_are_not_tested_on():

@@ -1,5 +1,6 @@
 """The table of countermeasures: order, levels, listing without heavy imports, plug-ins good and bad."""
 
+import hashlib
 import importlib.metadata
 import subprocess
 import sys
@@ -103,9 +104,18 @@ def test_a_plugin_is_found_but_enters_no_battery_by_itself(acme):
     assert [m.name for m in table(Config())] == QUICK
     assert [m.name for m in table(Config(also=("acme/made", "coin")))] == [*QUICK, "acme/made"]
     found = find("acme/made", Config(epochs=3))
-    assert (found.about, found.origin) == ("for 3 epochs", "acme 1.2")
-    # Another version of the plug-in is another training.
-    assert Training(found, "protected", 0).key == "acme/made|protected|0|acme 1.2"
+    digest = hashlib.sha256(PLUGIN.encode()).hexdigest()[:8]
+    assert (found.about, found.origin) == ("for 3 epochs", f"acme 1.2 {digest}")
+    # Another version of the plug-in, or a source that was edited, is another training.
+    assert Training(found, "protected", 0).key == f"acme/made|protected|0|acme 1.2 {digest}"
+
+
+def test_an_edited_plugin_is_another_training(acme, tmp_path):
+    acme(made="acme_rows:made")
+    before = find("acme/made", Config()).origin
+    with (tmp_path / "acme_rows.py").open("a") as file:
+        file.write("# edited\n")
+    assert find("acme/made", Config()).origin != before
 
 
 @pytest.mark.parametrize(

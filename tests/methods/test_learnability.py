@@ -68,7 +68,9 @@ def test_evidence_is_complete(unprotected):
         by_name["grayscale"].detail["test_untouched"], by_name["grayscale"].detail["test_transformed"]
     )
     assert "clean_part_only" in by_name["partial-50"].detail
-    assert "leak_gain_db" in by_name["leak-1-pair"].detail
+    leaked = by_name["leak-1-pair"].detail
+    assert {"leak_gain_db", "leaked_only", "leaked_only_high"} <= set(leaked)
+    assert leaked["leaked_only"] < by_name["leak-1-pair"].value  # unprotected data teach by themselves
     assert evidence.reference["chance"] == 0.25
     assert evidence.reference["training_items"] == 400
     assert len(evidence.hashes["protected"]) == 64

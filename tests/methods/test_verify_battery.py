@@ -49,14 +49,14 @@ def test_the_claim_cannot_change_the_battery():
 def test_the_plan_starts_with_the_reference_and_has_no_duplicates():
     trainings = plan(table(QUICK), QUICK)
     assert trainings[0].key == f"{REFERENCE}|clean|0"
-    assert len(trainings) == len({t.key for t in trainings}) == 12
+    assert len(trainings) == len({t.key for t in trainings}) == 13
     big = plan(table(STANDARD), STANDARD)
     assert [t.key for t in big[:3]] == [f"{REFERENCE}|clean|{seed}" for seed in range(3)]
     parts = {}
     for training in big:
         parts.setdefault(training.measure.name, set()).add(training.part)
     assert parts["coin"] == parts[REFERENCE] == {"protected", "clean"}
-    assert parts["leak-1-pair"] == {"protected"}
+    assert parts["leak-1-pair"] == {"protected", "leaked-alone"}
     assert parts["partial-40"] == {"mixed", "clean-part"}
 
 

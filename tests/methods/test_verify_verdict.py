@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noli.core.evidence import Row
-from noli.methods.verify.verdicts import bounds, chance, explain, judge_levels, too_small, withheld
+from noli.methods.verify.verdicts import (
+    bounds,
+    chance,
+    explain,
+    from_originals,
+    judge_levels,
+    too_small,
+    withheld,
+)
 
 
 def row(name, level, low, value, high):
@@ -97,6 +105,33 @@ def test_a_row_that_was_not_measured_withholds_support_from_its_level_on(missing
     after = withheld(tuple(found.values()), missing)
     assert [at.verdict for at in after] == expected
     assert [at.worst for at in after] == [at.worst for at in found.values()]
+
+
+def leak(low, value, high, alone, alone_high):
+    detail = {"leaked_only": alone, "leaked_only_high": alone_high}
+    return row("leak-500-bridge", "adaptive", low, value, high).model_copy(update={"detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("leaked", "verdict", "worst"),
+    [
+        # As good as the originals that leaked: no protection could have kept that.
+        (leak(0.44, 0.46, 0.48, 0.45, 0.47), "supported", "plain"),
+        (leak(0.30, 0.36, 0.42, 0.45, 0.47), "supported", "plain"),
+        # Clearly better: the protected images taught the rest.
+        (leak(0.55, 0.57, 0.59, 0.45, 0.47), "not supported", "leak-500-bridge"),
+        # Below the bound it counts like every row.
+        (leak(0.30, 0.32, 0.34, 0.45, 0.47), "supported", "leak-500-bridge"),
+    ],
+)
+def test_what_the_leaked_originals_teach_alone_speaks_against_no_protection(leaked, verdict, worst):
+    rows = (row("plain", "naive", 0.18, 0.20, 0.22), leaked)
+    found = levels(*rows)
+    assert (found["adaptive"].verdict, found["adaptive"].worst) == (verdict, worst)
+    assert from_originals(leaked) == (leaked.low <= 0.47)
+    text = explain(tuple(found.values()), "adaptive", CLEAN, 0.1, rows)
+    told = "leak-500-bridge does not count" in text and "originals alone teach 45.0 %" in text
+    assert told == (worst == "plain")
 
 
 def test_the_reason_names_the_worst_row_and_where_it_stops_holding():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import sys
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from noli.core.errors import MissingPrerequisite, UsageError
 
@@ -26,6 +29,17 @@ class Entry:
     summary: str
     package: str = ""
     version: str = ""
+
+
+def source_digest(module: str) -> str:
+    """Return eight hex digits of the source files of a module's package; empty where there are none.
+
+    The module was imported before.
+    """
+    package = Path(sys.modules[module.partition(".")[0]].__file__ or "")
+    files = sorted(package.parent.rglob("*.py")) if package.name == "__init__.py" else [package]
+    read = b"".join(file.read_bytes() for file in files if file.is_file())
+    return hashlib.sha256(read).hexdigest()[:8] if read else ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -118,6 +118,8 @@ def row_details(detail: Mapping[str, float]) -> str:
         found.append(f"guessing reaches {percent(detail['chance'])}")
     if "clean_part_only" in detail:
         found.append(f"the unprotected part alone teaches {percent(detail['clean_part_only'])}")
+    if "leaked_only" in detail:
+        found.append(f"the leaked originals alone teach {percent(detail['leaked_only'])}")
     if "clean" in detail:
         found.append(f"the same training on the originals reaches {percent(detail['clean'])}")
     return "; ".join(found)

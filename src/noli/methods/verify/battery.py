@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from noli.train.fit import Callback
 
 Right = npt.NDArray[np.bool_]
-Part = Literal["protected", "clean", "mixed", "clean-part"]
+Part = Literal["protected", "clean", "mixed", "clean-part", "leaked-alone"]
 # Trained model, held-out images by form, their labels -> numbers for the result's detail.
 Look = Callable[["Model", Mapping[str, npt.NDArray[Any]], Labels], dict[str, float]]
 REFERENCE = _REFERENCE.name
@@ -58,7 +58,7 @@ class Trainer:
         self._from_own: dict[str, Squeeze] = {}
 
     def run(self, measure: Measure, part: Part, seed: int) -> dict[str, Any]:
-        """Train on all protected images, all clean ones, a mixture, or the mixture's clean part; then test.
+        """Train on all protected images, clean ones, a mixture, its clean part, or leaked ones; then test.
 
         Returns:
             JSON-serialisable: ``correct`` (test form -> packed bits, hex), ``n``, ``detail`` (numbers).
@@ -101,7 +101,8 @@ class Trainer:
             detail["chance"] = float(np.bincount(test_y).max() / len(test_y))
         if self.look is not None:
             detail |= self.look(model, views, test_y)
-        return {"correct": correct, "n": len(test_y), "detail": detail | self._found.get(measure.restore, {})}
+        found = self._found.get(measure.restore, {}) if part == "protected" else {}
+        return {"correct": correct, "n": len(test_y), "detail": detail | found}
 
     def training_set(self, measure: Measure, part: Part) -> tuple[Images, Labels]:
         """Return the images and labels of one training, before squeezing."""
@@ -111,6 +112,9 @@ class Trainer:
         if part == "protected":
             images = subject.protected_x if measure.restore is None else self._restore(measure.restore)
             return images, subject.protected_y
+        if part == "leaked-alone" and measure.held is not None:
+            rows = measure.held(subject, self.cfg)
+            return subject.clean_x[rows], subject.clean_y[rows]
         chosen = mixture(subject.clean_y, measure.share)
         if part == "clean-part":
             return subject.clean_x[~chosen], subject.clean_y[~chosen]

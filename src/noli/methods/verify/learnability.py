@@ -29,9 +29,17 @@ from noli.methods.verify.battery import REFERENCE, Part, Trainer, table
 from noli.methods.verify.config import Config
 from noli.methods.verify.measure import Measure
 from noli.methods.verify.measuring import Measured, measured
-from noli.methods.verify.rows import Cache, Progress, Runner, Training, parts, plan
+from noli.methods.verify.rows import Cache, Progress, Runner, Training, beside, parts, plan
 from noli.methods.verify.subject import LearnabilityData
-from noli.methods.verify.verdicts import alone, bounds, explain, judge_levels, verdict_of, withheld
+from noli.methods.verify.verdicts import (
+    alone,
+    bounds,
+    explain,
+    from_originals,
+    judge_levels,
+    verdict_of,
+    withheld,
+)
 
 LIMITS = (
     "The verdict holds for the networks, training length and countermeasures listed here. A larger network, "
@@ -108,7 +116,7 @@ def judge(
     levels = judge_levels(found.rows, found.clean, found.base, cfg.bound)
     for measure in needed:
         levels = withheld(levels, measure.level)
-    reason = explain(levels, cfg.claim, found.clean, found.base)
+    reason = explain(levels, cfg.claim, found.clean, found.base, found.rows)
     for measure, fix in needed.items():
         reason += f" Not measured: {measure.name} ({fix}); no level that includes it is supported."
     at = next(level for level in levels if level.level == cfg.claim)
@@ -158,7 +166,9 @@ def attack(
     def work(runner: Runner) -> tuple[Row, ...]:
         first, *others = (runner.row(measure, part) for part in parts(measure, context=True))
         about = "the same training on the clean images" if not measure.share else "the unprotected part alone"
+        about = "the same training on the leaked originals alone" if measure.held is not None else about
         named = {"name": f"{measure.name}, clean", "about": about, "level": "context"}
+        first = beside(measure, first, others) if measure.held is not None else first
         return first, *(row.model_copy(update=named) for row in others)
 
     found = measured(subject, record, cfg, plan([measure], cfg, context=True), work, progress, cache)
@@ -170,9 +180,11 @@ def attack(
     reason = alone(found.rows, found.clean, found.base, allowed)
     if row.level == "context":
         return evidence(found, verdict="inconclusive", reason=reason, **numbers)
-    return evidence(
-        found, verdict=verdict_of([row], allowed, refuted), reason=reason, bound=allowed, **numbers
-    )
+    verdict = verdict_of([row], allowed, refuted)
+    if verdict != "supported" and from_originals(row):
+        verdict = "inconclusive"
+        reason += " He may have learned all of it from the leaked originals: this says nothing."
+    return evidence(found, verdict=verdict, reason=reason, bound=allowed, **numbers)
 
 
 def _evidence(

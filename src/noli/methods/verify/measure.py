@@ -24,6 +24,7 @@ Squeeze = Callable[[Images], Images]
 View = Callable[[Images], npt.NDArray[Any]]
 Restored = tuple[Images, dict[str, float]]
 Restore = Callable[[LearnabilityData, Config], Restored]
+Held = Callable[[LearnabilityData, Config], Labels]
 Own = Callable[[Images, Config, Sequence["Callback"]], Squeeze]
 Logits = Callable[[Images], npt.NDArray[np.float32]]
 Adapt = Callable[["Model", Images, Labels], dict[str, Logits]]
@@ -79,6 +80,8 @@ class Measure:
         own: ``(clean images of the attacker's own, cfg, callbacks)`` -> a squeeze learned from them; also the
             view. The callbacks are for its training. The images are held-out ones that are not tested on.
         restore: What a thief with leaked pairs makes of the protected images, and numbers about it.
+        held: Rows ``int64 [L]`` of the originals that he holds, where there is a `restore`. What they teach
+            alone is measured beside it: no protection reaches that.
         recipe: Changes the training recipe.
         start: ``(training images, class names, recipe, cfg, callbacks)`` -> the network that is then trained;
             the callbacks are for whatever training makes it.
@@ -90,7 +93,8 @@ class Measure:
         regroup: ``K`` -> ``int64 [K]``: the class that each class becomes part of.
         missing: Says how to install what the row needs, if that is not there; empty otherwise.
         share: Share of protected images of a partial-protection row, else 0.
-        origin: Package and version of a plug-in; part of the names under which trainings are kept.
+        origin: Package, version and source digest of a plug-in; part of the names under which trainings are
+            kept.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Measure:
     learn: Callable[[Images, Labels, Config], Squeeze] | None = None
     own: Own | None = None
     restore: Restore | None = None
+    held: Held | None = None
     recipe: Callable[[Recipe], Recipe] | None = None
     start: Start = untrained
     callbacks: Callable[[int, Config], list[Callback]] = crop_flip

@@ -47,9 +47,15 @@ class Training(NamedTuple):
 
 
 def parts(measure: Measure, *, context: bool) -> tuple[Part, ...]:
-    """Return what a row is trained on: the images that it judges, then clean ones if context is wanted."""
+    """Return what a row is trained on: the images that it judges, then clean ones if context is wanted.
+
+    What a part that was never protected teaches alone is always measured, because the row means little
+    without it.
+    """
     if measure.share:
         return "mixed", "clean-part"
+    if measure.held is not None:
+        return "protected", "leaked-alone"
     # The reference row is trained on clean data anyway; restoring clean data means nothing.
     if not context or measure.leaked or measure.name == REFERENCE:
         return ("protected",)
@@ -146,14 +152,7 @@ class Runner:
         """Return a row of the battery with its context: what clean data reaches under the same training."""
         wanted = self.trainer.cfg.battery != "quick"
         row, *context = (self.row(measure, part) for part in parts(measure, context=wanted))
-        detail = dict(row.detail)
-        for clean in context:
-            if measure.share:
-                detail |= {"clean_part_only": clean.value, "clean_part_low": clean.low}
-                detail["clean_part_high"] = clean.high
-            else:
-                detail["clean"] = clean.value
-        return row.model_copy(update={"detail": detail})
+        return beside(measure, row, context)
 
     def _result(self, training: Training) -> Result:
         key = self._key(training)
@@ -172,6 +171,20 @@ class Runner:
 
     def _key(self, training: Training) -> str:
         return f"{self.scope}|{training.key}"
+
+
+def beside(measure: Measure, row: Row, context: Sequence[Row]) -> Row:
+    """Return a row whose detail says what the same training reaches on what :func:`parts` names beside it."""
+    detail = dict(row.detail)
+    for clean in context:
+        if measure.share:
+            detail |= {"clean_part_only": clean.value, "clean_part_low": clean.low}
+            detail["clean_part_high"] = clean.high
+        elif measure.held is not None:
+            detail |= {"leaked_only": clean.value, "leaked_only_high": clean.high}
+        else:
+            detail["clean"] = clean.value
+    return row.model_copy(update={"detail": detail})
 
 
 def summarise(measure: Measure, results: list[Result], confidence: float) -> Row:

@@ -54,18 +54,31 @@ def verdict_of(rows: Sequence[Row], allowed: float, refuted: float) -> Verdict:
     return "not supported" if max(row.low for row in rows) > refuted else "inconclusive"
 
 
+def from_originals(row: Row) -> bool:
+    """Tell whether a thief may have learned it all from the leaked originals, which nothing protects.
+
+    So it is where the row's interval does not lie above that of a training on these originals alone.
+    """
+    return row.low <= row.detail.get("leaked_only_high", -1.0)
+
+
 def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> tuple[LevelVerdict, ...]:
     """Return the verdict at every level; each level includes the rows of the levels below it.
 
     ``supported``: every row's upper end stays at or below the bound. Requiring it of all rows is an
     intersection-union test, so no correction for their number is needed. ``not supported``: some row's
     lower end lies above the bound that the upper end of the clean accuracy gives; it is not corrected for
-    the number of rows, and so errs towards withdrawing a claim. Otherwise ``inconclusive``.
+    the number of rows, and so errs towards withdrawing a claim. Otherwise ``inconclusive``. A row above the
+    bound whose thief may have learned it all from the originals that leaked says nothing, and does not count.
     """
     allowed, refuted = bounds(clean, base, share)
     verdicts = []
     for i, level in enumerate(LEVELS):
-        included = [row for row in rows if row.level in LEVELS[: i + 1]]
+        included = [
+            row
+            for row in rows
+            if row.level in LEVELS[: i + 1] and not (row.high > allowed and from_originals(row))
+        ]
         verdict = verdict_of(included, allowed, refuted)
         # The row that decides: intervals differ in width, and it need not be the one with the largest value.
         worst = max(included, key=lambda row: row.low if verdict == "not supported" else row.high)
@@ -92,7 +105,9 @@ def withheld(levels: Sequence[LevelVerdict], missing: str) -> tuple[LevelVerdict
     )
 
 
-def explain(levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: float) -> str:
+def explain(
+    levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: float, rows: Sequence[Row] = ()
+) -> str:
     """Say in plain words what came out, at the claimed level first, and where it stops holding."""
     at = next(level for level in levels if level.level == claim)
     text = (
@@ -114,7 +129,14 @@ def explain(levels: Sequence[LevelVerdict], claim: Level, clean: Row, base: floa
         if other.verdict != at.verdict:
             reached = f"{other.worst} reaches {percent(other.value)}"
             text += f" At the {other.level} level: {other.verdict} ({reached})."
+    empty = [row for row in rows if row.high > at.bound and from_originals(row)]
+    for row in empty:
+        text += f" {row.name} does not count: it reaches {percent(row.value)}, {_originals(row)}."
     return text
+
+
+def _originals(row: Row) -> str:
+    return f"and the leaked originals alone teach {percent(row.detail['leaked_only'])}"
 
 
 def alone(rows: Sequence[Row], clean: Row, base: float, allowed: float) -> str:
@@ -125,7 +147,8 @@ def alone(rows: Sequence[Row], clean: Row, base: float, allowed: float) -> str:
     )
     text += " on held-out clean images"
     if others and row.level != "context":
-        text += f", on clean data {percent(others[0].value)}"
+        what = "the leaked originals alone" if "leaked_only" in row.detail else "clean data"
+        text += f", on {what} {percent(others[0].value)}"
     if row.level == "context":
         return f"{text}. This row informs and never decides: it does not ask the question of the others."
     return (

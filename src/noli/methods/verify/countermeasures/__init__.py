@@ -16,7 +16,7 @@ from typing import Any, get_args
 from noli.core.attacks import GROUPS
 from noli.core.errors import UsageError
 from noli.core.evidence import Level
-from noli.core.plugins import Entry, did_you_mean, loading
+from noli.core.plugins import Entry, did_you_mean, loading, source_digest
 from noli.core.plugins import plugins as find_plugins
 from noli.methods.verify.config import Config
 from noli.methods.verify.measure import BATTERIES, Measure
@@ -124,7 +124,9 @@ def _plugin(name: str, line: Entry, cfg: Config) -> Measure:
             why=f"found {[getattr(m, 'name', m) for m in measures]}",
             fix="let the entry point name a noli Measure(name=<the entry point's name>, level=..., ...)",
         )
-    return replace(fitting[0], origin=f"{line.package} {line.version}".strip())
+    # Not the version alone: whoever writes a plug-in edits it and runs it again.
+    digest = source_digest(line.module.partition(":")[0])
+    return replace(fitting[0], origin=f"{line.package} {line.version} {digest}".strip())
 
 
 def _loaded(target: str, cfg: Config) -> tuple[Any, ...]:

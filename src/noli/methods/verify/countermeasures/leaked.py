@@ -26,11 +26,16 @@ def pairs_per_class(cfg: Config) -> Measure:
         "adaptive",
         battery="quick",
         restore=_undone_per_class,
+        held=_held_per_class,
     )
 
 
 def _undone_per_class(subject: LearnabilityData, cfg: Config) -> Restored:
     return undone(subject, subject.protected_y, cfg.leak_pairs)
+
+
+def _held_per_class(subject: LearnabilityData, cfg: Config) -> Labels:
+    return held(subject.protected_y, cfg.leak_pairs)
 
 
 def pairs_then_more(cfg: Config) -> tuple[Measure, ...]:
@@ -87,12 +92,26 @@ def pairs_in_all(cfg: Config) -> tuple[Measure, ...]:
 
         return Measure(
             f"leak-{total}-in-all",
-            f"undoes filters, noise or both, learned from {total} leaked pairs in all",
+            f"undoes filters, noise or both, learned from {total} leaked pairs in all, half at most",
             "adaptive",
             restore=restore,
+            held=partial(_held_in_all, total=total),
         )
 
     return row(10), row(100), row(500)
+
+
+def held(groups: Labels, pairs: int) -> Labels:
+    """Return the rows whose originals leaked, ``int64 [L]``: so many per group, from none more than half."""
+    from noli.ops.leak import leaked_of, rows_of_groups
+
+    return np.concatenate([leaked_of(rows, pairs) for rows in rows_of_groups(groups)])
+
+
+def _held_in_all(subject: LearnabilityData, cfg: Config, total: int) -> Labels:
+    from noli.ops.residual import leaked_rows
+
+    return held(*leaked_rows(subject.protected_y, total))
 
 
 def undone(subject: LearnabilityData, groups: Labels, pairs: int, way: str | None = None) -> Restored:
@@ -108,11 +127,11 @@ def undone(subject: LearnabilityData, groups: Labels, pairs: int, way: str | Non
         way: Only this attack, used even where it makes the pictures worse.
     """
     from noli.ops import residual
-    from noli.ops.leak import leak_attack, leaked_of, rows_of_groups
+    from noli.ops.leak import leak_attack
     from noli.ops.mixture import estimate_mixture
 
     clean, protected = subject.clean_x, subject.protected_x
-    leaked = np.concatenate([leaked_of(rows, pairs) for rows in rows_of_groups(groups)])
+    leaked = held(groups, pairs)
 
     def unfiltered() -> Images:
         if subject.restored is not None:
@@ -146,9 +165,10 @@ def bridges(cfg: Config) -> tuple[Measure, ...]:
     def row(total: int) -> Measure:
         return Measure(
             f"leak-{total}-bridge",
-            f"undoes what a network learned from {total} leaked pairs in all",
+            f"undoes what a network learned from {total} leaked pairs in all, half at most",
             "adaptive",
             restore=partial(bridged, total=total),
+            held=partial(_held_in_all, total=total),
         )
 
     return row(100), row(500)
@@ -160,13 +180,12 @@ def bridged(subject: LearnabilityData, cfg: Config, total: int) -> Restored:
     They are used whatever their quality: rows without restoration exist already, and a network that costs
     detail may still remove what misleads.
     """
-    from noli.ops.leak import leaked_of, rows_of_groups
     from noli.ops.residual import leaked_rows, restoration_gains
     from noli.train.restoring import Towards, learn_restorer, restored
 
     clean, protected = subject.clean_x, subject.protected_x
     groups, pairs = leaked_rows(subject.protected_y, total)
-    leaked = np.concatenate([leaked_of(rows, pairs) for rows in rows_of_groups(groups)])
+    leaked = held(groups, pairs)
     model = learn_restorer(protected[leaked], Towards(clean[leaked]), cfg.recipe(0))
     images = restored(protected, model)
     gains = restoration_gains(clean, protected, groups, pairs, {"leak_gain_db": images})
