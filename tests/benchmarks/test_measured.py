@@ -84,4 +84,9 @@ def test_cells_of_every_setting_have_a_file_and_come_back(tmp_path, monkeypatch)
 
 def test_rows_of_partial_protection_mix_in_clean_images():
     rows = {row.name: row for row in table(Config(battery="full"))}
-    assert [leaderboard.part_of(rows[name]) for name in ("partial-20", "crop+flip")] == ["mixed", "protected"]
+    assert [leaderboard.part_of("em", rows[name]) for name in ("partial-20", "leak-1-pair")] == [
+        "mixed",
+        "protected",
+    ]
+    # Beside leaked pairs: what these originals teach alone.
+    assert leaderboard.part_of("clean", rows["leak-1-pair"]) == "leaked-alone"

@@ -16,7 +16,7 @@ and several ``codes`` per class, with which displacement after orthogonal projec
 Threat model: as protect/cuda, and beyond it a trainer who uses RSK+FF, COIN, greyscale, orthogonal projection
 or adversarial training, or a thief with one clean original per class; each alone. It does not stop COIN after
 greyscale, after projection or after a leaked pair, nor a thief with more pairs: the variation averages out
-(noli.ops.mixture), and a network learned from hundreds of them restores the pictures. What was tried, also
+(noli.ops.mixture); beside hundreds, the leaked originals alone teach nearly as much. What was tried, also
 against combinations, is in docs/weave.md, benchmarks/leaderboard.py and benchmarks/weave_settings.py.
 """
 
@@ -87,8 +87,7 @@ SPEC = Spec(
         ),
         does_not_stop=(
             "Combinations: COIN after greyscale, after orthogonal projection or after a leaked pair.",
-            "A thief with ten originals per class, and more so with hundreds and a network that learns to "
-            "restore: the variation averages out.",
+            "A thief with ten originals per class: the variation averages out.",
             "Fine-tuning from pre-trained weights, in part, and self-supervised learning, by a little.",
             "Training with other labels than yours, or on any unprotected copies of the same images.",
             "Models that were trained before, and uses other than training (viewing, copying, editing).",
