@@ -9,13 +9,13 @@ stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] un
 extended run get the noise of the nearest centre; nothing is learned again.
 
 Threat model: a trainer who trains from scratch on all protected pictures, with labels that the owner does not
-know. With the defaults it stops next to nothing (see the card). It never stops whoever averages the change
-over leaked pairs or finds the patterns by a linear probe: there are only clusters x patterns of them. Where
-ours differs from the paper and the authors' script: centres start from the key and targets are drawn by it;
-noise is bounded by a scaled tanh; it is learned under shifts unless ``shifted`` is off; each cluster's noise
-is learned on its own pictures (``data=all`` is the script's way); AdamW with a constant learning rate; no
-bound on the L2 norm; small encoders and few steps by default, because 50 epochs of a ResNet-50 take CPU
-weeks.
+know. With the defaults here it does not stop ordinary training either (see the card), and it never stops
+whoever averages the change over leaked pairs or finds the patterns by a linear probe: there are only clusters
+x patterns of them. Where ours differs from the paper and the authors' script: centres start from the key and
+targets are drawn by it; noise is bounded by a scaled tanh; it is learned under shifts unless ``shifted`` is
+off; each cluster's noise is learned on its own pictures (``data=all`` is the script's way); AdamW with a
+constant learning rate; no bound on the L2 norm; small encoders and few steps by default, because 50 epochs of
+a ResNet-50 take CPU weeks.
 """
 
 from __future__ import annotations
