@@ -39,7 +39,7 @@ _SUMMARIES = {
     "protect/em": "Noise that leaves a network nothing to learn (EM)",
     "protect/ops": "One pixel per class that a network learns instead of the pictures (OPS)",
     "protect/rem": "Noise like EM's against adversarial training (REM); slow, the reference for SEM",
-    "protect/sem": "Noise that leaves even adversarial training little to learn (SEM)",
+    "protect/sem": "Noise meant to leave even adversarial training little to learn (SEM)",
     "protect/salm": "Noise like EM's only where it matters, for medical images (SALM, reconstruction)",
     "protect/t2ue": "Noise from captions alone: whoever makes it never sees the pictures (T2UE)",
     "protect/tap": "Pictures that a network takes for the next class (TAP)",

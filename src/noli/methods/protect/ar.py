@@ -83,14 +83,15 @@ SPEC = Spec(
         paper="Sandoval-Segura, Singla, Geiping, Goldblum, Goldstein, Jacobs. Autoregressive Perturbations "
         "for Data Poisoning. NeurIPS 2022. arXiv 2206.03693",
         stops=(
-            "Ordinary, long training of image classifiers on the images with their true labels.",
-            "Training on grey versions of the images, according to the paper's successors: a smaller loss.",
+            "Long training of image classifiers without augmentation, on the images with their true labels.",
         ),
         does_not_stop=(
             "Averaging: the noise is the same kind for a whole class, so its statistics show it.",
             "JPEG compression, blurring, resizing and strong augmentation: the noise is fine and faint, and "
             "most of the accuracy comes back.",
             "Crop and flip, with a small network: in noli's leaderboard most of the accuracy came back.",
+            "Training on greyscale copies, sharpening with frequency filtering (RSK+FF), random displacement "
+            "(COIN) and orthogonal projection: there, too, most of it came back.",
             "Adversarial training, and short trainings, because the noise is learned late: in noli's effect "
             "test, 100 steps on small photographs, nothing was lost.",
             "Fitting filters to the images of a class, which shows its process.",

@@ -9,12 +9,12 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on s
 stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
 
 Threat model: a trainer who trains from scratch on all protected images with your labels and ordinary
-augmentation. It does not stop greyscale or JPEG training, adversarial training, purification, or anybody
-with clean originals beside protected ones; partial protection protects the protected part only.
-Where ours differs from the paper's description: seeds come from the key; noise is stored in 255 levels of
-the bound; the surrogate's momentum is Nesterov's and starts anew in every round; batches are of 128 images
-(the script on the whole of CIFAR-10: 512); new images of an extended run get their noise from the saved
-surrogate (the original would start again).
+augmentation. It does not stop greyscale or JPEG training, adversarial training, RSK+FF, COIN, purification,
+or anybody with clean originals beside protected ones; partial protection protects the protected part only.
+Where ours differs from the paper's description: seeds come from the key; noise is stored in 255 levels of the
+bound; the surrogate's momentum is Nesterov's and starts anew in every round; batches are of 128 images (the
+script on the whole of CIFAR-10: 512); new images of an extended run get their noise from the saved surrogate
+(the original would start again).
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ SPEC = Spec(
         stops=("Ordinary training from scratch on the protected images with their true labels.",),
         does_not_stop=(
             "Training on greyscale or strongly compressed copies, and adversarial training.",
+            "Sharpening with frequency filtering (RSK+FF) and random displacement (COIN).",
             "Purification, and a thief who learns the noise from clean originals beside protected ones.",
             "Class-wise noise: averaging the pictures of a class shows it, and on the small photographs of "
             "noli's effect test it had no effect.",
-            "Training with other labels, on unprotected copies, or from pre-trained weights.",
+            "Training with other labels, on unprotected copies, or from pre-trained weights, and "
+            "self-supervised learning.",
         ),
         bibtex="@inproceedings{huang2021unlearnable, title={Unlearnable Examples: Making Personal Data "
         "Unexploitable}, author={Huang, Hanxun and Ma, Xingjun and Erfani, Sarah Monazam and Bailey, James "

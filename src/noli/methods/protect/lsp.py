@@ -66,8 +66,8 @@ SPEC = Spec(
         title="LSP: linearly separable synthetic perturbations",
         paper="Yu, Zhang, Chen, Yin, Liu. Availability Attacks Create Shortcuts. KDD 2022. arXiv 2111.00898",
         stops=(
-            "Ordinary training of image classifiers on the protected images with their true labels, "
-            "as long as nobody looks for the noise.",
+            "Training of image classifiers without augmentation, on the protected images with their true "
+            "labels, as long as nobody looks for the noise.",
         ),
         does_not_stop=(
             "Averaging the images of a class, which shows its pattern, and subtracting it.",

@@ -9,10 +9,11 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1], C in {1, 3}. Position
 ``size`` pixels and hold for pictures of any size, where the pixel is a block of about 1/size of each side.
 
 Threat model: a trainer who trains on all protected images with your labels; adversarially as well according
-to the paper, but not in noli's own measurement. It does not stop cutout, cutmix, JPEG, median filters or
-orthogonal projection; a detector is trivial: a pixel that is constant over a class. Averaging a class shows
-it. Where ours differs: covariances instead of one pass per candidate (same result), images of mixed sizes
-(classes keep apart on all of them), classes of a later run keep away from earlier positions.
+to the paper, but not in noli's own measurement. It does not stop greyscale, cutout, cutmix, JPEG, median
+filters, RSK+FF, COIN or orthogonal projection; a detector is trivial: a pixel that is constant over a class.
+Averaging a class shows it, and so does a leaked pair. Where ours differs: covariances instead of one pass per
+candidate (same result), images of mixed sizes (classes keep apart on all of them), classes of a later run
+keep away from earlier positions.
 """
 
 from __future__ import annotations
@@ -67,11 +68,13 @@ SPEC = Spec(
             "pictures (benchmarks/leaderboard.py); in the effect test on photographs nothing was lost.",
         ),
         does_not_stop=(
-            "Cutout, cutmix, JPEG, median filtering and orthogonal projection.",
+            "Greyscale copies, cutout, cutmix, JPEG, median filtering and orthogonal projection.",
+            "Sharpening with frequency filtering (RSK+FF) and random displacement (COIN).",
             "Adversarial training, against the paper: on the leaderboard it learned as from clean images.",
             "Anybody who looks: a pixel that is the same in all pictures of a class is easily found, also by "
-            "averaging, and painted over.",
-            "Training with other labels, on unprotected copies, or from pre-trained weights.",
+            "averaging or from clean originals beside protected pictures, and painted over.",
+            "Training with other labels, on unprotected copies, or from pre-trained weights, and "
+            "self-supervised learning.",
         ),
         bibtex="@inproceedings{wu2023one, title={One-Pixel Shortcut: on the Learning Preference of Deep "
         "Neural Networks}, author={Wu, Shutong and Chen, Sizhe and Xie, Cihang and Huang, Xiaolin}, "

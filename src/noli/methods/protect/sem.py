@@ -1,23 +1,25 @@
 """SEM: stable error-minimising noise (Liu, Xu, Chen, Sun; AAAI 2024; arXiv 2311.13091).
 
-Noise on which even an adversarially trained network learns nothing: a surrogate is hardened by PGD, step by
-step, on images that carry error-minimising noise. The noise itself is searched against *random* perturbations
-only (10 descent steps of eps/5 from a random start; 5 random crops and flips each, a uniform perturbation
-inside the surrogate's radius, gradient straight through). Afterwards every image gets its noise from the
-final surrogate, the last partial batch as well (the authors' script drops it).
+Noise on which, according to the paper, even adversarial training learns nothing: a surrogate is hardened by
+PGD, step by step, on images that carry error-minimising noise. The noise itself is searched against *random*
+perturbations only (10 descent steps of eps/5 from a random start; 5 random crops and flips each, a uniform
+perturbation inside the surrogate's radius, gradient straight through). Afterwards every image gets its noise
+from the final surrogate, the last partial batch as well (the authors' script drops it).
 
 Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on squares of ``size`` pixels and
 stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
 
-Threat model: a trainer who trains from scratch on all protected images with your labels, by adversarial
-training up to ``radius`` included. It does not stop greyscale, JPEG, purification, pre-trained weights, or
-anybody with clean originals beside protected ones. Ours differs from the published settings: small surrogate,
-500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds from the key, images in
-[0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time`` stopped is not
-repeatable bit by bit. Where the CPU has bf16, the inner loop is 3.2 times as fast as the published
-formulation on the tiny network and 4.0 times on small and ResNet-18; in float32 (measured before searches ran
-on folded copies) 1.4 times and as fast. REM's visit of an image takes 9.2 times as many surrogate passes as
-SEM's and, in one run, 5 to 6 times its CPU seconds (benchmarks/sem_speed.py).
+Threat model: a trainer who trains from scratch on all protected images with your labels. The paper includes
+adversarial training up to ``radius``; we found a part of that (benchmarks/leaderboard.py, three keys, small
+network and search): it left 31.5 % (23.6 to 39.5), where clean images teach it 50.4 % and up to 36.3 % would
+count as protected. It does not stop greyscale, JPEG, purification, pre-trained weights, self-supervised
+learning, or anybody with many clean originals beside protected ones. Ours differs from the published
+settings: small surrogate, 500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds
+from the key, images in [0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time``
+stopped is not repeatable bit by bit. Where the CPU has bf16, the inner loop is 3.2 times as fast as the
+published formulation on the tiny network and 4.0 times on small and ResNet-18; in float32 (measured before
+searches ran on folded copies) 1.4 times and as fast. REM's visit of an image takes 9.2 times as many
+surrogate passes as SEM's and, in one run, 5 to 6 times its CPU seconds (benchmarks/sem_speed.py).
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ SPEC = Spec(
             "A thief who learns the noise from clean originals beside protected ones.",
             "Adversarial training with a larger radius than the surrogate's; at its radius a small network "
             "still learned half of what clean images teach it so (benchmarks/leaderboard.py, three keys).",
-            "Training with other labels, on unprotected copies, or from pre-trained weights.",
+            "Training with other labels, on unprotected copies, or from pre-trained weights, and "
+            "self-supervised learning.",
         ),
         bibtex="@inproceedings{liu2024stable, title={Stable Unlearnable Example: Enhancing the Robustness of "
         "Unlearnable Examples via Stable Error-Minimizing Noise}, author={Liu, Yixin and Xu, Kaidi and Chen, "

@@ -10,14 +10,14 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is made on squa
 and stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
 
 Threat model: a trainer who trains from scratch, on labels or on captions, on all protected pictures with
-ordinary augmentation. It does not stop compression, greyscale, adversarial training, purification,
-pre-trained weights, or anybody with clean originals beside protected ones. Class-wise noise is one picture
-per class: averaging the class shows it. Vague prompts give weaker noise, and pictures with another text than
-that of the noise are not protected. A generator that processors can train (32 pixels, thousands of pictures)
-shows how the method works; the paper's is trained on MSCOCO against CLIP for a day on an A100.
-Where ours differs from the paper: random vectors come from the key; equal captions in a batch match each
-other; no spatial masks in the generator; the learning rate is 1e-3 in one cycle (1e-4 and a cosine there);
-noise is stored in 255 levels of the bound.
+ordinary augmentation. It does not stop compression, greyscale, adversarial training, orthogonal projection,
+purification, pre-trained weights, or anybody with clean originals beside protected ones. Class-wise noise is
+one picture per class: averaging the class shows it. Vague prompts give weaker noise, and pictures with
+another text than that of the noise are not protected. A generator that processors can train (32 pixels,
+thousands of pictures) shows how the method works; the paper's is trained on MSCOCO against CLIP for a day on
+an A100. Where ours differs from the paper: random vectors come from the key; equal captions in a batch match
+each other; no spatial masks in the generator; the learning rate is 1e-3 in one cycle (1e-4 and a cosine
+there); noise is stored in 255 levels of the bound.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ SPEC = Spec(
             "Your pictures need not go to whoever makes the noise: texts are enough.",
         ),
         does_not_stop=(
-            "Training on compressed or greyscale copies, adversarial training, purification.",
+            "Training on compressed or greyscale copies, adversarial training, purification, and orthogonal "
+            "projection.",
             "Class-wise noise: averaging the pictures of a class shows it.",
             "A thief who learns the noise from clean originals beside protected ones.",
             "Training from pre-trained weights, with other texts, or on unprotected copies.",

@@ -9,9 +9,10 @@ Shapes: working images ``float32 [N, C, H, W]`` in [0, 1]; noise is learned on s
 stretched over pictures of any size, within the same bound ``eps`` (in [0, 1] units).
 
 Threat model: a trainer who trains from scratch on all protected images with your labels, greyscale included
-(the noise is of high frequency). It does not stop JPEG, adversarial training or purification, nor anybody
-with clean originals beside protected ones. Where ours differs from the paper's settings: one start instead
-of eight restarts, steps of one length, a small surrogate by default, seeds from the key.
+(the noise is of high frequency). It does not stop JPEG, adversarial training, RSK+FF, COIN, orthogonal
+projection or purification, nor anybody with many clean originals beside protected ones. Where ours differs
+from the paper's settings: one start instead of eight restarts, steps of one length, a small surrogate by
+default, seeds from the key.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ SPEC = Spec(
         title="TAP: targeted adversarial poisons",
         paper="Fowl, Goldblum, Chiang, Geiping, Czaja, Goldstein. Adversarial Examples Make Strong Poisons. "
         "NeurIPS 2021. arXiv 2106.10807",
-        stops=(
-            "Ordinary training from scratch on the protected images, in colour and, according to the "
-            "literature, in grey.",
-        ),
+        stops=("Ordinary training from scratch on the protected images, in colour and in grey.",),
         does_not_stop=(
             "Training on JPEG copies, adversarial training, and purification.",
+            "Sharpening with frequency filtering (RSK+FF), random displacement (COIN) and, just, orthogonal "
+            "projection.",
             "A thief who learns the noise from clean originals beside protected ones.",
-            "Training with other labels, on unprotected copies, or from pre-trained weights.",
+            "Training with other labels, on unprotected copies, or from pre-trained weights, and "
+            "self-supervised learning.",
         ),
         bibtex="@inproceedings{fowl2021adversarial, title={Adversarial Examples Make Strong Poisons}, "
         "author={Fowl, Liam and Goldblum, Micah and Chiang, Ping-yeh and Geiping, Jonas and Czaja, Wojciech "
