@@ -15,6 +15,7 @@ TABLE = {
     "SALM": "salm",
     "EM": "em",
     "EM at SALM's L2": "em, L2 of salm",
+    "LSP at SALM's L2": "lsp, L2 of salm",
     "LSP at 8/255": "lsp",
     "SALM, `mask=gradient-input`": "salm gradient-input",
     "SALM, `mask=foreground`": "salm foreground",
