@@ -33,8 +33,9 @@ data teaches under the same countermeasure. ±: half the 95 % interval, over key
 several (few make it wide), else over test images; point at a cell for its ends and the number of seeds.
 `benchmarks/leaderboard.py` writes the figures (10,000 images of CIFAR-10, the `tiny` network); empty
 cells were not measured. CPU seconds were measured on different machines: orders of magnitude, not ratios;
-T2UE's leave out the training of its generator. In columns of leaked pairs, `clean` is what the leaked originals
-teach alone, which no protection reaches: a row that is no higher says nothing. The table scrolls in both directions.
+T2UE's leave out the training of its generator. In columns of leaked pairs, `clean` is what the leaked
+originals teach alone, which no protection reaches: a row that is no higher says nothing. The table scrolls
+in both directions.
 
 """
 MEASURED = """

@@ -428,10 +428,36 @@ def test_what_a_method_reached_is_said() -> None:
     from noli.cli.protect import _learned
 
     state = {"reached": [{"steps": 9.0}, {"steps": 20.0, "error": 0.25, "passes_per_visit": 61.0}]}
-    assert _learned(state) == [("learned", "steps 20, error 0.25, passes per visit 61")]
+    error = "error of the surrogate on protected pictures"
+    assert _learned(state) == [("learned", f"steps 20, {error} 25.0 %, passes per visit 61")]
     assert _learned({"draws": {}}) == _learned(None) == []
     late = {"reached": [{"steps": 9.0, "error": 0.5, "out_of_time": 500.0}]}
-    assert _learned(late) == [("learned", "steps 9 of 500, ended by --time, error 0.5")]
+    assert _learned(late) == [("learned", f"steps 9 of 500, ended by --time, {error} 50.0 %")]
+    good = {"reached": [{"steps": 9.0, "error": 0.5, "good_enough": 500.0}]}
+    assert _learned(good)[0][1].startswith("steps 9 of 500, ended by the error asked for (stop), error")
+    clusters = {"encoder": "own", "reached": [{"moved": 0.125, "smallest": 3.0}]}
+    told = "clusters of the encoder own, pictures taken for the wanted cluster 12.5 %, smallest cluster 3"
+    assert _learned(clusters) == [("learned", told)]
+
+
+def test_an_encoder_that_is_missing_is_told(
+    noli: Run,
+    class_folders: Callable[..., Path],
+    owner: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("noli.train.clustered.packaged", lambda: False)
+    photos = class_folders()
+    trial = {**registry.get("protect/uc").trial, "encoder": "auto"}
+    words = [word for option, value in trial.items() for word in ("--set", f"{option}={value}")]
+    done = noli("protect", "uc", photos, "-o", tmp_path / "a", "--key", owner, "-j", 1, *words)
+    assert done.code == 0, done.err
+    assert "clusters of the encoder own" in done.out
+    assert "pip install 'noli[encoders]'" in done.err
+    asked = [word.replace("encoder=auto", "encoder=own") for word in words]
+    done = noli("protect", "uc", photos, "-o", tmp_path / "b", "--key", owner, "-j", 1, *asked)
+    assert "noli[encoders]" not in done.err
 
 
 @pytest.mark.parametrize("method", registry.names("protect"))

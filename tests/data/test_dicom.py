@@ -584,6 +584,38 @@ def test_protect_undo_and_diff(tmp_path: Path, key: noli.Key) -> None:
     assert dicom.NOTE in (run.path / "report.html").read_text("utf-8")
 
 
+def test_values_beyond_the_window_are_told_when_they_can_be_lost(
+    tmp_path: Path, key: noli.Key, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from noli.cli.main import main
+
+    for name, stored in (
+        ("one/a/far.dcm", [[0, 800, 1200, 4095]] * 4),
+        ("two/b/near.dcm", [[900, 1100] * 2] * 4),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        tags = {"RescaleIntercept": -1024, "RescaleSlope": 1, "WindowCenter": 40, "WindowWidth": 400}
+        (tmp_path / name).write_bytes(make(np.array(stored), SOPInstanceUID=f"1.2.{len(name)}", **tags))
+    for source, count in (("one", 1), ("two", 0)):
+        out = tmp_path / f"out{count}"
+        words = (
+            "protect",
+            "cuda",
+            str(tmp_path / source),
+            "-o",
+            str(out),
+            "--key",
+            str(tmp_path / "owner.key"),
+        )
+        assert main([*words, "-q", "-j", "1"]) == 0
+        told = capsys.readouterr().err
+        assert ("values beyond their display window" in told) == bool(count)
+        assert (
+            noli.Run.open(noli.engine.request.run_folder(out)).manifest.results.get("beyond_window", 0)
+            == count
+        )
+
+
 def test_one_unusable_file_is_left_out(tmp_path: Path, key: noli.Key) -> None:
     folder(tmp_path / "in", 2)
     (tmp_path / "in/sick/film.dcm").write_bytes(make(NumberOfFrames=3))

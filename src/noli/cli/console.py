@@ -80,6 +80,14 @@ class Output:
 
             self.warn(f"{count:,} pictures are {NOTE}")
 
+    def warn_of_windows(self, count: int) -> None:
+        """Say, whatever the flags, that changed pixels left the values that a DICOM window does not show."""
+        if count:
+            self.warn(
+                f"{count:,} pictures have values beyond their display window; where they were changed, these "
+                "values are lost in the copy, also for another window (see docs/dicom.md)"
+            )
+
 
 def _console(stream: Any) -> Console:
     # Piped output keeps long paths on one line, so that other programs can read it. Names of files and

@@ -33,14 +33,28 @@ from noli.cli.shared import (
 )
 from noli.core.errors import clean_url
 from noli.core.method import Spec
+from noli.ops.metrics import percent
 from noli.report.words import duration
 
 if TYPE_CHECKING:
     from noli.api import ProtectRun
+    from noli.core.manifest import Manifest
     from noli.engine.plan import Plan
 
+_OWN = "own"  # as noli.train.clustered names an encoder that was learned from the pictures
 # A fifth is held out, and verify wants 100 pictures there.
 _MEASURABLE = 500
+# What a learning reached: endings with what ended it, names in words, and which of them are shares.
+_ENDED = {"out_of_time": "--time", "good_enough": "the error asked for (stop)"}
+_WORDS = {
+    "error": "error of the surrogate on protected pictures",
+    "clean_accuracy": "surrogate's accuracy",
+    "moved": "pictures taken for the wanted cluster",
+    "smallest": "smallest cluster",
+    "seen_as_wanted": "pictures taken for the wanted class",
+    "seen_as_own": "pictures still taken for their own class",
+}
+_SHARES = ("error", "clean_accuracy", "moved", "seen_as_wanted", "seen_as_own")
 _ONE_CLASS = (
     "there is one class only; methods that treat classes differently protect by that difference, so expect "
     "nothing of them (noli protect uc works without classes)"
@@ -166,6 +180,9 @@ def show_run(
     }
     out.result(document, console.grid(lines))
     out.warn_of_dicom(found.get("dicom", 0))
+    out.warn_of_windows(found.get("beyond_window", 0))
+    if _fell_back(manifest):
+        out.hint("EfficientNet-Lite0 tells pictures apart better: pip install 'noli[encoders]'.")
     if "out_of_time" in _latest(manifest.state):
         out.warn("--time ended the learning early: expect less than the method's description says")
     if word != "protected":
@@ -211,16 +228,28 @@ def _latest(state: dict[str, Any] | None) -> dict[str, float]:
     return dict((state or {}).get("reached", [{}])[-1])
 
 
+def _fell_back(manifest: Manifest) -> bool:
+    asked = manifest.args_resolved["config"].get("encoder")
+    return asked == "auto" and (manifest.state or {}).get("encoder") == _OWN
+
+
 def _learned(state: dict[str, Any] | None) -> Rows:
     """What the latest learning of a method reached, where it learns: how far it got, and how well."""
     numbers = _latest(state)
     if not numbers:
         return []
-    asked = numbers.pop("out_of_time", None)
-    shown = [f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items()]
-    if asked:
-        shown[0] += f" of {asked:g}, ended by --time"
+    ended = [(numbers.pop(name), why) for name, why in _ENDED.items() if name in numbers]
+    shown = [_told(name, value) for name, value in numbers.items()]
+    for asked, why in ended:
+        shown[0] += f" of {asked:g}, ended by {why}"
+    if "encoder" in (state or {}):
+        shown.insert(0, f"clusters of the encoder {state['encoder']}")  # type: ignore[index]
     return [("learned", ", ".join(shown))]
+
+
+def _told(name: str, value: float) -> str:
+    words = _WORDS.get(name, name.replace("_", " "))
+    return f"{words} {percent(value) if name in _SHARES else f'{value:g}'}"
 
 
 def _size(shape: str) -> str:

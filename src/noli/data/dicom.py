@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 NOTE = "DICOM: this is not de-identification; burned-in annotations, file names and many tags stay"
+BEYOND = "DICOM: some pixels lie beyond the window; those that change move into it"
 # Implicit and Explicit VR Little Endian, RLE.
 _PLAIN = frozenset(["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -89,7 +90,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
             if element.tag.group < 8:
                 raise damaged(f"group {element.tag.group:04x} is not for data sets")
     if not np.array_equal(scale.shown(stored), stored):
-        notes += ("DICOM: some pixels lie beyond the window; those that change move into it",)
+        notes += (BEYOND,)
     notes += tuple(f"DICOM: {name} removed" for name in without_copies(file))
     return Picture(scale.levels(stored), format="DICOM", notes=(NOTE, *notes), original=data)
 

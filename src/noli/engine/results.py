@@ -8,6 +8,7 @@ from typing import Any
 
 from noli.core.manifest import ShardInfo
 from noli.core.run import Record, Run, read_lines
+from noli.data.dicom import BEYOND
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Tally:
     bytes_out: int = 0
     with_gps: int = 0
     dicom: int = 0
+    beyond_window: int = 0
     failed: set[str] = field(default_factory=set)
     psnr: Spread = field(default_factory=Spread)
     linf: Spread = field(default_factory=Spread)
@@ -65,6 +67,7 @@ class Tally:
         self.bytes_out += record["size_out"]
         self.with_gps += any(note.startswith("GPS") for note in record["notes"])
         self.dicom += any(note.startswith("DICOM") for note in record["notes"])
+        self.beyond_window += BEYOND in record["notes"]
         self.psnr.add(record["psnr"])
         self.linf.add(record["linf"] * (255 / 65535 if record["bits"] == 16 else 1))
         if "restored_psnr" in record:
@@ -86,6 +89,8 @@ class Tally:
         }
         if self.dicom:
             found["dicom"] = self.dicom
+        if self.beyond_window:
+            found["beyond_window"] = self.beyond_window
         if compared := self.restored.n + self.restored.identical:
             found |= {"restored_compared": compared, "restored_identical": self.restored.identical}
             found |= self.restored.named("restored_psnr")

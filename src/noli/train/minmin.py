@@ -100,8 +100,9 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
         random: Search noise against random perturbations (SEM) instead of adversarial ones (REM).
 
     Returns:
-        Surrogate steps made, surrogate passes per image visit, training error reached; ``out_of_time``, the
-        steps that were asked for, where the time budget ended the training.
+        Surrogate steps made, surrogate passes per image visit, training error reached; the steps that were
+        asked for as ``out_of_time`` where the time budget ended the training, as ``good_enough`` where the
+        error did.
     """
     cfg: RobustConfig = lesson.cfg
     adversary = Adversary(cfg.radius, cfg.radius / 5, cfg.adversary_steps)
@@ -130,7 +131,9 @@ def robust(lesson: Lesson, *, random: bool) -> dict[str, float]:
     inner = 0 if random else adversary.steps
     passes = how.passes * (1 + inner) + adversary.steps + 1
     reached = {"steps": float(made), "passes_per_visit": float(passes), "error": lesson.error()}
-    return reached | {"out_of_time": float(cfg.steps)} if late else reached
+    if late:
+        return reached | {"out_of_time": float(cfg.steps)}
+    return reached | {"good_enough": float(cfg.steps)} if 0 < made < cfg.steps else reached
 
 
 class GoodEnough(Callback):

@@ -59,7 +59,8 @@ class RobustConfig(LearnedConfig):
     time: Seconds = Field(
         None,
         gt=0,
-        description="seconds of training after which the surrogate makes the noise as it is; 90s, 10m, 2h",
+        description="seconds after which the surrogate's training ends; the noise of all pictures is made "
+        "after it; 90s, 10m, 2h",
     )
 
 
