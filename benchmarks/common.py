@@ -260,7 +260,9 @@ def summarised(name: str, measures: Mapping[str, Measure], cells: Cells) -> dict
     """Rows of one setting, the row with the highest accuracy, quality and cost; empty if nothing is done."""
     rows = {}
     for row, measure in measures.items():
-        done = [cell for place, cell in cells.done.items() if place.startswith(f"{name}/{row}/")]
+        places = [place for place in cells.done if place.startswith(f"{name}/{row}/")]
+        # By seed: a cell that was measured again lies at the end of its file.
+        done = [cells.done[place] for place in sorted(places, key=lambda place: int(place.rsplit("/", 1)[1]))]
         if done:
             result = summarise(measure, done, 0.95)
             rows[row] = result.model_dump(include={"level", "value", "low", "high", "values"})

@@ -8,8 +8,9 @@ Every run draws other photographs of the embedded set (900 for training, 450 hel
 method whose effect is known, and asks the quick battery at the routine level. ``none``: pictures with noise
 of two levels, as any program changes them; "supported" is false. ``faded``: pictures of which a twentieth is
 left under a flat grey of their class; whatever is learned is the grey, and "supported" is true (the check
-that protected pictures resemble their originals would refuse them, and is off for these). Cells lie in
-results/null_runs.jsonl.
+that protected pictures resemble their originals would refuse them, and is off for these). ``keyed``: keyed
+CUDA at its defaults with a key for every run, judged at the naive level with every check on; here nothing is
+planted, and what is true on these photographs is not known. Cells lie in results/null_runs.jsonl.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from common import Cells, save
+from common import Cells, bench_key, protect_arrays, save
 from noli.core.evidence import LEVELS
 from noli.data.demo import photo_crops
+from noli.methods.protect import cuda
 from noli.methods.verify.battery import LearnabilityData
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import judge
@@ -32,14 +35,20 @@ from noli.ops.stats import wilson
 
 CFG = Config(network="tiny", min_steps=60, epochs=6, partial=())
 FADED = CFG.model_copy(update={"min_likeness": 0.0})
-KINDS = ("none", "faded")
+KINDS = ("none", "faded", "keyed")
+# At which level a kind is judged: keyed CUDA is published for ordinary training only.
+CLAIMS = {"none": "routine", "faded": "routine", "keyed": "naive"}
 TRAIN, TEST = 900, 450
 
 
-def changed(kind: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def changed(
+    kind: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, number: int, classes: Sequence[str]
+) -> np.ndarray:
     """Return the "protected" images of one kind."""
     if kind == "none":
         return np.clip(x + rng.integers(-2, 3, x.shape), 0, 255).astype(np.uint8)
+    if kind == "keyed":
+        return protect_arrays(x, y, bench_key(number), cuda.Config(), classes=classes)
     grey = np.linspace(20, 235, y.max() + 1)[y][:, None, None, None]
     return (0.05 * x + 0.95 * grey + 0.5).astype(np.uint8)
 
@@ -60,11 +69,12 @@ def main() -> None:
     for kind in KINDS:
         done = [cell for name, cell in cells.done.items() if name.startswith(f"{kind}/")]
         seen = Counter(f"{level}: {cell[level]}" for cell in done for level in LEVELS)
-        hits = seen["routine: supported"]
+        hits = seen[f"{CLAIMS[kind]}: supported"]
         low, high = wilson(hits, len(done))
         rates[kind] = {"supported": hits, "runs": len(done), "low": low, "high": high, "all": dict(seen)}
+        rates[kind]["claim"] = CLAIMS[kind]
     sizes = {"training_images": TRAIN, "test_images": TEST}
-    save("null_runs", {"kinds": rates, "claim": "routine", **sizes}, cells)
+    save("null_runs", {"kinds": rates, **sizes}, cells)
 
 
 def verdicts(full: LearnabilityData, kind: str, number: int) -> dict[str, str]:
@@ -73,10 +83,9 @@ def verdicts(full: LearnabilityData, kind: str, number: int) -> dict[str, str]:
     rows = rng.permutation(len(full.clean_x))[:TRAIN]
     held = rng.permutation(len(full.test_x))[:TEST]
     x, y = full.clean_x[rows], full.clean_y[rows]
-    data = LearnabilityData(
-        x, changed(kind, x, y, rng), y, y, full.test_x[held], full.test_y[held], full.classes
-    )
-    evidence = judge(data, None, CFG if kind == "none" else FADED)
+    made = changed(kind, x, y, rng, number, full.classes)
+    data = LearnabilityData(x, made, y, y, full.test_x[held], full.test_y[held], full.classes)
+    evidence = judge(data, None, FADED if kind == "faded" else CFG)
     found = {level.level: level.verdict for level in evidence.levels}
     return {str(level): found.get(level, evidence.verdict) for level in LEVELS}
 

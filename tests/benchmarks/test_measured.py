@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -15,7 +16,7 @@ import leaderboard
 import leak_frontier
 import resnet18
 import signs
-from noli.methods.verify.battery import table
+from noli.methods.verify.battery import pack, table
 from noli.methods.verify.config import Config
 
 KNOWN = {row.name for row in table(Config(battery="full"))} | {leaderboard.MERGED.name}
@@ -45,6 +46,36 @@ def test_every_sign_can_be_measured():
     }
     assert {expected for _, _, expected, _ in signs.SIGNS} == {"holds", "falls"}
     assert len({(name, row) for name, row, *_ in signs.SIGNS}) == len(signs.SIGNS)
+
+
+def test_what_the_leaked_originals_teach_alone_is_no_sign():
+    def row(low, value, high):
+        return {"value": value, "low": low, "high": high, "values": [value]}
+
+    usual = row(0.6, 0.62, 0.64)
+    alone = {"crop+flip": usual, "leak-500-bridge": row(0.42, 0.44, 0.46)}
+    found = {"clean": {"rows": alone}, "rem": {"rows": {"leak-500-bridge": row(0.40, 0.42, 0.44)}}}
+    assert signs.found(found, "rem", "leak-500-bridge")[0] == "no more than the leaked originals alone"
+    found["rem"]["rows"]["leak-500-bridge"] = row(0.47, 0.5, 0.53)
+    assert signs.found(found, "rem", "leak-500-bridge") == ("falls", round(0.4 / 0.52, 3))
+
+
+def test_signs_of_what_networks_answer_have_their_bounds():
+    made = {"tap": {"confused": {"values": [0.3, 0.5], "bound": 0.5, "at_least": True}}}
+    made["cuda paper"] = {"permuted": {"values": [0.02], "bound": 0.1, "at_least": False}}
+    tap, cuda = signs.answered(made)
+    assert (tap["expected"], tap["found"], tap["share"]) == ("at least 0.50", "at most 0.50", 0.4)
+    assert (cuda["expected"], cuda["found"]) == ("at most 0.10", "at most 0.10")
+
+
+def test_values_are_in_the_order_of_seeds_whatever_was_measured_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    cells = common.Cells("some")
+    for seed, right in ((1, 1), (10, 0), (2, 1), (0, 0)):
+        row = {"correct": {"untouched": pack(np.array([right], bool))}, "n": 1, "detail": {}}
+        cells.get(f"em/coin/{seed}", lambda row=row: row)
+    coin = {one.name: one for one in table(Config())}["coin"]
+    assert common.summarised("em", {"coin": coin}, cells)["rows"]["coin"]["values"] == (0, 1, 1, 0)
 
 
 def test_the_published_recipe_is_that_of_cuda_s_script():
