@@ -12,6 +12,7 @@ import pytest
 import noli
 from noli.api import countermeasures
 from noli.cli.main import main
+from noli.cli.verify import summary
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.key import Key
 from noli.core.run import Run
@@ -83,6 +84,11 @@ def test_rows_without_a_clean_counterpart_and_context_rows(
     assert partial.verdict == "inconclusive"
     assert "never decides" in partial.reason
     assert partial.rows[1].about == "the unprotected part alone"
+    told = " ".join(str(block) for block in summary(partial))
+    assert "never decides" in told
+    assert "Verdict" not in told
+    assert "Claim" not in told
+    assert "Verdict" in " ".join(str(block) for block in summary(leak))
     assert len(noli.attack("crop+flip", tmp_path / "safe", clean=photos, **SMALL_TEST).rows) == 1
 
 

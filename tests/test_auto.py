@@ -185,6 +185,9 @@ def test_what_does_not_hold_is_not_sold_silently(
     assert (routine.holds, "coin" in routine.rows) == (True, False)
     run = noli.protect_auto(photos, tmp_path / "safe", anyway=True, **call)
     assert run.manifest.results["items"] == 90
+    page = (run.path / "report.html").read_text("utf-8")
+    assert "The trial of this protection did not hold" in page
+    assert "Not verified yet" not in page
 
 
 def test_a_floor_that_nothing_meets_names_the_best(

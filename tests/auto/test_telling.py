@@ -119,6 +119,7 @@ def test_only_failures_are_reported_with_their_reasons(key: Key) -> None:
     assert error is not None
     assert error.what == "No candidate could be tried."
     assert error.why == "x: No package.; y: Grey."
+    assert error.fix == "see the reasons; name others with --only"  # more time would not help
 
 
 def test_an_unchanged_picture_has_no_psnr_and_trial_options_are_told(key: Key, tmp_path: Path) -> None:

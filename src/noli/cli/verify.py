@@ -127,6 +127,9 @@ def summary(evidence: Evidence) -> list[Any]:
             for at in evidence.levels
         ]
         blocks += ["", console.table("Worst case per attacker level", columns, levels)]
+    if evidence.level is None and evidence.rows and evidence.rows[0].level == "context":
+        # Without a claim, "inconclusive" would read as a failure to measure.
+        return [*blocks, "", console.grid(_reference(evidence.reference)), f"\n{evidence.reason}"]
     said = verdict(evidence.verdict, evidence.verdict.upper())
     reason = Text.assemble("\nVerdict: ", said, f"\nClaim: {evidence.claim}\n{evidence.reason}")
     return [*blocks, "", console.grid(_reference(evidence.reference)), reason]

@@ -80,11 +80,12 @@ def gather(
     strips = load_strips(data.path / "artifacts" / "preview.npz", undone=data.manifest.verb == "undo")
     quality = _quality(data, strips, names=pictures)
     place = (data.manifest.output or data.manifest.input) if pictures else None
+    choice = load_choice(run, names=pictures)
     return Facts(
         title=TITLES.get(run.manifest.verb, f"Report: {run.manifest.verb}"),
         subject=Path(clean_url(place.uri)).name if place else "",
         manifest=manifest if pictures else without_names(manifest),
-        banner=banner(manifest, evidence, quality, names=pictures),
+        banner=banner(manifest, evidence, quality, names=pictures, choice=choice),
         evidence=evidence,
         strips=strips if pictures else (),
         quality=quality,
@@ -92,7 +93,7 @@ def gather(
         card=None if data.manifest.verb in (*_JUDGING, "undo") else method_card(data.manifest.method),
         limits=_limits(run, evidence, quality, protect_run),
         partner=protect_run.manifest.run_id if protect_run else None,
-        choice=load_choice(run, names=pictures),
+        choice=choice,
         pictures=pictures,
         boxed=load_boxes(run.path / "artifacts" / "boxes.npz") if pictures else (),
         robustness=_record(run, "robustness", Robustness),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from noli.core.choice import Choice
 from noli.core.evidence import LEVELS, Evidence, Level, Row
 from noli.ops import metrics
 from noli.report.quality import Quality
@@ -36,6 +37,10 @@ _HEADLINES = {  # verdict -> without and with a level
 _UNVERIFIED = (
     "The pictures were protected, but nobody has measured yet whether the protection holds. "
     "Until then it is a promise, not a result. This command trains fresh models and measures it:"
+)
+_FAILED_TRIAL = (
+    "It was made nevertheless, because --anyway was given: expect little of it. This command measures it on "
+    "all pictures."
 )
 _UNPROVEN = (
     "Publish the commitment in proof/commitment.json before the pictures, or have it time-stamped: without "
@@ -146,7 +151,12 @@ def place(share: float) -> str:
 
 
 def banner(
-    manifest: Mapping[str, Any], evidence: Evidence | None, quality: Quality, *, names: bool
+    manifest: Mapping[str, Any],
+    evidence: Evidence | None,
+    quality: Quality,
+    *,
+    names: bool,
+    choice: Choice | None = None,
 ) -> Banner:
     """Say in a few words what came of a run; evidence decides, if there is any.
 
@@ -168,9 +178,7 @@ def banner(
         headline = {"running": "Not finished", "interrupted": "Interrupted", "failed": "Failed"}[status]
         return Banner("bad" if status == "failed" else "unsure", headline, tuple(sentences))
     if verb == "protect":
-        clean, protected = _places(manifest, names=names)
-        command = shlex.join(["noli", "verify", protected, "--clean", clean])
-        return Banner("none", "Not verified yet", (_UNVERIFIED,), command=command)
+        return _protected(manifest, choice, names=names)
     if verb == "mark":
         marked = manifest["output"]["uri"] if manifest["output"] and names else "OUT"
         command = shlex.join(["noli", "detect", marked, "--key", "KEY", "--endpoint", "SUSPECT.yaml"])
@@ -180,6 +188,15 @@ def banner(
     if verb == "undo":
         return _restored(quality)
     return Banner("none", "Finished", ("The run is complete.",))
+
+
+def _protected(manifest: Mapping[str, Any], choice: Choice | None, *, names: bool) -> Banner:
+    clean, protected = _places(manifest, names=names)
+    command = shlex.join(["noli", "verify", protected, "--clean", clean])
+    if choice is not None and not choice.holds:
+        said = (choice.reason, _FAILED_TRIAL)
+        return Banner("bad", "The trial of this protection did not hold", said, command=command)
+    return Banner("none", "Not verified yet", (_UNVERIFIED,), command=command)
 
 
 def _places(manifest: Mapping[str, Any], *, names: bool) -> tuple[str, str]:

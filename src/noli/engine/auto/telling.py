@@ -87,7 +87,9 @@ def refusal(choice: Choice, *, anyway: bool) -> NoChoice | None:
             more = f"give more --time ({', '.join(late)}); or " if late else ""
             fix = more + _relaxed(low, choice.floor)
         else:
-            fix = "see the reasons; name others with --only" if choice.complete else "give more --time"
+            # Time helps only those for which there was none.
+            helps = late or any(tried.standing == "unfinished" for tried in choice.candidates)
+            fix = "give more --time" if helps else "see the reasons; name others with --only"
         error = NoChoice(what, why=choice.reason, fix=fix)
     elif choice.holds or anyway:
         return None
