@@ -109,3 +109,17 @@ def test_what_the_rule_picked() -> None:
 def test_the_key_of_the_choice() -> None:
     values = [100 * SETTINGS["weave"]["rows"][name]["values"][0] for name in ("adversarial", "leak-1-pair")]
     assert f"left {values[0]:.1f} % under adversarial training and {values[1]:.1f} % to one pair" in PAGE
+
+
+def test_what_leaked_originals_teach_alone() -> None:
+    alone = {
+        row: 100 * SETTINGS["clean"]["rows"][row]["value"] for row in ("leak-100-in-all", "leak-500-bridge")
+    }
+    told = (
+        "average out to a third (the originals alone teach {:.1f} %). Five hundred alone teach {:.1f} %, so "
+        "`leak-500-bridge` tells little"
+    )
+    assert told.format(*alone.values()) in PAGE
+    rows = SETTINGS["weave"]["rows"]
+    assert rows["leak-500-bridge"]["low"] <= SETTINGS["clean"]["rows"]["leak-500-bridge"]["high"]
+    assert rows["leak-100-in-all"]["low"] > SETTINGS["clean"]["rows"]["leak-100-in-all"]["high"]
