@@ -4,8 +4,8 @@ The reference follows the papers as their scripts are organised: float32, contig
 time in the augmentation, a gradient per random transform. Ours: batched augmentation, channels-last, bf16
 where the processor has it. Both search the noise of one batch (10 steps of 5 transforms) with the same frozen
 network. SEM against REM is a whole visit of an image: the search, ten steps of the adversary that hardens the
-surrogate, and the surrogate's own step. CPU seconds per image, one thread, median of three. Every kind of processor
-has a file of its own: ``amx`` and ``avx512`` (both with bf16), and ``float32``.
+surrogate, and the surrogate's own step. CPU seconds per image, one thread, median of three. Every kind of
+processor has a file of its own: ``amx`` and ``avx512`` (both with bf16), and ``float32``.
 """
 
 from __future__ import annotations
