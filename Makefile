@@ -12,7 +12,7 @@ DEMO_DIR ?= demo-run
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH ?= filter_speed ar_speed sem_speed folder_speed memory undo verify_throughput keys leak_frontier \
-	likeness null_runs evidence_null slow_tests effect leaderboard signs medical t2ue taggants leximark sleepermark \
+	likeness null_runs evidence_null slow_tests effect leaderboard answers signs medical t2ue taggants leximark sleepermark \
 	scramble_speed scrambled_learning code_learning audits code_audits learned_audits keyed_models fleets detectors
 
 # An environment whose interpreter has gone (moved folder, upgraded system Python) is made anew.

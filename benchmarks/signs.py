@@ -23,6 +23,7 @@ CHANCE, SHARE = 1 / len(CLASSES), 0.5
 ISS, APB, OPP = "ISS, arXiv 2301.13838", "APBench, arXiv 2308.03258", "OP, arXiv 2305.19254"
 CUDA, SEM = "CUDA, arXiv 2303.04278", "SEM, arXiv 2311.13091"
 DUNE, BRIDGE = "DUNE, arXiv 2605.01718", "BridgePure, arXiv 2412.21061"
+UNMEASURED = {"found": "not measured", "share": None, "seeds": 0}
 PAPERS = {"cuda paper": CUDA, "tap": "TAP, arXiv 2106.10807"}
 # Setting, row, expectation, source.
 SIGNS = (
@@ -86,15 +87,14 @@ def found(settings: dict[str, Any], name: str, row: str) -> tuple[str, float | N
 
 def compared(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the sign that is about two protections: SEM below REM under adversarial training."""
+    line = {"setting": "sem", "row": "adversarial", "expected": "below rem", "source": SEM}
+    if not all("adversarial" in settings.get(name, {}).get("rows", {}) for name in ("sem", "rem")):
+        return line | UNMEASURED
     sem, rem = (settings[name]["rows"]["adversarial"] for name in ("sem", "rem"))
-    return {
-        "setting": "sem",
-        "row": "adversarial",
-        "expected": "below rem",
+    return line | {
         "found": "below rem" if sem["value"] < rem["value"] else "not below rem",
         "share": round((sem["value"] - CHANCE) / (rem["value"] - CHANCE), 3),
         "seeds": min(len(sem["values"]), len(rem["values"])),
-        "source": SEM,
     }
 
 
@@ -105,12 +105,14 @@ def answered(settings: dict[str, Any]) -> list[dict[str, Any]]:
         for test, found in tests.items():
             words = (f"at least {found['bound']:.2f}", f"at most {found['bound']:.2f}")
             words = words if found["at_least"] else words[::-1]
+            line = {"setting": name, "row": test, "expected": words[0], "source": PAPERS[name]}
+            if not found["values"]:
+                lines.append(line | UNMEASURED)
+                continue
             mean = sum(found["values"]) / len(found["values"])
             reached = mean >= found["bound"] if found["at_least"] else mean <= found["bound"]
-            line = {"setting": name, "row": test, "expected": words[0], "found": words[not reached]}
-            lines.append(
-                line | {"share": round(mean, 3), "seeds": len(found["values"]), "source": PAPERS[name]}
-            )
+            seen = {"found": words[not reached], "share": round(mean, 3), "seeds": len(found["values"])}
+            lines.append(line | seen)
     return lines
 
 

@@ -60,9 +60,10 @@ SIGNS = """
 ## Published signs
 
 A protection holds in a row if at most half of what clean data teaches beyond chance in that row is left (the
-number in brackets is what is left; below 0.5 it holds). These are point values without intervals, unlike
-verdicts. {agree} of {measured} measured signs agree, {all} are expected
-(`benchmarks/signs.py`); those that differ are bold.
+number in brackets is what is left; below 0.5 it holds). In the last lines it is what SEM leaves in parts of
+what REM leaves, and the share of answers that a paper's own test counts (`benchmarks/answers.py`). These are
+point values without intervals, unlike verdicts. {agree} of {measured} measured signs agree, {all} are
+expected (`benchmarks/signs.py`); those that differ are bold.
 
 """
 

@@ -66,6 +66,18 @@ def test_signs_of_what_networks_answer_have_their_bounds():
     tap, cuda = signs.answered(made)
     assert (tap["expected"], tap["found"], tap["share"]) == ("at least 0.50", "at most 0.50", 0.4)
     assert (cuda["expected"], cuda["found"]) == ("at most 0.10", "at most 0.10")
+    made["tap"]["confused"]["values"] = []
+    assert [line["found"] for line in signs.answered(made)] == ["not measured", "at most 0.10"]
+
+
+def test_sem_stands_beside_rem():
+    def rows(value):
+        return {"rows": {"adversarial": {"value": value, "values": [value, value]}}}
+
+    line = signs.compared({"sem": rows(0.3), "rem": rows(0.5)})
+    assert (line["found"], line["share"], line["seeds"]) == (line["expected"], 0.5, 2)
+    assert signs.compared({"sem": rows(0.5), "rem": rows(0.5)})["found"] == "not below rem"
+    assert signs.compared({"sem": rows(0.3)}) == line | {"found": "not measured", "share": None, "seeds": 0}
 
 
 def test_values_are_in_the_order_of_seeds_whatever_was_measured_last(tmp_path, monkeypatch):

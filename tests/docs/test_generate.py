@@ -150,7 +150,7 @@ def test_published_signs_stand_beside_ours(tmp_path: Path) -> None:
     ]
     (tmp_path / "signs.json").write_text(json.dumps({"signs": signs, "agree": 1, "measured": 2}))
     page = generate.figures.signs_table(tmp_path)
-    assert "1 of 2 measured signs agree, 3 are expected" in page
+    assert "1 of 2 measured signs agree, 3 are expected" in " ".join(page.split())
     assert "| em | op | falls | **holds** (0.25, seeds: 3) | paper |" in page
     assert "| em | op | falls | falls (0.90, seeds: 3) | paper |" in page
     assert "| em | op | falls | not measured | paper |" in page

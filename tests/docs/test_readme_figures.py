@@ -234,10 +234,15 @@ def test_what_a_part_protects(readme: str) -> None:
 
 def test_how_often_verify_was_wrong() -> None:
     page = " ".join((ROOT / "docs/threat-model.md").read_text().split())
-    none = result("null_runs")["kinds"]["none"]
+    none, faded, keyed = (result("null_runs")["kinds"][kind] for kind in ("none", "faded", "keyed"))
     assert f'it said "supported" in {none["supported"]} of {none["runs"]} runs, at every level' in page
     assert not any("not supported" not in verdict for verdict in none["all"])
     assert f"may be as high as {100 * none['high']:.0f} %" in page
+    words = "in {supported} of {runs} ({:.0f} % or more) where each class lies under its own grey"
+    assert words.format(100 * faded["low"], **faded) in page
+    words = "keyed CUDA was supported at the {claim} level in {supported} of {runs} (up to {:.0f} %)"
+    assert words.format(100 * keyed["high"], **keyed) in page
+    assert [kind["claim"] for kind in (none, faded, keyed)] == ["routine", "routine", "naive"]
 
 
 def test_what_the_controls_cost(readme: str) -> None:
