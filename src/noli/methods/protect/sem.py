@@ -16,10 +16,12 @@ count as protected. It does not stop greyscale, JPEG, purification, pre-trained 
 learning, or anybody with many clean originals beside protected ones. Ours differs from the published
 settings: small surrogate, 500 steps by default (the published ResNet-18 and 5000 steps take CPU weeks), seeds
 from the key, images in [0, 1] with the surrogate's own normalisation, Nesterov momentum. A run that ``time``
-stopped is not repeatable bit by bit. Where the CPU has bf16, the inner loop is 3.2 times as fast as the
-published formulation on the tiny network and 4.0 times on small and ResNet-18; in float32 (measured before
-searches ran on folded copies) 1.4 times and as fast. REM's visit of an image takes 9.2 times as many
-surrogate passes as SEM's and, in one run, 5 to 6 times its CPU seconds (benchmarks/sem_speed.py).
+stopped is not repeatable bit by bit. With AMX the inner loop is 3.2 times as fast as the published
+formulation on the tiny network and 4.0 times on small and ResNet-18; with AVX-512 bf16, beside other work,
+2.5, 2.8 and 2.3 times; in float32 (measured before searches ran on folded copies) 1.4 times and as fast.
+REM's visit of an image takes 9.2 times as many surrogate passes as SEM's and, on tiny and small networks,
+5.0 and 6.0 times its CPU seconds (AMX), 7.5 and 8.4 (AVX-512 bf16), 8.7 and 9.2 (float32;
+benchmarks/sem_speed.py).
 """
 
 from __future__ import annotations
