@@ -167,7 +167,8 @@ def attack(
         first, *others = (runner.row(measure, part) for part in parts(measure, context=True))
         about = "the same training on the clean images" if not measure.share else "the unprotected part alone"
         about = "the same training on the leaked originals alone" if measure.held is not None else about
-        named = {"name": f"{measure.name}, clean", "about": about, "level": "context"}
+        beside_it = "originals alone" if measure.held is not None else "clean"
+        named = {"name": f"{measure.name}, {beside_it}", "about": about, "level": "context"}
         first = beside(measure, first, others) if measure.held is not None else first
         return first, *(row.model_copy(update=named) for row in others)
 
@@ -183,7 +184,10 @@ def attack(
     verdict = verdict_of([row], allowed, refuted)
     if verdict != "supported" and from_originals(row):
         verdict = "inconclusive"
-        reason += " He may have learned all of it from the leaked originals: this says nothing."
+        reason += (
+            " The thief may have learned all of it from the leaked originals: this says nothing about the "
+            "protection."
+        )
     return evidence(found, verdict=verdict, reason=reason, bound=allowed, **numbers)
 
 
