@@ -12,7 +12,6 @@ import pytest
 import noli
 from noli.api import countermeasures
 from noli.cli.main import main
-from noli.cli.verify import summary
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.core.key import Key
 from noli.core.run import Run
@@ -79,16 +78,12 @@ def test_rows_without_a_clean_counterpart_and_context_rows(
     leak = noli.attack("leak-10-in-all", tmp_path / "safe", clean=photos, **SMALL_TEST)
     assert [row.level for row in leak.rows] == ["adaptive", "context"]
     assert leak.rows[1].about == "the same training on the leaked originals alone"
+    assert leak.rows[1].name == "leak-10-in-all, originals alone"
     assert leak.rows[0].detail["leaked_only"] == leak.rows[1].value
     partial = noli.attack("partial-50", tmp_path / "safe", clean=photos, **SMALL_TEST)
     assert partial.verdict == "inconclusive"
     assert "never decides" in partial.reason
     assert partial.rows[1].about == "the unprotected part alone"
-    told = " ".join(str(block) for block in summary(partial))
-    assert "never decides" in told
-    assert "Verdict" not in told
-    assert "Claim" not in told
-    assert "Verdict" in " ".join(str(block) for block in summary(leak))
     assert len(noli.attack("crop+flip", tmp_path / "safe", clean=photos, **SMALL_TEST).rows) == 1
 
 
@@ -127,8 +122,28 @@ def test_the_command_prints_accuracy_reference_and_chance(
     training.accuracy["op"] = 0.1
     assert main(["attack", "op", *words[2:]]) == 0
     # It decides nothing, so nothing has failed.
+    assert "Verdict: SUPPORTED" in capsys.readouterr().out
     for share in (20, 50):  # as listed, whatever battery has them
         assert main(["attack", f"partial-{share}", *words[2:]]) == 0
+        said = capsys.readouterr().out
+        assert "Verdict" not in said
+        assert "Claim" not in said
+        assert "This row informs and never decides" in said
+
+
+def test_a_share_that_no_battery_has_names_the_option_that_adds_it(
+    photos: Path, training: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["attack", "partial-30", str(tmp_path / "safe"), "--clean", str(photos), *SETTINGS]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "--set partial=[0.3]" in said
+    assert "partial-20" in said
+    assert main([*words, "--set", "partial=[0.3]"]) == 0
+    assert "partial-30" in capsys.readouterr().out
+    for wrong in ("partial-0", "partial-100", "partial-x"):
+        assert main(["attack", wrong, *words[2:]]) == 2
+        assert "--set partial=" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["attack"], ["list", "attack"]])

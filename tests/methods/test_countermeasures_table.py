@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from noli.api import countermeasures as countermeasure_list
 from noli.core.errors import MissingPrerequisite, UsageError
 from noli.methods.verify import countermeasures
 from noli.methods.verify.battery import table
@@ -116,6 +117,21 @@ def test_an_edited_plugin_is_another_training(acme, tmp_path):
     with (tmp_path / "acme_rows.py").open("a") as file:
         file.write("# edited\n")
     assert find("acme/made", Config()).origin != before
+
+
+def test_the_list_shows_what_a_plugin_declares_and_survives_what_it_does(acme, tmp_path):
+    (tmp_path / "acme_bad.py").write_text("raise OSError('no disk')")
+    acme(smooth="acme_rows:SMOOTH", made="acme_rows:made", wrong="acme_rows:WRONG", bad="acme_bad:X")
+    epochs = Config().epochs
+    theirs = {one.name: one for one in countermeasure_list() if one.package == "acme"}
+    assert {name: one.level for name, one in theirs.items()} == {
+        "acme/smooth": "routine", "acme/made": "adaptive", "acme/wrong": "", "acme/bad": ""
+    }  # fmt: skip
+    assert theirs["acme/smooth"].about == "smooths (acme 1.2)"
+    assert theirs["acme/made"].about == f"for {epochs} epochs (acme 1.2)"
+    assert theirs["acme/bad"].about == "Plug-in of acme 1.2, which cannot be loaded: OSError"
+    # A battery is the same on every machine, whatever a plug-in says of itself.
+    assert {one.battery for one in theirs.values()} == {""}
 
 
 @pytest.mark.parametrize(

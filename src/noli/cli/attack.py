@@ -100,9 +100,10 @@ def attack(
         progress=out.progress(),
         config=chosen,
     )
-    out.result(evidence.model_dump(mode="json"), *summary(evidence))
     # A context row makes no claim that could have failed.
-    if not evidence.supported and not (evidence.rows and evidence.rows[0].level == "context"):
+    decides = not (evidence.rows and evidence.rows[0].level == "context")
+    out.result(evidence.model_dump(mode="json"), *summary(evidence, decides=decides))
+    if decides and not evidence.supported:
         raise typer.Exit(1)
 
 

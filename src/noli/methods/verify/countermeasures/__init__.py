@@ -10,6 +10,8 @@ machine; it is run by name (``noli attack package/name``) or added with the opti
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -109,8 +111,21 @@ def find(name: str, cfg: Config) -> Measure:
         fix = f"{hint}{'' if hint.endswith('?') else '.'} `noli attack` says what each of them does"
         if any(one.word == name for group in GROUPS.values() for one in group):
             fix = "this attack is for what noli lock makes, which these data are not; see `noli attack`"
+        elif (share := _share(name)) is not None:
+            fix = f"add --set partial=[{share:g}]; without it these can be run by name: {_partials(known)}"
         raise UsageError("Unknown countermeasure.", where=name, fix=fix)
     return _plugin(name, good[name], cfg)
+
+
+def _share(name: str) -> float | None:
+    """Return the share that ``partial-30`` names, or None for other names and for no share of a whole."""
+    found = re.fullmatch(r"partial-(\d{1,2}(?:\.\d{1,6})?)", name)
+    share = float(found[1]) / 100 if found else 0.0
+    return share if share > 0 else None
+
+
+def _partials(known: Iterable[str]) -> str:
+    return ", ".join(name for name in known if name.startswith("partial-"))
 
 
 def _plugin(name: str, line: Entry, cfg: Config) -> Measure:
