@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -263,3 +264,20 @@ def test_a_reader_sees_only_the_details_that_mean_something() -> None:
     assert said.replace("\u00a0", " ") == (
         "what leaked brings pictures 3.1 dB closer; the unprotected part alone teaches 61.0 %"
     )
+
+
+@pytest.mark.parametrize(
+    ("holds", "unbroken", "headline"),
+    [
+        (True, True, "Not verified yet"),
+        (False, True, "The trial of this protection was not finished"),
+        (False, False, "The trial of this protection did not hold"),
+    ],
+)
+def test_what_a_trial_found_stands_at_the_top(holds: bool, unbroken: bool, headline: str) -> None:
+    places = {"input": {"uri": "a"}, "output": {"uri": "b"}}
+    manifest = {"verb": "protect", "status": "done", "error": None, **places}
+    tried: Any = SimpleNamespace(holds=holds, unbroken=unbroken, reason="Why.")
+    found = words.banner(manifest, None, quality.Quality(), names=True, choice=tried)
+    assert found.headline == headline
+    assert ("Why." in found.sentences) == (not holds)

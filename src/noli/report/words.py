@@ -39,8 +39,8 @@ _UNVERIFIED = (
     "Until then it is a promise, not a result. This command trains fresh models and measures it:"
 )
 _FAILED_TRIAL = (
-    "It was made nevertheless, because --anyway was given: expect little of it. This command measures it on "
-    "all pictures."
+    "It was made nevertheless, because --anyway was given. Until this command has measured it on all "
+    "pictures, expect little of it:"
 )
 _UNPROVEN = (
     "Publish the commitment in proof/commitment.json before the pictures, or have it time-stamped: without "
@@ -195,6 +195,8 @@ def _protected(manifest: Mapping[str, Any], choice: Choice | None, *, names: boo
     command = shlex.join(["noli", "verify", protected, "--clean", clean])
     if choice is not None and not choice.holds:
         said = (choice.reason, _FAILED_TRIAL)
+        if choice.unbroken:
+            return Banner("unsure", "The trial of this protection was not finished", said, command=command)
         return Banner("bad", "The trial of this protection did not hold", said, command=command)
     return Banner("none", "Not verified yet", (_UNVERIFIED,), command=command)
 
