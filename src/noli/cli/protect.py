@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from noli.core.manifest import Manifest
     from noli.engine.plan import Plan
 
-_OWN = "own"  # as noli.train.clustered names an encoder that was learned from the pictures
 # A fifth is held out, and verify wants 100 pictures there.
 _MEASURABLE = 500
 # What a learning reached: endings with what ended it, names in words, and which of them are shares.
@@ -229,8 +228,10 @@ def _latest(state: dict[str, Any] | None) -> dict[str, float]:
 
 
 def _fell_back(manifest: Manifest) -> bool:
+    from noli.train.options import OWN
+
     asked = manifest.args_resolved["config"].get("encoder")
-    return asked == "auto" and (manifest.state or {}).get("encoder") == _OWN
+    return asked == "auto" and (manifest.state or {}).get("encoder") == OWN
 
 
 def _learned(state: dict[str, Any] | None) -> Rows:

@@ -24,7 +24,7 @@ from noli.train.fit import Callback, fit
 from noli.train.hardware import pick_device
 from noli.train.learned import side_of
 from noli.train.lesson import Told
-from noli.train.options import ClusteredConfig
+from noli.train.options import OWN, ClusteredConfig
 from noli.train.recipe import Recipe
 from noli.train.universal import AddNoise, Carrier, Noise, towards
 from noli.zoo.base import Features, Frozen
@@ -33,7 +33,6 @@ from noli.zoo.encoders import PACKAGED, load_encoder, packaged
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 CENTRES, OWN_ENCODER, NOISE = "centres.npy", "encoder.safetensors", "noise"
-OWN = "own"
 PURPOSE = "protect/uc"
 _BATCH = 64
 

@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from noli.core.method import MethodConfig
 
+# The encoder of UC that is learned from the pictures themselves.
+OWN = "own"
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 

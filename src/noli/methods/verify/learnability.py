@@ -41,6 +41,12 @@ from noli.methods.verify.verdicts import (
     withheld,
 )
 
+# What stands beside a row: how it is called, and what it is.
+_BESIDE: dict[Part, tuple[str, str]] = {
+    "clean": ("clean", "the same training on the clean images"),
+    "clean-part": ("clean", "the unprotected part alone"),
+    "leaked-alone": ("originals alone", "the same training on the leaked originals alone"),
+}
 LIMITS = (
     "The verdict holds for the networks, training length and countermeasures listed here. A larger network, "
     "longer training, other pre-trained weights or a countermeasure outside the battery may learn more.",
@@ -163,14 +169,16 @@ def attack(
         further=("One countermeasure alone was run: another one may learn more.",),
     )
 
+    asked = parts(measure, context=True)
+
     def work(runner: Runner) -> tuple[Row, ...]:
-        first, *others = (runner.row(measure, part) for part in parts(measure, context=True))
-        about = "the same training on the clean images" if not measure.share else "the unprotected part alone"
-        about = "the same training on the leaked originals alone" if measure.held is not None else about
-        beside_it = "originals alone" if measure.held is not None else "clean"
-        named = {"name": f"{measure.name}, {beside_it}", "about": about, "level": "context"}
+        first, *others = (runner.row(measure, part) for part in asked)
         first = beside(measure, first, others) if measure.held is not None else first
-        return first, *(row.model_copy(update=named) for row in others)
+        named = [dict(zip(("name", "about"), _BESIDE[part], strict=True)) for part in asked[1:]]
+        return first, *(
+            row.model_copy(update={**words, "name": f"{measure.name}, {words['name']}", "level": "context"})
+            for row, words in zip(others, named, strict=True)
+        )
 
     found = measured(subject, record, cfg, plan([measure], cfg, context=True), work, progress, cache)
     if found.clean is None or found.reason:

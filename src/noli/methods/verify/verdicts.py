@@ -62,6 +62,10 @@ def from_originals(row: Row) -> bool:
     return row.low <= row.detail.get("leaked_only_high", -1.0)
 
 
+def _says_nothing(row: Row, allowed: float) -> bool:
+    return row.high > allowed and from_originals(row)
+
+
 def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> tuple[LevelVerdict, ...]:
     """Return the verdict at every level; each level includes the rows of the levels below it.
 
@@ -74,11 +78,7 @@ def judge_levels(rows: Sequence[Row], clean: Row, base: float, share: float) -> 
     allowed, refuted = bounds(clean, base, share)
     verdicts = []
     for i, level in enumerate(LEVELS):
-        included = [
-            row
-            for row in rows
-            if row.level in LEVELS[: i + 1] and not (row.high > allowed and from_originals(row))
-        ]
+        included = [row for row in rows if row.level in LEVELS[: i + 1] and not _says_nothing(row, allowed)]
         verdict = verdict_of(included, allowed, refuted)
         # The row that decides: intervals differ in width, and it need not be the one with the largest value.
         worst = max(included, key=lambda row: row.low if verdict == "not supported" else row.high)
@@ -129,14 +129,11 @@ def explain(
         if other.verdict != at.verdict:
             reached = f"{other.worst} reaches {percent(other.value)}"
             text += f" At the {other.level} level: {other.verdict} ({reached})."
-    empty = [row for row in rows if row.high > at.bound and from_originals(row)]
-    for row in empty:
-        text += f" {row.name} does not count: it reaches {percent(row.value)}, {_originals(row)}."
+    for row in rows:
+        if _says_nothing(row, at.bound):
+            text += f" {row.name} does not count: it reaches {percent(row.value)}, and the leaked originals "
+            text += f"alone teach {percent(row.detail['leaked_only'])}."
     return text
-
-
-def _originals(row: Row) -> str:
-    return f"and the leaked originals alone teach {percent(row.detail['leaked_only'])}"
 
 
 def alone(rows: Sequence[Row], clean: Row, base: float, allowed: float) -> str:
