@@ -2,6 +2,7 @@
 
     python benchmarks/effect.py subset            10,000 training images, the whole standard battery, 3 seeds
     python benchmarks/effect.py full              all 50,000 images (weeks on two cores, 1-2 hours on an H100)
+    python benchmarks/effect.py long              the 10,000, the `tiny` network and four times the passes
     python benchmarks/effect.py subset --seeds 1  only the first seed
 
 Every seed has a key of its own, so that the spread covers keys and trainings (the weave keys 2 to 4, the
@@ -25,8 +26,9 @@ from noli.methods.verify.config import Config
 from noli.methods.verify.rows import summarise
 
 STANDARD = Config(battery="standard")
-# Training and test images; None for all.
-SIZES = {"subset": (10_000, 5_000), "full": (None, None)}
+LONG = STANDARD.model_copy(update={"network": "tiny", "epochs": 4 * STANDARD.epochs})
+# Training and test images, None for all; how long which network is trained.
+SIZES = {"subset": (10_000, 5_000, STANDARD), "full": (None, None, STANDARD), "long": (10_000, 5_000, LONG)}
 MODES = {"paper CUDA": cuda.Config(mode="paper"), "keyed CUDA": cuda.Config()}
 NOISE = "random noise 8/255"
 CONTROLS = (NOISE, *(f"{mode}, one filter for all" for mode in MODES))
@@ -52,13 +54,13 @@ def main() -> None:
     parser.add_argument("size", nargs="?", default="subset", choices=list(SIZES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process's share: I N")
-    parser.add_argument("--only", choices=["main", "controls"], help="leave the controls out, or the rest")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=VARIANTS, help="these variants")
     parser.add_argument(
         "--rows", nargs="+", help="only these rows", choices=[m.name for m in table(STANDARD)]
     )
     parser.add_argument("--summary", action="store_true", help="only summarise the finished cells")
     args = parser.parse_args()
-    seeds, (part, parts), (train, test) = args.seeds, args.part, SIZES[args.size]
+    seeds, (part, parts), (train, test, cfg) = args.seeds, args.part, SIZES[args.size]
     x, y = cifar10("train", train)
     test_x, test_y = cifar10("test", test)
     cells, rows = Cells(f"effect_{args.size}"), [m for m in table(STANDARD) if not m.share]
@@ -66,9 +68,9 @@ def main() -> None:
     @lru_cache(maxsize=2)
     def trainer(name: str, seed: int) -> Trainer:
         made = variant(name, seed, x, y)
-        return Trainer(LearnabilityData(x, made, y, y, test_x, test_y, CLASSES), STANDARD)
+        return Trainer(LearnabilityData(x, made, y, y, test_x, test_y, CLASSES), cfg)
 
-    names = {"main": MAIN, "controls": CONTROLS, None: VARIANTS}[args.only]
+    names = args.only
     jobs = [
         (s, n, r) for s in range(seeds) for n in names for r in rows if not (r.leaked and n not in MAIN[1:])
     ]

@@ -10,7 +10,9 @@ of two levels, as any program changes them; "supported" is false. ``faded``: pic
 left under a flat grey of their class; whatever is learned is the grey, and "supported" is true (the check
 that protected pictures resemble their originals would refuse them, and is off for these). ``keyed``: keyed
 CUDA at its defaults with a key for every run, judged at the naive level with every check on; here nothing is
-planted, and what is true on these photographs is not known. Cells lie in results/null_runs.jsonl.
+planted, and what is true on these photographs is not known. ``weave``: draws of CIFAR-10 (5,000 for training,
+5,000 held out) under the weave, a key for every run, every check on; with 10,000 images the leaderboard finds
+that it holds in every row of this battery. Cells lie in results/null_runs.jsonl.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from common import Cells, bench_key, protect_arrays, save
+from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, save
 from noli.core.evidence import LEVELS
 from noli.data.demo import photo_crops
-from noli.methods.protect import cuda
+from noli.methods.protect import cuda, weave
 from noli.methods.verify.battery import LearnabilityData
 from noli.methods.verify.config import Config
 from noli.methods.verify.learnability import judge
@@ -34,11 +37,16 @@ from noli.methods.verify.load import load
 from noli.ops.stats import wilson
 
 CFG = Config(network="tiny", min_steps=60, epochs=6, partial=())
-FADED = CFG.model_copy(update={"min_likeness": 0.0})
-KINDS = ("none", "faded", "keyed")
+SETTINGS = {
+    "none": CFG,
+    "faded": CFG.model_copy(update={"min_likeness": 0.0}),
+    "keyed": CFG,
+    "weave": Config(network="tiny", partial=()),
+}
 # At which level a kind is judged: keyed CUDA is published for ordinary training only.
-CLAIMS = {"none": "routine", "faded": "routine", "keyed": "naive"}
-TRAIN, TEST = 900, 450
+CLAIMS = {"none": "routine", "faded": "routine", "keyed": "naive", "weave": "routine"}
+# Training and test images of a run.
+PHOTOS, CIFAR = (900, 450), (5_000, 5_000)
 
 
 def changed(
@@ -49,6 +57,8 @@ def changed(
         return np.clip(x + rng.integers(-2, 3, x.shape), 0, 255).astype(np.uint8)
     if kind == "keyed":
         return protect_arrays(x, y, bench_key(number), cuda.Config(), classes=classes)
+    if kind == "weave":  # keys 0 and 1 took part in the choice of its defaults
+        return protect_arrays(x, y, bench_key(number + 2), weave.Config(), weave)
     grey = np.linspace(20, 235, y.max() + 1)[y][:, None, None, None]
     return (0.05 * x + 0.95 * grey + 0.5).astype(np.uint8)
 
@@ -56,36 +66,45 @@ def changed(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     args = parser.parse_args()
     cells = Cells("null_runs")
-    with tempfile.TemporaryDirectory() as folder:
-        photos = photo_crops(f"{folder}/photos")
-        full = load(photos, photos, Config(max_items=10_000))
     for kind in args.kinds:
         for number in range(args.runs):
-            cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(full, k, n))
+            cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(k, n))
     rates: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in SETTINGS:
         done = [cell for name, cell in cells.done.items() if name.startswith(f"{kind}/")]
         seen = Counter(f"{level}: {cell[level]}" for cell in done for level in LEVELS)
         hits = seen[f"{CLAIMS[kind]}: supported"]
         low, high = wilson(hits, len(done))
         rates[kind] = {"supported": hits, "runs": len(done), "low": low, "high": high, "all": dict(seen)}
-        rates[kind]["claim"] = CLAIMS[kind]
-    sizes = {"training_images": TRAIN, "test_images": TEST}
-    save("null_runs", {"kinds": rates, **sizes}, cells)
+        sizes = CIFAR if kind == "weave" else PHOTOS
+        rates[kind] |= {"claim": CLAIMS[kind], "training_images": sizes[0], "test_images": sizes[1]}
+    save("null_runs", {"kinds": rates}, cells)
 
 
-def verdicts(full: LearnabilityData, kind: str, number: int) -> dict[str, str]:
+@lru_cache(maxsize=2)
+def pool(kind: str) -> LearnabilityData:
+    """All images from which the runs of a kind draw theirs."""
+    if kind == "weave":
+        (x, y), held = cifar10("train"), cifar10("test")
+        return LearnabilityData(x, x, y, y, *held, CLASSES)
+    with tempfile.TemporaryDirectory() as folder:
+        photos = photo_crops(f"{folder}/photos")
+        return load(photos, photos, Config(max_items=10_000))
+
+
+def verdicts(kind: str, number: int) -> dict[str, str]:
     """Judge one draw; return the verdict per level."""
+    full, (train, test) = pool(kind), CIFAR if kind == "weave" else PHOTOS
     rng = np.random.default_rng(number)
-    rows = rng.permutation(len(full.clean_x))[:TRAIN]
-    held = rng.permutation(len(full.test_x))[:TEST]
+    rows = rng.permutation(len(full.clean_x))[:train]
+    held = rng.permutation(len(full.test_x))[:test]
     x, y = full.clean_x[rows], full.clean_y[rows]
     made = changed(kind, x, y, rng, number, full.classes)
     data = LearnabilityData(x, made, y, y, full.test_x[held], full.test_y[held], full.classes)
-    evidence = judge(data, None, FADED if kind == "faded" else CFG)
+    evidence = judge(data, None, SETTINGS[kind])
     found = {level.level: level.verdict for level in evidence.levels}
     return {str(level): found.get(level, evidence.verdict) for level in LEVELS}
 
