@@ -115,6 +115,19 @@ def test_verdict_in_words_with_every_level(
         assert row.about in page.text
 
 
+def test_a_context_row_alone_is_not_judged(protect_run: Callable[..., Run]) -> None:
+    whole, run = evidence("inconclusive"), protect_run()
+    said = {True: ("No clear answer", "unsure"), False: ("Measured, not judged", "none")}
+    for row in whole.rows:
+        alone = {"level": None, "bound": None, "levels": (), "rows": (row,)}
+        found = whole.model_copy(update=alone)
+        assert found.decides == (row.level != "context")
+        words, tone = said[found.decides]
+        html = build(run, found)
+        assert words in Page(html).text
+        assert f'class="banner {tone}"' in html
+
+
 def test_tabs_say_what_the_worst_attempt_did(protect_run: Callable[..., Run]) -> None:
     run, found = protect_run(), evidence("not supported")
     text = Page(build(run, found)).text

@@ -101,9 +101,8 @@ def attack(
         config=chosen,
     )
     # A context row makes no claim that could have failed.
-    decides = not (evidence.rows and evidence.rows[0].level == "context")
-    out.result(evidence.model_dump(mode="json"), *summary(evidence, decides=decides))
-    if decides and not evidence.supported:
+    out.result(evidence.model_dump(mode="json"), *summary(evidence))
+    if evidence.decides and not evidence.supported:
         raise typer.Exit(1)
 
 

@@ -106,8 +106,8 @@ def verify(
         raise typer.Exit(1)
 
 
-def summary(evidence: Evidence, *, decides: bool = True) -> list[Any]:
-    """Return what was measured, the worst case per level, and the verdict; no verdict unless it `decides`."""
+def summary(evidence: Evidence) -> list[Any]:
+    """Return what was measured, the worst case per level, and the verdict; none where there is none."""
     blocks: list[Any] = []
     if evidence.rows:
         columns = ["row", "level", "accuracy", "interval", "how"]
@@ -127,7 +127,7 @@ def summary(evidence: Evidence, *, decides: bool = True) -> list[Any]:
             for at in evidence.levels
         ]
         blocks += ["", console.table("Worst case per attacker level", columns, levels)]
-    if not decides:
+    if not evidence.decides:
         # Without a claim, "inconclusive" would read as a failure to measure.
         return [*blocks, "", console.grid(_reference(evidence.reference)), f"\n{evidence.reason}"]
     said = verdict(evidence.verdict, evidence.verdict.upper())

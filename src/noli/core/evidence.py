@@ -96,3 +96,8 @@ class Evidence(_Frozen):
     def supported(self) -> bool:
         """True only for the verdict ``supported``."""
         return self.verdict == "supported"
+
+    @property
+    def decides(self) -> bool:
+        """False for a context row alone: it informs, and no claim is at stake."""
+        return self.level is not None or not self.rows or self.rows[0].level != "context"

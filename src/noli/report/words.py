@@ -150,6 +150,14 @@ def place(share: float) -> str:
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
 
+def _judged(evidence: Evidence) -> tuple[Tone, str]:
+    general, at_level = _HEADLINES[evidence.verdict]
+    headline = f"{at_level} at the {evidence.level} level" if evidence.level else general
+    if any(at.level == "naive" and at.verdict == "not supported" for at in evidence.levels):
+        headline = f"{at_level}, not even against ordinary training"
+    return (TONES[evidence.verdict], headline) if evidence.decides else ("none", "Measured, not judged")
+
+
 def banner(
     manifest: Mapping[str, Any],
     evidence: Evidence | None,
@@ -164,11 +172,8 @@ def banner(
     """
     verb, status, error = manifest["verb"], manifest["status"], manifest["error"]
     if evidence is not None:
-        general, at_level = _HEADLINES[evidence.verdict]
-        headline = f"{at_level} at the {evidence.level} level" if evidence.level else general
-        if any(at.level == "naive" and at.verdict == "not supported" for at in evidence.levels):
-            headline = f"{at_level}, not even against ordinary training"
-        return Banner(TONES[evidence.verdict], headline, (evidence.reason,), _figures(evidence))
+        tone, headline = _judged(evidence)
+        return Banner(tone, headline, (evidence.reason,), _figures(evidence))
     if status != "done":
         sentences = ["The same command continues where this run stopped."]
         if error and names:
