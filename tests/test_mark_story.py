@@ -115,7 +115,8 @@ def test_a_thief_behind_a_service_is_found_and_the_bundle_holds(
     seen = noli.check_bundle(tmp_path / "proof.zip", seen="2099-01-01T00:00:00+00:00")
     # The first query is older than this checker's knowledge of the commitment.
     assert seen.status == "untimely"
-    good = noli.check_bundle(tmp_path / "proof.zip", owner_clock=True, report=tmp_path / "page.html")
+    owner = ("clock", "draw", "age")
+    good = noli.check_bundle(tmp_path / "proof.zip", believe=owner, report=tmp_path / "page.html")
     assert (good.status, good.sealed) == ("valid", 3)
     assert "The herbarium" in (tmp_path / "page.html").read_text()
     body = bytearray((tmp_path / "proof.zip").read_bytes())
@@ -129,7 +130,7 @@ def test_whoever_trained_on_the_originals_is_not_accused(
     found = noli.detect(marked.path, key=KEYS[0], model=innocent, since=now(), bundle=tmp_path / "proof.zip")
     assert not found.supported
     assert found.claim.outcome.p > 1e-3
-    assert noli.check_bundle(tmp_path / "proof.zip", owner_clock=True).exit_code == 10
+    assert noli.check_bundle(tmp_path / "proof.zip", believe=("clock",)).exit_code == 10
 
 
 def test_a_model_file_is_found_as_its_service_is(marked: MarkRun, thief: Path) -> None:

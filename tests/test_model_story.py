@@ -191,7 +191,7 @@ def test_a_thief_is_found_by_the_message_and_by_the_trigger(
     assert all(Image.open(one).format == "JPEG" for one in kept)
     for bundle in bundles:
         assert check(bundle.read_bytes()).status == "untimely"  # nobody but the owner says when
-        assert noli.check_bundle(bundle, owner_clock=True).status == "valid"
+        assert noli.check_bundle(bundle, believe=("clock", "draw", "age")).status == "valid"
     # Each test has a ledger family of its own.
     assert found.claim.verdict.tests == control.claim.verdict.tests == 1
 

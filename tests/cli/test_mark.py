@@ -66,7 +66,7 @@ def test_a_model_that_learned_nothing_is_not_found(noli: Run, place: Path) -> No
     assert done.code == 1
     assert "NOT FOUND" in done.out
     assert "noli check" in done.err
-    assert noli("check", str(place / "proof.zip"), "--owner-clock").code == 10
+    assert noli("check", str(place / "proof.zip"), "--believe", "clock").code == 10
     document = noli(*asked, "--model", str(place / "model.safetensors"), "--json").json
     assert document["supported"] is False
     assert document["claim"]["outcome"]["n"] == 20

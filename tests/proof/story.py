@@ -15,11 +15,14 @@ from noli.proof.kinds import kind
 from noli.proof.protocol import Protocol
 from noli.proof.session import Extras, Session, claim_of, members
 from noli.proof.transcript import Transcript, content_of
+from noli.proof.trust import Word
 from noli.testing import KEYS
 
 CLASSES = tuple("abcdefghij")
 COMMITTED, SINCE = "2026-01-01T12:00:00+00:00", "2026-02-01T00:00:00+00:00"
 ASKED = "2026-05-01T00:00:00+00:00"
+# What of a claim without public randomness no record can show.
+WORD: frozenset[Word] = frozenset({"draw", "age"})
 Model = Callable[[int, int], Mapping[str, Any]]
 
 

@@ -7,20 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from story import COMMITTED, SUSPECT, Story, altered, honest, story, thief
+from story import COMMITTED, SUSPECT, WORD, Story, altered, honest, story, thief
 
 from noli.core.errors import UsageError
 from noli.proof import ledger, merkle
 from noli.proof.bundle import pack, unpack
-from noli.proof.check import Trust, check
+from noli.proof.check import check
 from noli.proof.commitment import Commitment, Opening, leaf, public_key, sign
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged, canonical, sha256
 from noli.proof.session import Extras, claim_of, members
 from noli.proof.times import seen_by_checker
 from noli.proof.transcript import content_of
+from noli.proof.trust import Trust
 
-TRUST = Trust(seen=(seen_by_checker(COMMITTED),))
+TRUST = Trust(seen=(seen_by_checker(COMMITTED),), believe=WORD)
 
 
 def test_the_answers_of_another_suspect_prove_nothing(tmp_path: Path) -> None:

@@ -10,21 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from story import CLASSES, COMMITTED, SINCE, SUSPECT, altered, honest, story, thief
+from story import CLASSES, COMMITTED, SINCE, SUSPECT, WORD, altered, honest, story, thief
 
 from noli.core.key import Key
 from noli.ops.exact import poisson_binomial_tail
 from noli.proof import ledger
 from noli.proof.bundle import SIGNATURE, pack, unpack
-from noli.proof.check import Trust, check
+from noli.proof.check import check
 from noli.proof.claim import Claim
 from noli.proof.commitment import Commitment, public_key, sign
 from noli.proof.records import canonical, utc
 from noli.proof.session import Extras, claim_of, members
 from noli.proof.times import seen_by_checker
+from noli.proof.trust import Trust
 from noli.testing import KEYS
 
-TRUST = Trust(seen=(seen_by_checker(COMMITTED),))
+TRUST = Trust(seen=(seen_by_checker(COMMITTED),), believe=WORD)
 
 
 @pytest.fixture
@@ -180,10 +181,10 @@ def test_refused_queries_are_misses(told):
 def test_without_proof_of_time_there_is_no_claim(good):
     assert check(good).status == "untimely"
     assert check(good).exit_code == 4
-    assert check(good, Trust(owner_clock=True)).status == "valid"
+    assert check(good, Trust(believe=WORD | {"clock"})).status == "valid"
     late = Trust(seen=(seen_by_checker("2026-03-01T00:00:00+00:00"),))
     assert "The suspect existed at 2026-02-01" in check(good, late).reasons[0]
-    older = Trust(seen=TRUST.seen, suspect_since=utc("2025-12-01T00:00:00+00:00"))
+    older = Trust(seen=TRUST.seen, believe=WORD, suspect_since=utc("2025-12-01T00:00:00+00:00"))
     assert check(good, older).status == "untimely"
 
 
@@ -214,8 +215,8 @@ def test_another_owner_s_bundle_cannot_be_replayed(good, told):
     renamed = commitment.model_copy(update={"owner": mine})
     again = pack({**held, "commitment.json": renamed.canonical()}, KEYS[1])
     assert check(again, TRUST).status == "tampered"
-    assert check(good, Trust(seen=TRUST.seen, owner=mine)).status == "tampered"
-    assert check(good, Trust(seen=TRUST.seen, owner=public_key(told.key))).status == "valid"
+    assert check(good, Trust(seen=TRUST.seen, believe=WORD, owner=mine)).status == "tampered"
+    assert check(good, Trust(seen=TRUST.seen, believe=WORD, owner=public_key(told.key))).status == "valid"
 
 
 def test_an_own_commitment_to_another_owner_s_secrets_opens_none_of_them(good, told):

@@ -7,17 +7,18 @@ from itertools import chain, combinations, product
 from math import prod
 
 import pytest
-from story import honest, story, thief
+from story import WORD, honest, story, thief
 
 from noli.core.errors import UsageError
 from noli.ops.multiplicity import holm
 from noli.proof import ledger
-from noli.proof.check import Checked, Trust, check
+from noli.proof.check import Checked, check
 from noli.proof.records import sha256
 from noli.proof.several import together
+from noli.proof.trust import Trust
 from noli.testing import KEYS
 
-TRUST = Trust(owner_clock=True)
+TRUST = Trust(believe=WORD | {"clock"})
 TAMPERED = Checked("tampered", ("Damaged.",))
 ALPHA = 0.05
 

@@ -11,17 +11,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from authority import Authority
 from cryptography.hazmat.primitives.serialization import Encoding
-from story import COMMITTED, SINCE, story, thief
+from story import COMMITTED, SINCE, WORD, story, thief
 from test_records import RANDOMNESS, SIGNATURE
 
 from noli.core.errors import DataError, MissingPrerequisite, UsageError
 from noli.proof.beacon import Beacon
-from noli.proof.check import Trust, check
+from noli.proof.check import check
 from noli.proof.commitment import entropy
 from noli.proof.kinds import kind
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import Damaged, utc
 from noli.proof.times import Order, TimeProof, parse, read_roots, request_token, seen_by_checker, token_time
+from noli.proof.trust import Trust
 
 EARLY, LATE = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -54,7 +55,7 @@ def test_a_token_of_something_else_or_of_a_stranger_tells_nothing(authority):
 def test_bundles_with_time_stamps(authority, tmp_path):
     told = story(tmp_path)
     message = told.commit().canonical()
-    trusting = Trust(roots=[authority.root])
+    trusting = Trust(roots=[authority.root], believe=WORD)
     good = told.bundle(thief(told), stamps=[authority.stamp(message, EARLY)])
     assert check(good, trusting).status == "valid"
     assert check(good, trusting).proofs[0].moment == EARLY

@@ -9,16 +9,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "proof"))
 from report_making import Page
-from story import COMMITTED, SUSPECT, altered, honest, story, thief
+from story import COMMITTED, SUSPECT, WORD, altered, honest, story, thief
 
 from noli.proof.bundle import unpack
-from noli.proof.check import Trust, check, read_parts
+from noli.proof.check import check, read_parts
 from noli.proof.session import claim_of
 from noli.proof.times import seen_by_checker
+from noli.proof.trust import Trust
 from noli.report.certificate import Certificate, number, rarity, render_html, render_pdf
 from noli.report.limits import NOT_SHOWN
 
-TRUST = Trust(seen=(seen_by_checker(COMMITTED),))
+TRUST = Trust(seen=(seen_by_checker(COMMITTED),), believe=WORD)
 
 
 def certificate(told, model, trust: Trust | None = TRUST) -> Certificate:

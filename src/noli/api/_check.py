@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from noli.core.errors import UsageError
 from noli.core.files import refuse_existing, write_new
 from noli.proof.bundle import load, unpack
-from noli.proof.check import Checked, Trust, check, read_parts
+from noli.proof.check import Checked, check, read_parts
 from noli.proof.records import Damaged
 from noli.proof.several import Several, together
 from noli.proof.times import parse, read_roots, seen_by_checker
+from noli.proof.trust import Trust, words
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -29,7 +30,7 @@ def check_bundle(
     suspect_since: str | datetime | None = None,
     roots: str | Path | None = None,
     owner: str | None = None,
-    owner_clock: bool = False,
+    believe: Sequence[str] = (),
     report: str | Path | None = None,
 ) -> Checked:
     """Recompute everything that a bundle claims, without any network.
@@ -43,20 +44,24 @@ def check_bundle(
         suspect_since: Since when the suspect exists, if you know better than the bundle.
         roots: PEM file with certificates of time-stamping authorities that you trust.
         owner: Public key that the owner must have, 64 hex digits; None: any.
-        owner_clock: Believe the owner's clock.
+        believe: What you take on the owner's word: ``clock``, when the commitment was made; ``draw``, that
+            the secrets were drawn at random; ``age``, since when the suspect exists; ``labels``, the label
+            map.
         report: Write the certificate to this new page, made from what was recomputed. Of a bundle that was
             tampered with there is none.
 
     Returns:
-        The answer: ``valid``, ``not significant``, ``tampered`` or ``untimely``, with the reasons.
+        The answer: ``valid``, ``not significant``, ``tampered`` or ``untimely``, with the reasons; ``on
+        trust`` where nothing is wrong, but it is evidence only for somebody who believes the owner.
 
     Raises:
-        UsageError: There is no such file, or a time, a key or the certificates cannot be read.
+        UsageError: There is no such file, or a time, a key, the certificates or what to believe cannot be
+            read.
         OutputExists: Something is where the report is to go.
         MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
         RunError: The report cannot be written.
     """
-    trust = _trust(seen, suspect_since, roots, owner, owner_clock)
+    trust = _trust(seen, suspect_since, roots, owner, believe)
     if report is not None:
         refuse_existing(report)
     data, checked = _read(path, trust)
@@ -72,7 +77,7 @@ def check_bundles(
     suspect_since: str | datetime | None = None,
     roots: str | Path | None = None,
     owner: str | None = None,
-    owner_clock: bool = False,
+    believe: Sequence[str] = (),
     alpha: float | None = None,
 ) -> Several:
     """Recompute several bundles, and say which of their claims hold together.
@@ -87,20 +92,20 @@ def check_bundles(
         suspect_since: Since when all of the suspects exist, if you know better than the bundles.
         roots: PEM file with certificates of time-stamping authorities that you trust.
         owner: Public key that every owner must have, 64 hex digits; None: any.
-        owner_clock: Believe the owners' clocks.
+        believe: What you take on the owners' word, as for :func:`check_bundle`.
         alpha: The common bound, in (0, 0.05]; None: the smallest of the claims.
 
     Returns:
         Every bundle's own answer, its p-value among all tests, and whether its claim survives. ``exit_code``
         is 3 if a bundle was tampered with, else 4 if one is untimely, else 10 if a claim does not survive,
-        and 0 if all of them do.
+        else 11 if one rests on its owner's word, and 0 if all of them survive.
 
     Raises:
         UsageError: No bundle, or the same test twice; a file, a time, a key, an alpha or the certificates
             cannot be read.
         MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
     """
-    trust = _trust(seen, suspect_since, roots, owner, owner_clock)
+    trust = _trust(seen, suspect_since, roots, owner, believe)
     return together([(str(path), _read(path, trust)[1]) for path in paths], alpha)
 
 
@@ -109,14 +114,14 @@ def _trust(
     suspect_since: str | datetime | None,
     roots: str | Path | None,
     owner: str | None,
-    owner_clock: bool,
+    believe: Sequence[str],
 ) -> Trust:
     return Trust(
         roots=_roots(roots),
         seen=() if seen is None else (seen_by_checker(_text(seen)),),
         suspect_since=None if suspect_since is None else parse(_text(suspect_since)),
         owner=None if owner is None else _public_key(owner),
-        owner_clock=owner_clock,
+        believe=words(believe),
     )
 
 

@@ -11,10 +11,10 @@ from typer import Argument, Option
 
 from noli.cli import console
 from noli.cli.shared import Json
-from noli.core.errors import UsageError
+from noli.core.errors import MissingPrerequisite, NoliError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from noli.proof.check import Checked
     from noli.proof.protocol import Protocol
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 _STYLES = {
     "valid": "bold green",
+    "on trust": "bold yellow",
     "not significant": "bold yellow",
     "tampered": "bold red",
     "untimely": "bold red",
 }
 _MEANINGS = {
     "valid": "all figures follow from the records, and the secrets were fixed in time",
+    "on trust": "all figures follow from the records, but it is evidence only if you believe its owner",
     "not significant": "nothing is wrong with the bundle, but it is no evidence",
     "tampered": "damaged, forged, or of another owner, so that nothing in it counts",
     "untimely": "the secrets may have been chosen to fit this model",
@@ -39,12 +41,12 @@ _WHOLE_LIST = (
     "the page that --report writes of one bundle has the whole list. The report inside a bundle is its "
     "owner's own text."
 )
-_ONLY_OWNER = (
-    "Only the owner says since when the model exists: check it, and name a time with --suspect-since."
-)
+_AGE = "check since when the model exists, and name the time with --suspect-since"
+_BELIEVE_HELP = "Take the owner's word for it: clock, draw, age or labels; may be repeated."
 _SEEN_HELP = "You saw the published commitment by then."
 _SINCE_HELP = "Since when the model exists, if you know better."
 _REPORT_HELP = "Write the recomputed certificate to a new page."
+_SHOWN = 12  # lines of a label map
 Time = Annotated[str | None, Option(metavar="TIME", help=_SEEN_HELP)]
 _ALPHA_HELP = "Common bound for several claims; default: the smallest of theirs."
 Since = Annotated[str | None, Option(metavar="TIME", help=_SINCE_HELP)]
@@ -61,7 +63,7 @@ def check(
         Path | None, Option(metavar="FILE.pem", help="Time-stamping authorities that you trust.")
     ] = None,
     owner: Annotated[str | None, Option(metavar="HEX", help="Public key that the owner must have.")] = None,
-    owner_clock: Annotated[bool, Option("--owner-clock", help="Believe the owner's clock.")] = False,
+    believe: Annotated[list[str] | None, Option(metavar="WORD", help=_BELIEVE_HELP)] = None,
     alpha: Alpha = None,
     report: Annotated[Path | None, Option(metavar="PAGE.html", help=_REPORT_HELP)] = None,
     json: Json = False,
@@ -72,11 +74,12 @@ def check(
 
     A TIME has its zone: 2026-01-31T00:00:00+00:00.
 
-    Exit codes of this command: 0 valid; 10 not significant; 3 tampered with; 4 untimely.
+    Exit codes of this command: 0 valid; 11 only if you believe the owner; 10 not significant; 3 tampered
+    with; 4 untimely. Of several: 3 if any is tampered with; else 4 if any is untimely; else 10 unless all
+    claims survive; else 11 if one of them does so by its owner's word alone.
 
-    Of several: 3 if any is tampered with; else 4 if any is untimely; else 10 unless all claims survive.
-
-    An error is no verdict and leaves stdout empty: 2 usage, or no such file; 3 a package is missing.
+    An error is no verdict and leaves stdout empty: 2 usage, or no such file; 5 a package is missing, or
+    something else went wrong.
     """
     from noli import api
 
@@ -86,13 +89,17 @@ def check(
         "suspect_since": suspect_since,
         "roots": roots,
         "owner": owner,
-        "owner_clock": owner_clock,
+        "believe": believe or (),
     }
-    if len(bundles) > 1 or alpha is not None:
-        _refuse_report(report)
-        code = _tell_several(out, api.check_bundles(bundles, **trust, alpha=alpha), suspect_since)
-    else:
-        code = _tell_one(out, api.check_bundle(bundles[0], **trust, report=report), suspect_since, report)
+    try:
+        if len(bundles) > 1 or alpha is not None:
+            _refuse_report(report)
+            code = _tell_several(out, api.check_bundles(bundles, **trust, alpha=alpha))
+        else:
+            code = _tell_one(out, api.check_bundle(bundles[0], **trust, report=report), report)
+    except MissingPrerequisite as error:
+        error.exit_code = NoliError.exit_code  # elsewhere its code is 3, and here that is a verdict
+        raise
     if code:
         raise typer.Exit(code)
 
@@ -107,30 +114,28 @@ def _refuse_report(report: Path | None) -> None:
         )
 
 
-def _tell_one(out: console.Output, found: Checked, suspect_since: str | None, report: Path | None) -> int:
+def _tell_one(out: console.Output, found: Checked, report: Path | None) -> int:
     written = report if report is not None and found.status != "tampered" else None
     document = {**found.as_dict(), "report": str(written) if written else None}
-    out.result(document, *summary(found, suspect_since))
+    out.result(document, *summary(found))
     if report is not None and written is None:
         out.warn("no report was written, because nothing in this bundle can be relied upon")
-    _hint_since(out, [found], suspect_since)
+    _hint_trust(out, [found])
     return found.exit_code
 
 
-def _tell_several(out: console.Output, found: Several, suspect_since: str | None) -> int:
+def _tell_several(out: console.Output, found: Several) -> int:
     out.result(found.as_dict(), *common_summary(found))
-    _hint_since(out, [one.checked for one in found.bundles], suspect_since)
+    _hint_trust(out, [one.checked for one in found.bundles])
     return found.exit_code
 
 
-def _hint_since(out: console.Output, found: Iterable[Checked], suspect_since: str | None) -> None:
-    valid = [one for one in found if one.status == "valid"]
-    if suspect_since is None and not all(map(_beacon, valid)):
-        out.hint(_ONLY_OWNER)
-
-
-def _beacon(found: Checked) -> bool:
-    return found.commitment is not None and found.commitment.protocol.beacon is not None
+def _hint_trust(out: console.Output, found: Iterable[Checked]) -> None:
+    words = dict.fromkeys(rests.word for one in found for rests in one.rests)
+    if words:
+        flags = " ".join(f"--believe {word}" for word in words)
+        parts = [_AGE] if "age" in words else []
+        out.hint("; or ".join((*parts, f"say what you take on the owner's word: {flags}")))
 
 
 def closing(protocols: Iterable[Protocol]) -> str:
@@ -184,25 +189,24 @@ def _row(one: Handed) -> list[str]:
     if one.p is None:
         return [*who, "-", "-", "-", "does not count"]
     e = "-" if claim.outcome.e is None else number(claim.outcome.e)
-    answer = ("survives" if one.survives else "does not survive") + (", e-BH too" if one.e_bh else "")
+    held = "survives" if one.survives else "only on trust" if one.on_trust else "does not survive"
+    answer = held + (", e-BH too" if one.e_bh else "")
     return [*who, number(claim.outcome.p), number(one.p), e, answer]
 
 
-def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
+def summary(found: Checked) -> list[Any]:
     """Return the answer in words: status, reasons, who claims what, the figures, and who says when."""
     head = Text.assemble((found.status.upper(), _STYLES[found.status]), f": {_MEANINGS[found.status]}.")
     reasons = [Text(f"- {plain(reason)}") for reason in found.reasons]
     if found.claim is None or found.commitment is None:
         return [head, *reasons]
-    from noli.proof.records import utc
     from noli.proof.times import said
     from noli.report.certificate import Certificate
     from noli.report.limits import randomness
 
     certificate = Certificate(found.claim, found.commitment, (), (), found)
     claim, commitment = found.claim, found.commitment
-    since = suspect_since or claim.suspect.since
-    by = "as you say" if suspect_since else "as the owner says"
+    by = "as you say" if found.since_by == "the checker" else "as the owner says"
     rows: console.Rows = [
         ("claim", plain(commitment.protocol.claim)),
         ("suspect", plain(", ".join(filter(None, (claim.suspect.name, claim.suspect.where))))),
@@ -212,14 +216,22 @@ def summary(found: Checked, suspect_since: str | None = None) -> list[Any]:
         ("commitment, SHA-256", commitment.digest),
         *certificate.figures,
         *(("committed", f"before {said(proof.moment)}: {plain(proof.by)}") for proof in found.proofs),
-        ("model since", f"{said(utc(since))}, {by}" if since else "nobody says"),
+        ("model since", f"{said(found.since)}, {by}" if found.since else "nobody says"),
+        *(("classes taken for", text) for text in _mapped(claim.suspect.label_map)),
+        *(("on the owner's word", word) for word in found.believed),
         ("still sealed", f"{found.sealed:,} of {commitment.protocol.secrets:,} secrets"),
     ]
-    counts = found.status in ("valid", "not significant")
+    counts = found.status in ("valid", "on trust", "not significant")
     words = [Text(certificate.sentence)] if counts else []
     if counts and (public := randomness(commitment.protocol)):
         words.append(Text(f"Public randomness: {public}"))
     return [head, *reasons, "", console.grid(rows), "", *words, Text(closing([commitment.protocol]))]
+
+
+def _mapped(known: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a label map as a reader can judge it: the first lines, and how many there are."""
+    lines = [f"{plain(name)} as {plain(', '.join(own)) or 'none'}" for name, own in known.items()]
+    return lines[:_SHOWN] + [f"and {len(lines) - _SHOWN:,} more (claim.json)"] * (len(lines) > _SHOWN)
 
 
 def plain(text: str) -> str:

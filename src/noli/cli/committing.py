@@ -106,7 +106,8 @@ def hint_next(out: console.Output, run: Marked, key: Path, what: str) -> None:
     if run.round_time is None:
         out.hint(
             f"Publish the commitment, or have it time-stamped, BEFORE you publish {what}: a claim is worth "
-            "nothing without proof that it came first."
+            "nothing without proof that it came first. That you drew the secrets at random a checker has to "
+            "believe; only --beacon would have shown it."
         )
     else:
         out.hint(

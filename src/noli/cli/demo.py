@@ -141,7 +141,10 @@ def _locks(found: tuple[DemoLock, ...]) -> list[RenderableType]:
 def _outcome(found: DemoProof) -> str:
     """Return what the check of the bundle says, in words."""
     if found.status == "valid":
-        return "the bundle is valid: everything in it was recomputed, offline"
+        return (
+            "the bundle is valid: everything in it was recomputed, offline; believed was only that the "
+            "questions were drawn at random, for which --beacon would stand, and when the thief was trained"
+        )
     if found.status == "not significant":
         return (
             f"none this time: {found.thief.hits} hits, and it takes {found.needed}. The bundle is in order, "

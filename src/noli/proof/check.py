@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
-from cryptography import x509
 
 from noli.core.errors import UsageError
 from noli.core.key import Key
@@ -22,31 +21,19 @@ from noli.proof.kinds import Kind, kind
 from noli.proof.outcome import Outcome
 from noli.proof.records import Damaged, utc
 from noli.proof.times import Order, TimeProof, token_time
+from noli.proof.trust import NOBODY, Resting, Trust, resting
 
-Status = Literal["valid", "not significant", "tampered", "untimely"]
-EXIT: Mapping[Status, int] = {"valid": 0, "not significant": 10, "tampered": 3, "untimely": 4}
+Status = Literal["valid", "on trust", "not significant", "tampered", "untimely"]
+EXIT: Mapping[Status, int] = {
+    "valid": 0,
+    "on trust": 11,
+    "not significant": 10,
+    "tampered": 3,
+    "untimely": 4,
+}
 STAMPS, OPENINGS = "timestamps/", "openings/"
 # Files that only the signature covers: the owner's text.
 _FREE = {"report.html", "report.pdf", "environment.json"}
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What a checker brings along.
-
-    Attributes:
-        roots: Certificates of time-stamping authorities.
-        seen: Times at which the checker saw the published commitment.
-        suspect_since: Since when the suspect exists, if the checker knows; else what the bundle says.
-        owner: Public key that the owner must have; None: any.
-        owner_clock: Whether to believe the owner's clock.
-    """
-
-    roots: Sequence[x509.Certificate] = ()
-    seen: Sequence[TimeProof] = ()
-    suspect_since: datetime | None = None
-    owner: str | None = None
-    owner_clock: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,12 +41,15 @@ class Checked:
     """The answer.
 
     Attributes:
-        status: The worst that was found: ``tampered``, then ``untimely``, then ``not significant``.
+        status: The worst that was found: ``tampered``, then ``untimely``, then ``not significant``, then
+            ``on trust``: it is evidence only for somebody who believes the owner.
         reasons: Why, in sentences; empty when valid.
         claim, commitment: As the bundle has them; None where it cannot be read.
         proofs: Times before which the commitment existed.
         sealed: Committed secrets that were not opened.
         since, since_by: Since when the suspect exists, and who says so.
+        rests: What rests on the owner's word alone, and was not believed.
+        believed: What the checker took on the owner's word.
         spent: The ledger of the bundle.
     """
 
@@ -71,11 +61,13 @@ class Checked:
     sealed: int = 0
     since: datetime | None = None
     since_by: str = ""
+    rests: tuple[Resting, ...] = ()
+    believed: tuple[str, ...] = ()
     spent: tuple[ledger.Spent, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 valid, 10 not significant, 3 tampered, 4 untimely."""
+        """0 valid, 11 on trust, 10 not significant, 3 tampered, 4 untimely."""
         return EXIT[self.status]
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,6 +82,8 @@ class Checked:
             "known_before": [{"time": p.moment.isoformat(), "by": p.by} for p in self.proofs],
             "sealed_secrets": self.sealed,
             "suspect_since": {"time": self.since.isoformat(), "by": self.since_by} if self.since else None,
+            "rests_on": {one.word: one.why for one in self.rests},
+            "believed": list(self.believed),
         }
 
 
@@ -106,7 +100,7 @@ class Parts:
     stamps: list[bytes] = field(default_factory=list)
 
 
-def check(data: bytes, trust: Trust = Trust()) -> Checked:
+def check(data: bytes, trust: Trust = NOBODY) -> Checked:
     """Check a bundle.
 
     Args:
@@ -139,6 +133,7 @@ def check(data: bytes, trust: Trust = Trust()) -> Checked:
         "commitment": parts.commitment,
         "proofs": proofs,
         "sealed": protocol.secrets - len(parts.openings),
+        "believed": tuple(sorted(trust.believe)),
         "spent": tuple(parts.spent),
     }
     first = min((utc(entry.time) for entry in parts.entries), default=None)
@@ -150,6 +145,8 @@ def check(data: bytes, trust: Trust = Trust()) -> Checked:
             f"The adjusted p-value is {claim.verdict.p:.3g}; the claim needs at most {protocol.alpha:.3g}."
         )
         return Checked("not significant", (found,), **facts)
+    if rests := resting(protocol, claim.suspect, since, trust):
+        return Checked("on trust", tuple(one.why for one in rests), rests=tuple(rests), **facts)
     return Checked("valid", **facts)
 
 
@@ -286,7 +283,7 @@ def _proofs(parts: Parts, trust: Trust) -> tuple[tuple[TimeProof, ...], list[str
             proofs.append(token_time(stamp, message, trust.roots))
         except Damaged as error:
             notes.append(f"A time stamp does not count: {error}.")
-    if trust.owner_clock:
+    if "clock" in trust.believe:
         proofs.append(
             TimeProof(utc(parts.commitment.created), "the owner's clock, which the checker believes")
         )

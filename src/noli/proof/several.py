@@ -19,7 +19,7 @@ every owner, even where two owners share a ledger: that is more than needed, nev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from noli.core.errors import UsageError
@@ -40,6 +40,7 @@ class Handed:
         p: Its p-value among all tests, never below that of its own verdict; None where the bundle is tampered
             or untimely, because its figures count for nothing.
         survives: It is valid on its own, and `p` is at most the common alpha.
+        on_trust: It would survive if its owner's word counted, see :mod:`noli.proof.trust`.
         e_bh: It is valid on its own, and e-BH names it, too; None for tests without an e-value.
     """
 
@@ -47,12 +48,13 @@ class Handed:
     checked: Checked
     p: float | None = None
     survives: bool = False
+    on_trust: bool = False
     e_bh: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the bundle's own answer and its part in the common one, for machines."""
-        common = {"p_among_tests": self.p, "survives": self.survives, "e_bh": self.e_bh}
-        return {"bundle": self.name, **self.checked.as_dict(), **common}
+        common = {"p_among_tests": self.p, "survives": self.survives, "survives_on_trust": self.on_trust}
+        return {"bundle": self.name, **self.checked.as_dict(), **common, "e_bh": self.e_bh}
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,19 @@ class Several:
 
     @property
     def exit_code(self) -> int:
-        """3 if any is tampered; else 4 if any is untimely; else 10 unless all claims survive; else 0."""
+        """3 if any is tampered; else 4 if any is untimely; 0 if all claims survive.
+
+        Else 11 if all do by their owners' word, and 10 if not.
+        """
         statuses = {one.checked.status for one in self.bundles}
         if "tampered" in statuses:
             return EXIT["tampered"]
         if "untimely" in statuses:
             return EXIT["untimely"]
-        return EXIT["valid"] if all(one.survives for one in self.bundles) else EXIT["not significant"]
+        if all(one.survives for one in self.bundles):
+            return EXIT["valid"]
+        by_word = all(one.survives or one.on_trust for one in self.bundles)
+        return EXIT["on trust"] if by_word else EXIT["not significant"]
 
     @property
     def survivors(self) -> tuple[str, ...]:
@@ -122,6 +130,7 @@ def together(checked: Sequence[tuple[str, Checked]], alpha: float | None = None)
         fix = f"take one above 0, of {LARGEST_ALPHA} at most"
         raise UsageError("This is no alpha of a claim.", where=f"alpha {alpha:g}", fix=fix)
     _refuse_twins(checked)
+    checked = _consistent(checked)
     protocols = [one.commitment.protocol for _, one in checked if one.commitment is not None]
     if not protocols:
         return Several(tuple(Handed(*one) for one in checked), alpha, 0)
@@ -131,7 +140,7 @@ def together(checked: Sequence[tuple[str, Checked]], alpha: float | None = None)
 
 
 def _judged(checked: Sequence[tuple[str, Checked]], alpha: float, tests: int) -> tuple[Handed, ...]:
-    claims = [one.claim if one.status in ("valid", "not significant") else None for _, one in checked]
+    claims = [None if one.status in ("tampered", "untimely") else one.claim for _, one in checked]
     outcomes = [claim.outcome for claim in claims if claim is not None]
     rest = tests - len(outcomes)
     stepped = iter(holm([*(one.p for one in outcomes), *[1.0] * rest]).tolist())
@@ -142,10 +151,42 @@ def _judged(checked: Sequence[tuple[str, Checked]], alpha: float, tests: int) ->
             found.append(Handed(name, one))
             continue
         p, by_e = max(next(stepped), claim.verdict.p), next(named)
-        valid = one.status == "valid"
+        valid, held = one.status == "valid", p <= alpha
         told = None if claim.outcome.e is None else valid and by_e
-        found.append(Handed(name, one, p, valid and p <= alpha, told))
+        found.append(Handed(name, one, p, valid and held, one.status == "on trust" and held, told))
     return tuple(found)
+
+
+def _consistent(checked: Sequence[tuple[str, Checked]]) -> list[tuple[str, Checked]]:
+    """Let nothing count of two bundles whose ledgers contradict each other.
+
+    Tests with the same secrets stand in one ledger, which only grows: of two, one is how the other began.
+    Whoever asks again with an empty ledger has two that are not.
+    """
+    against: dict[str, str] = {}
+    for i, (name, one) in enumerate(checked):
+        for other_name, other in checked[:i]:
+            if _same_secrets(one, other) and _forked(one, other):
+                against |= {name: other_name, other_name: name}
+    why = "Its ledger and that of {} each list a test that the other leaves out: one of them was cut short."
+    return [
+        (name, replace(one, status="tampered", reasons=(why.format(against[name]),)))
+        if name in against
+        else (name, one)
+        for name, one in checked
+    ]
+
+
+def _same_secrets(one: Checked, other: Checked) -> bool:
+    mine, others = one.commitment, other.commitment
+    return mine is not None and others is not None and (mine.owner, mine.root) == (others.owner, others.root)
+
+
+def _forked(one: Checked, other: Checked) -> bool:
+    return any(
+        (mine.protocol, mine.transcript, mine.p, mine.e) != (its.protocol, its.transcript, its.p, its.e)
+        for mine, its in zip(one.spent, other.spent, strict=False)
+    )
 
 
 def _refuse_twins(checked: Sequence[tuple[str, Checked]]) -> None:

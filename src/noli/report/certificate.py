@@ -55,7 +55,7 @@ class Certificate:
     @property
     def tone(self) -> str:
         """Colour of the banner."""
-        if self.checked is not None and self.checked.status in ("tampered", "untimely"):
+        if self.checked is not None and self.checked.status in ("tampered", "untimely", "on trust"):
             return "unsure"
         return "good" if self.claim.verdict.supported else "none"
 
@@ -64,6 +64,8 @@ class Certificate:
         """The answer in a few words."""
         if self.checked is not None and self.checked.status in ("tampered", "untimely"):
             return f"Not accepted: {self.checked.status}"
+        if self.checked is not None and self.checked.status == "on trust":
+            return "Supported only if its owner is believed"
         return "The claim is supported" if self.claim.verdict.supported else "The claim is not supported"
 
     @property

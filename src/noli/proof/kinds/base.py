@@ -18,7 +18,11 @@ from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged, Record
 
 Answer = tuple[str | float, ...]
-DRAWN = "The assignments were drawn uniformly from secrets that were committed beforehand."
+DRAWN = "The owner drew the secrets at random; no public randomness took part, and nothing shows that he did."
+PUBLIC = (
+    "The assignments follow from secrets that were committed before the public randomness was known, and "
+    "from that."
+)
 BLIND = "The suspect does not know the secrets and cannot tell which answer would count."
 
 
@@ -70,6 +74,11 @@ class Kind(ABC):
         """Parameters of this kind."""
 
     @property
+    def drawn(self) -> str:
+        """What is assumed of the assignments."""
+        return PUBLIC if self.protocol.beacon else DRAWN
+
+    @property
     def queries(self) -> int:
         """Queries per secret."""
         return 1
@@ -100,7 +109,7 @@ class Kind(ABC):
             "expected": float(sum(chances)),
             "n": len(hits),
             "refused": refused,
-            "assumptions": (DRAWN, BLIND, *more),
+            "assumptions": (self.drawn, BLIND, *more),
         }
         if self.protocol.looks == "fixed":
             return Outcome(p=poisson_binomial_tail(chances, sum(hits)), **facts)

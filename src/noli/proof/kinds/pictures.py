@@ -11,7 +11,7 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.ops.exact import decoy_rank, sign_flip_tail
-from noli.proof.kinds.base import BLIND, DRAWN, Kind, Seen
+from noli.proof.kinds.base import BLIND, Kind, Seen
 from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Damaged, Record
@@ -62,7 +62,7 @@ class Bits(Kind):
             n=int(signs.size),
             p=p,
             refused=missing,
-            assumptions=(DRAWN, BLIND, "Nothing is assumed of the decoder: its bits may be biased."),
+            assumptions=(self.drawn, BLIND, "Nothing is assumed of the decoder: its bits may be biased."),
         )
 
     def _votes(self, seen: Seen) -> np.ndarray[Any, Any]:
@@ -116,5 +116,5 @@ class Decoys(Kind):
             n=len(scores),
             p=p,
             refused=one.answers.count(None),
-            assumptions=(DRAWN, BLIND),
+            assumptions=(self.drawn, BLIND),
         )

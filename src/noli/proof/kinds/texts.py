@@ -10,7 +10,7 @@ from pydantic import Field
 from noli.core.key import Key
 from noli.ops.evalues import tilt_log_evidence
 from noli.ops.exact import rank_sum_tail
-from noli.proof.kinds.base import BLIND, DRAWN, Kind, Seen
+from noli.proof.kinds.base import BLIND, Kind, Seen
 from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Record
@@ -52,7 +52,7 @@ class Texts(Kind):
             "expected": len(rows) * others / 2,
             "n": len(rows),
             "refused": sum(None in one.answers for one in seen),
-            "assumptions": (DRAWN, BLIND, "The counterfactual variants were never released."),
+            "assumptions": (self.drawn, BLIND, "The counterfactual variants were never released."),
         }
         if self.protocol.looks == "fixed":
             return Outcome(p=rank_sum_tail(ranks, [others] * len(rows)), **facts)
