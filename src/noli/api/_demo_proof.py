@@ -154,7 +154,7 @@ def prove(
     for file in (bundle, page):
         remove_quietly(file)
     thief, innocent, found = _suspects(place, pictures, marked, bundle)
-    tell("    check the bundle, as somebody would who saw the commitment first and believes the draw was fair")
+    tell("    check the bundle, as somebody would who saw the commitment first and believes the draw")
     checked = check_bundle(bundle, seen=seen, believe=("draw", "age"), report=page)
     results, protocol, outcome = marked.manifest.results, marked.commitment.protocol, found.claim.outcome
     proof = DemoProof(
