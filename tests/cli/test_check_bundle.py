@@ -119,10 +119,10 @@ def test_what_rests_on_the_owner_s_word_is_said_with_the_way_out(noli: Run, fold
     assert said.startswith("ON TRUST: all figures follow from the records, but it is evidence only if you")
     assert "- Only the owner says that the secrets were drawn at random" in said
     assert "- Only the owner says that the suspect is not older than 2026-02-01 00:00:00 UTC." in said
-    assert "name the time with --suspect-since; or say what you take on the owner's word" in hint
-    assert "--believe draw --believe age" in hint
+    assert "name the time with --suspect-since." in hint
+    assert "To take the owner's word: --believe draw --believe age" in hint
     known = noli("check", folder / "good.zip", *WITNESSED, "--suspect-since", SINCE)
-    assert words(known.err).endswith("on the owner's word: --believe draw")
+    assert words(known.err) == "To take the owner's word: --believe draw"
 
 
 def test_a_label_map_is_shown(noli: Run, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _WHOLE_LIST = (
     "the page that --report writes of one bundle has the whole list. The report inside a bundle is its "
     "owner's own text."
 )
-_AGE = "check since when the model exists, and name the time with --suspect-since"
+_AGE = "Find out since when the model exists, and name the time with --suspect-since. "
 _BELIEVE_HELP = "Take the owner's word for it: clock, draw, age or labels; may be repeated."
 _SEEN_HELP = "You saw the published commitment by then."
 _SINCE_HELP = "Since when the model exists, if you know better."
@@ -74,12 +74,14 @@ def check(
 
     A TIME has its zone: 2026-01-31T00:00:00+00:00.
 
-    Exit codes of this command: 0 valid; 11 only if you believe the owner; 10 not significant; 3 tampered
-    with; 4 untimely. Of several: 3 if any is tampered with; else 4 if any is untimely; else 10 unless all
-    claims survive; else 11 if one of them does so by its owner's word alone.
+    Exit codes of this command: 0 valid; 11 only if you believe the owner; 10 not
+    significant; 3 tampered with; 4 untimely.
 
-    An error is no verdict and leaves stdout empty: 2 usage, or no such file; 5 a package is missing, or
-    something else went wrong.
+    Of several: 3 if any is tampered with; else 4 if any is untimely; else 10
+    unless all claims survive; else 11 if one does so by its owner's word alone.
+
+    An error is no verdict and leaves stdout empty: 2 usage, or no such file; 5 a
+    package is missing, or something else went wrong.
     """
     from noli import api
 
@@ -134,8 +136,8 @@ def _hint_trust(out: console.Output, found: Iterable[Checked]) -> None:
     words = dict.fromkeys(rests.word for one in found for rests in one.rests)
     if words:
         flags = " ".join(f"--believe {word}" for word in words)
-        parts = [_AGE] if "age" in words else []
-        out.hint("; or ".join((*parts, f"say what you take on the owner's word: {flags}")))
+        known = _AGE if "age" in words else ""
+        out.hint(f"{known}To take the owner's word: {flags}")
 
 
 def closing(protocols: Iterable[Protocol]) -> str:
