@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 from auto_fakes import FakeBench, choice, quality, row
@@ -44,6 +45,17 @@ def test_every_line_fits_and_nothing_is_cut_off(width: int, key: Key) -> None:
     assert table["cuda-reflect"][1:] == ["20.0", "%", "20.0", "%", "20.0", "%", "24.0", "dB", "0.88", "1234"]
     assert table["weave-plain"][1:] == ["10.0", "%", "30.0", "%", "60.0", "%", "30.0", "dB", "0.90", "3.2"]
     assert table["bad"][1:] == ["90.0", "%", "-", "-", "22.0", "dB", "0.80", "1.0"]
+
+
+def test_a_trial_s_time_is_a_lower_bound(key: Key) -> None:
+    trial = quality(24.0, 0.8)._replace(seconds=math.inf, at_least=12.3)
+    bench = FakeBench({"cuda": dict.fromkeys("abc", 0.2)}, {"cuda": trial})
+    found = choice(bench, key)
+    (tried,) = found.candidates
+    assert (tried.seconds, tried.at_least) == (None, 12.3)
+    console = Console(width=80, file=io.StringIO(), markup=False, highlight=False)
+    console.print(shown(found)[0])
+    assert "24.0 dB  0.80    > 12" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_was_set_aside_is_listed_with_the_reason(key: Key) -> None:

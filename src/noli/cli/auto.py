@@ -134,7 +134,7 @@ def _row(tried: Tried, choice: Choice) -> list[str | Text]:
     cells = [name, *(_worst(tried, level, choice) for level in levels)]
     cells.append("same" if tried.psnr is None else f"{tried.psnr:.1f} dB")
     cells.append("-" if tried.ssim is None else f"{tried.ssim:.2f}")
-    cells.append("-" if tried.seconds is None else _seconds(tried.seconds))
+    cells.append(_seconds(tried))
     style = {"picked": "bold", "frontier": ""}.get(tried.standing, "dim")
     return [Text(cell, style=style) for cell in cells]
 
@@ -146,8 +146,11 @@ def _worst(tried: Tried, level: Level, choice: Choice) -> str:
     return f"{'' if choice.covers(tried, level) else '≥ '}{percent(row.value)}"
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+def _seconds(tried: Tried) -> str:
+    value = tried.at_least if tried.seconds is None else tried.seconds
+    if value is None:
+        return "-"
+    return f"{'> ' if tried.seconds is None else ''}{value:.{1 if value < 10 else 0}f}"
 
 
 def _notes(choice: Choice, measured: list[Tried]) -> list[str]:

@@ -41,6 +41,7 @@ class Tried(_Frozen):
         ssim, ssim_min: Mean and smallest.
         seconds: Seconds per 1,000 pictures, preparation included, with one process; None where the run learns
             and the trial did so with fewer steps.
+        at_least: There, what the trial took: the run takes longer.
         rows: Measured rows.
     """
 
@@ -56,6 +57,7 @@ class Tried(_Frozen):
     ssim: float | None = None
     ssim_min: float | None = None
     seconds: float | None = None
+    at_least: float | None = None
     rows: tuple[Row, ...] = ()
 
     def worst(self, level: Level = "adaptive") -> Row | None:

@@ -28,8 +28,9 @@ class Quality(NamedTuple):
     Attributes:
         psnr, psnr_min: Mean and smallest PSNR in dB of the changed pictures; infinite when none changed.
         ssim, ssim_min: Mean and smallest SSIM.
-        seconds: Seconds per 1,000 pictures, preparation included.
+        seconds: Seconds per 1,000 pictures, preparation included; infinite where they are not known.
         images: Pictures measured; 0 where nothing is known.
+        at_least: What a cheaper trial took where seconds are not known; infinite if there was none.
     """
 
     psnr: float = -math.inf
@@ -38,6 +39,7 @@ class Quality(NamedTuple):
     ssim_min: float = -1.0
     seconds: float = math.inf
     images: int = 0
+    at_least: float = math.inf
 
 
 def some(rows: Sequence[Record], pixels: float) -> list[Record]:
