@@ -73,6 +73,13 @@ def one_pass(model: CausalLM, texts: list[str], seed: int) -> float:
     return float(np.mean(losses))
 
 
+def stored(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The network's weights; those that are tied once."""
+    state = net.state_dict()
+    names = {tensor.data_ptr(): name for name, tensor in reversed(state.items())}
+    return {name: state[name] for name in names.values()}
+
+
 def measured(key: int, passes: int) -> dict[str, Any]:
     """Ranks of the released variants after so many passes; pass 0 is the published model."""
     begun, found, model = time.process_time(), Release(bench_key(key)), published()
@@ -85,10 +92,7 @@ def measured(key: int, passes: int) -> dict[str, Any]:
             if passes > 1:
                 model.net.load_state_dict(load_file(before), strict=False)
             facts["loss"] = one_pass(model, found.texts, 1000 * key + passes)
-            # Tied weights are stored once.
-            tied = {tensor.data_ptr(): name for name, tensor in reversed(model.net.state_dict().items())}
-            state = model.net.state_dict()
-            save_file({name: state[name] for name in tied.values()}, after)
+            save_file(stored(model.net), after)
         model.net.load_state_dict(load_file(after), strict=False)
     ranks = found.ranks(model)
     return {"ranks": ranks, "passages": found.passages, "cpu_seconds": time.process_time() - begun, **facts}
