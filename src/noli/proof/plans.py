@@ -65,6 +65,8 @@ class MarkPlan:
         figures: Of sequential plans: median and 90 % quantile of the queries to evidence (None: more than
             the limit), and the share of sequences that reach it within the limit.
         notes: What the plan rests on, in sentences.
+        method, settings: A mark whose claim has this very test, and the options with which it does; empty
+            where nothing is enough.
     """
 
     kind: TestName
@@ -81,6 +83,8 @@ class MarkPlan:
     looks: Literal["fixed", "sequential"] = "fixed"
     figures: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    method: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reachable(self) -> bool:
@@ -269,16 +273,18 @@ def plan_decoys(
         effect: Its mean score, where those of decoys are independent and standard normal.
         notes: Further notes.
     """
-    ranks = _largest_rank(goal.limit, goal.level)
-    if rate is not None:  # how often another rank comes is not known
-        ranks = min(ranks, 1)
+    most = _largest_rank(goal.limit, goal.level)
+    # How often another rank than the first comes is not known where a rate is given.
+    ranks = most if rate is None else min(most, 1)
 
     def power_of(rank: int) -> float:
         return power.decoy_power(_triggers(rank, goal.level), rank, effect) if rate is None else rate
 
     rank = power.smallest(power_of, goal.power, ranks, scanned=64) if ranks else None
-    best = rank or ranks
-    count, reached = (_triggers(best, goal.level), power_of(best)) if best else (goal.limit, 0.0)
+    count, best = (_triggers(rank, goal.level), rank) if rank else (goal.limit, most)
+    reached = 0.0
+    if best:
+        reached = power.decoy_power(count, best, effect) if rate is None else rate
     return MarkPlan(
         kind="decoys",
         goal=goal,
@@ -288,7 +294,7 @@ def plan_decoys(
         rule=f"a rank of at most {best:,} of {count:,}" if best else "no rank is good enough",
         critical=best or None,
         smallest_p=1 / count,
-        reason="" if rank else _no_rank(goal, ranks, reached, rate),
+        reason="" if rank else _no_rank(goal, most, reached, rate),
         given={"effect": effect} if rate is None else {"hit_rate": rate},
         notes=(*notes, *(() if rate is not None else (_AS_GIVEN,)), "Scores are taken to have no ties."),
     )
