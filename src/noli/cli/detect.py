@@ -96,7 +96,7 @@ def summary(found: Detection) -> list[Any]:
     if outcome.e is not None:
         rows.append(("evidence", f"{number(outcome.e)}, ended: {outcome.stopped}"))
     if verdict.tests > 1:
-        rows.append(("among tests", f"{number(verdict.p)}, as one of {verdict.tests}"))
+        rows.append(("among tests", f"{number(verdict.p)}, as one of {verdict.tests} that share alpha"))
     if outcome.refused:
         rows.append(("unanswered", f"{outcome.refused}, counted as misses"))
     rows += [("transcript", str(found.transcript))]
