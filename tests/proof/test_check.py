@@ -346,3 +346,13 @@ def test_a_fixed_test_needs_its_whole_budget(told):
     session.run(thief(told))
     del session.transcript.entries[20:]
     assert "the protocol fixes 30" in check(rebuilt(told, session), TRUST).reasons[0]
+
+
+def test_no_p_value_of_a_bundle_is_a_simulated_one(good, told):
+    """A margin for the error of a simulation is needed nowhere; whoever writes one down is not believed."""
+    held, _ = unpack(good)
+    assert b'"monte_carlo_error":0.0' in held["claim.json"]
+    changed = held["claim.json"].replace(b'"monte_carlo_error":0.0', b'"monte_carlo_error":0.5')
+    found = check(pack({**held, "claim.json": changed}, told.key), TRUST)
+    assert found.status == "tampered"
+    assert "claim.json is not readable: outcome.monte_carlo_error" in found.reasons[0]
