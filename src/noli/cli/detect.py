@@ -52,7 +52,7 @@ def detect(
     out = console.Output(json=json, quiet=quiet)
     owner = load_marking_key(marked, key, passphrase_file)
     if dry_run:
-        shown = api.rehearse(marked, key=owner, endpoint=endpoint, test=test)
+        shown = api.rehearse(marked, key=owner, endpoint=endpoint, suspect=suspect, test=test)
         out.result(shown, console.grid([(name, str(value)) for name, value in shown.items()]))
         return
     found = api.detect(
