@@ -38,7 +38,7 @@ from beacon_round import RANDOMNESS, ROUND, SERVED, SIGNATURE, TIME, Clock, writ
 
 GRATINGS: dict[str, Any] = {"share": 1.0, "workers": 1}
 TAGGANTS: dict[str, Any] = {
-    "share": 1.0, "keys": 5, "reserve": 0, "alpha": 0.05, "iterations": 2, "epochs": 1, "size": 16,
+    "share": 1.0, "keys": 5, "alpha": 0.05, "iterations": 2, "epochs": 1, "size": 16,
     "device": "cpu", "workers": 1,
 }  # fmt: skip
 METHODS = [("gratings", GRATINGS), ("taggants", TAGGANTS)]
@@ -422,16 +422,19 @@ def test_what_is_asked_does_not_depend_on_the_draws() -> None:
 def test_without_a_beacon_nothing_changed() -> None:
     """Made with the version before beacons: published marks must stay what they are."""
     summary = DataSummary(24, ("a", "b"), {(16, 16, 3): 24}, "in")
-    cfg = gratings.Config(share=1.0)
-    state = gratings.prepare(summary, KEYS[0], cfg)
-    assert state == {
+    # Marks had secrets in reserve then; none begins with them any more.
+    cfg = gratings.Config(share=1.0, reserve=5)
+    state = {
         "classes": ["a", "b"],
         "source": "111560844bb8efcd1cec7dd0fbd3994e80e4ec934873540bd95503e302900f66",
         "protocol": "98a9aaf7e517ae2edfd1ff0c88198253ac40bd711985322d198608961de9a549",
     }
+    assert gratings.prepare(summary, KEYS[0], cfg, state) == state
+    with pytest.raises(UsageError, match="reserve are of no use"):
+        gratings.prepare(summary, KEYS[0], cfg)
     claim = marks.claim_of(state, cfg)
     assert claim.digest == state["protocol"]
     assert marks.drawn(state, KEYS[0], cfg) == marks.targets(KEYS[0], claim)
-    assert marks.protocol(
-        ["a", "b"], taggants.Config(keys=5, reserve=0, alpha=0.05), state["source"]
-    ).digest == ("e19fc64496c0146e59d1784b3287da91d870bbd8aca9e45e384c43c388a1a3de")
+    assert marks.protocol(["a", "b"], taggants.Config(keys=5, alpha=0.05), state["source"]).digest == (
+        "e19fc64496c0146e59d1784b3287da91d870bbd8aca9e45e384c43c388a1a3de"
+    )

@@ -15,6 +15,7 @@ from PIL import Image
 
 import noli
 from noli import zoo
+from noli.adapters.faults import BudgetShort
 from noli.api import MarkRun
 from noli.core.errors import DataError, KeyFileError, OutputExists, RunError, UsageError, WrongKey
 from noli.proof.check import check
@@ -30,7 +31,7 @@ from servers import Sent, said, serve
 
 CLASSES = ("ash", "birch", "cedar", "elm", "fir", "gum")
 # Strong marks on few, easy pictures: what is tested here is the chain, not how little suffices.
-OPTIONS = {"keys": 16, "reserve": 3, "share": 0.8, "eps": 24 / 255, "alpha": 1e-4}
+OPTIONS = {"keys": 16, "share": 0.8, "eps": 24 / 255, "alpha": 1e-4}
 
 
 def draw_pictures(folder: Path) -> Path:
@@ -117,7 +118,7 @@ def test_a_thief_behind_a_service_is_found_and_the_bundle_holds(
     assert seen.status == "untimely"
     owner = ("clock", "draw", "age")
     good = noli.check_bundle(tmp_path / "proof.zip", believe=owner, report=tmp_path / "page.html")
-    assert (good.status, good.sealed) == ("valid", 3)
+    assert (good.status, good.sealed) == ("valid", 0)
     assert "The herbarium" in (tmp_path / "page.html").read_text()
     body = bytearray((tmp_path / "proof.zip").read_bytes())
     body[len(body) // 2] ^= 1
@@ -215,9 +216,17 @@ def test_a_test_that_was_begun_and_given_up_is_paid_for(marked: MarkRun, thief: 
         ]
 
     calls = {"key": KEYS[0], "suspect": "given up"}
-    with served(thief) as server:
+    busy = [6]
+
+    def at_first(_: Sent):
+        busy[0] -= 1
+        return said({}, status=503) if busy[0] >= 0 else None
+
+    with served(thief, at_first) as server:
+        # Six tries more than the budget was made for: it ends before the last six questions.
+        tight = described(tmp_path, server.url, budget=16, retries=9, backoff=0, jitter=0)
         with pytest.raises(RunError, match="budget"):
-            noli.detect(marked.output, endpoint=described(tmp_path, server.url, budget=10), **calls)
+            noli.detect(marked.output, endpoint=tight, **calls)
         before, whole = len(spent()), described(tmp_path, server.url)
         noli.detect(marked.output, key=KEYS[0], endpoint=whole, suspect="the next")
         noli.detect(marked.output, key=KEYS[0], endpoint=whole, suspect="the next")
@@ -226,8 +235,46 @@ def test_a_test_that_was_begun_and_given_up_is_paid_for(marked: MarkRun, thief: 
         assert made[0]["p"] == 1.0
         found = noli.detect(marked.output, endpoint=whole, **calls)
     # What was asked is not asked again, but the test is another one, and dearer.
-    assert len(server.seen) == 10 + 16 + 6
+    assert len(server.seen) == 16 + 16 + 6
     assert found.claim.verdict.tests == len(spent()) == before + 3
+
+
+def test_a_budget_that_does_not_reach_is_refused_before_the_first_question(
+    marked: MarkRun, thief: Path, tmp_path: Path
+) -> None:
+    ledger = marked.path / "proof" / "ledger.jsonl"
+    before = ledger.read_bytes() if ledger.exists() else b""
+    says = "needs at least 16 requests, and the budget is 15; nothing was sent"
+    busy = [1]
+
+    def at_first(_: Sent):
+        busy[0] -= 1
+        return said({}, status=503) if busy[0] >= 0 else None
+
+    with served(thief, at_first) as server:
+        calls = {"key": KEYS[0], "suspect": "short of budget"}
+        short = described(tmp_path, server.url, budget=15)
+        for refused in (noli.detect, noli.api.rehearse):
+            with pytest.raises(BudgetShort, match=says) as caught:
+                refused(marked.output, endpoint=short, **calls)
+            assert caught.value.exit_code == 2
+            assert "set budget to 16 or more" in str(caught.value.fix)
+        assert server.seen == []
+        assert not list((marked.path / "proof").glob("short-of-budget-*"))
+        assert (ledger.read_bytes() if ledger.exists() else b"") == before
+        # One try too many: what is left afterwards is all that the next budget has to reach for.
+        with pytest.raises(RunError, match="budget of 16 requests is spent"):
+            noli.detect(
+                marked.output,
+                endpoint=described(tmp_path, server.url, budget=16, backoff=0, jitter=0),
+                **calls,
+            )
+        last = described(tmp_path, server.url, budget=1)
+        assert noli.api.rehearse(marked.output, endpoint=last, **calls)["planned_seconds"] == 0
+        noli.detect(marked.output, endpoint=last, **calls)
+        assert len(server.seen) == 17
+        # A finished test needs nothing more.
+        noli.detect(marked.output, endpoint=last, **calls)
 
 
 def test_the_commitment_is_made_once_and_belongs_to_the_key(marked: MarkRun, place: Path) -> None:

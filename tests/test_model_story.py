@@ -449,7 +449,11 @@ def test_the_command_line(
     assert main(["detect", str(tmp_path / "out"), "--key", str(key), "--model", str(owned["model"])]) == 1
     assert "NOT FOUND" in capsys.readouterr().out
     endpoint = tmp_path / "suspect.yaml"
-    endpoint.write_text("url: http://127.0.0.1:1/v1/images/generations\nstyle: openai-images\nbudget: 9\n")
+    described = "url: http://127.0.0.1:1/v1/images/generations\nstyle: openai-images\nbudget: {}\n"
     rehearsal = ["--endpoint", str(endpoint), "--dry-run", "--test", "decoys", "--json"]
+    endpoint.write_text(described.format(47))  # two pictures for each of 24 strings
+    assert main(["detect", str(tmp_path / "out"), "--key", str(key), *rehearsal]) == 2
+    assert "needs at least 48 requests, and the budget is 47" in capsys.readouterr().err
+    endpoint.write_text(described.format(48))
     assert main(["detect", str(tmp_path / "out"), "--key", str(key), *rehearsal]) == 0
-    assert "48 queries" in json.loads(capsys.readouterr().out)["warnings"][0]
+    assert json.loads(capsys.readouterr().out)["warnings"] == []

@@ -49,7 +49,7 @@ def test_marking_says_what_to_publish_first(noli: Run, place: Path) -> None:
     done = noli(*words(place, "--name", "The zoo"))
     assert done.code == 0
     assert "marked" in done.out
-    assert "20 to ask, 5 in reserve" in done.out
+    assert "20 to ask" in done.out
     assert "BEFORE you publish the data" in done.err
     again = noli(*words(place, "--json")).json
     commitment = json.loads(Path(again["commitment"]).read_bytes())

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import typer
 
+from noli import api, options, registry
 from noli.cli import mark
+from noli.core.method import MethodConfig
+from noli.proof import power
 
 Run = Callable[..., Any]
 KINDS = {
@@ -33,8 +40,9 @@ def test_every_kind_has_a_plan(noli: Run, kind: str, options: str) -> None:
     assert (document.code, document.err) == (0, "")
     assert (document.json["kind"], document.json["reachable"]) == (kind, True)
     needed, unit = document.json["needed"], document.json["unit"]
-    assert done.out.startswith(f"{needed:,} {unit} find a marked model with probability ")
-    assert ("noli mark gratings" in done.err) is (kind == "labels")
+    counted = f"{needed:,} {unit} find" if needed > 1 else f"1 {unit.removesuffix('s')} finds"
+    assert done.out.startswith(f"{counted} a marked model with probability ")
+    assert done.err.startswith("Then: noli mark ")
 
 
 def test_a_plan_in_words(noli: Run) -> None:
@@ -48,6 +56,116 @@ def test_a_plan_in_words(noli: Run) -> None:
         "- Queries that are refused count as misses",
     ):
         assert text in said
+
+
+# Every kind, plain and with all that a test can have otherwise than by default.
+COMMANDS = [
+    ("labels", ""),
+    ("labels", "--alpha 1e-3 --tests 3 --k 2"),
+    ("labels", "--sequential --tests 2"),
+    ("choices", ""),
+    ("choices", "--alpha 0.0012345678 --tests 5 --sequential"),
+    ("texts", ""),
+    ("texts", "--alpha 1e-9 --tests 7"),
+    ("bits", ""),
+    ("bits", "--alpha 1e-2 --tests 4"),
+    ("decoys", ""),
+    ("decoys", "--alpha 0.02 --tests 2"),
+]
+
+
+@pytest.fixture
+def told(noli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], tuple[str, Any]]:
+    """Run the command that a plan prints, up to the marking; return the method's name and its options."""
+    noli("key", "new", tmp_path / "owner.key")
+    seen: list[tuple[str, Any]] = []
+
+    def caught(data: str, output: object, method: str, *, config: dict[str, object], **_: object) -> None:
+        seen.append((method, options.resolve(registry.get(method), config)))
+        raise typer.Exit(77)
+
+    for name in ("mark", "mark_texts", "mark_model"):
+        monkeypatch.setattr(api, name, caught)
+
+    def run(said: str) -> tuple[str, Any]:
+        line = re.fullmatch(r"Then: noli (mark .+)\n", said)
+        assert line is not None, said
+        there = {"owner.key": tmp_path / "owner.key", "OUT": tmp_path / "out"}
+        assert noli(*(there.get(word, word) for word in shlex.split(line[1]))).code == 77
+        return seen.pop()
+
+    return run
+
+
+@pytest.mark.parametrize(("kind", "more"), COMMANDS)
+def test_the_command_that_follows_marks_for_the_test_that_was_planned(
+    noli: Run, told: Callable[[str], tuple[str, MethodConfig]], kind: str, more: str
+) -> None:
+    line = " ".join(f"{KINDS[kind]} {more}".split())
+    if "--alpha" in more:  # given twice, the last one would win anyway
+        line = re.sub(r"--alpha \S+ (?=.*--alpha)", "", line)
+    document = noli("mark", "plan", kind, *line.split(), "--json").json
+    assert document["reachable"]
+    method, cfg = told(noli("mark", "plan", kind, *line.split()).err)
+    assert method == document["method"]
+    wanted = registry.get(method).config.model_validate(document["settings"])
+    assert cfg == wanted
+
+    goal, got = document["goal"], cfg.model_dump()
+    asked = {"labels": "keys", "choices": "documents", "texts": "documents", "bits": "images"}
+    assert got[asked.get(kind, "triggers")] == document["needed"]
+    assert got["control" if kind == "decoys" else "alpha"] == goal["alpha"]
+    assert got["tests"] == goal["tests"]
+    assert got.get("looks", "fixed") == document["looks"]
+    if kind == "labels":
+        assert got["k"] / 10 == pytest.approx(document["given"]["chance"])
+    if kind == "choices":
+        assert (got["ask"], 1 / got["variants"]) == ("choice", document["given"]["chance"])
+    if kind == "texts":
+        assert (got["ask"], got["variants"]) == ("scores", 8)
+    if kind == "bits":
+        assert got["bits"] == 48
+
+
+def test_the_command_that_follows_has_the_power_that_was_planned(
+    noli: Run, told: Callable[[str], tuple[str, Any]]
+) -> None:
+    given = ["--classes", "10", "--hit-rate", "0.6", "--alpha", "1e-3"]
+    plan = noli("mark", "plan", "labels", *given, "--json").json
+    _, cfg = told(noli("mark", "plan", "labels", *given).err)
+    trials = np.array([cfg.keys])
+    fewest = power.fewest_hits(trials, cfg.k / 10, cfg.alpha / cfg.tests)
+    assert power.at_least(fewest, trials, 0.6)[0] == pytest.approx(plan["power"])
+    # By what it printed before, the number of keys alone, the test is another one.
+    alone = registry.get("mark/gratings").config(keys=cfg.keys)
+    fewest = power.fewest_hits(trials, alone.k / 10, alone.alpha / alone.tests)
+    assert power.at_least(fewest, trials, 0.6)[0] < 0.8 * plan["power"]
+
+
+def test_a_plan_that_no_mark_takes_prints_no_command(noli: Run) -> None:
+    done = noli("mark", "plan", "bits", "--bits", 300, "--accuracy", 0.9)
+    assert (done.code, done.err) == (0, "")
+    assert "No mark takes this: mark/sleepermark, bits=300" in words(done.out)
+
+
+def test_one_is_not_several(noli: Run) -> None:
+    done = noli("mark", "plan", "bits", "--bits", 128, "--accuracy", 0.95)
+    assert done.out.startswith("1 picture finds a marked model with probability ")
+    short = noli("mark", "plan", "labels", "--classes", 10, "--hit-rate", 1, "--budget", 1, "--sequential")
+    assert short.out.startswith("NOT REACHABLE with 1 key.")
+    assert "0 % of the marked models within 1 query" in words(short.out)
+    every = noli("mark", "plan", "labels", "--classes", 10, "--hit-rate", 1, "--sequential")
+    assert "100 % of the marked models within 10,000 queries" in words(every.out)
+
+
+def test_a_rank_is_told_among_as_many_as_there_can_be(noli: Run) -> None:
+    given = ("--effect", 1, "--alpha", 0.05, "--triggers", 64)
+    document = noli("mark", "plan", "decoys", *given, "--json").json
+    assert (document["reachable"], document["rule"]) == (False, "a rank of at most 3 of 64")
+    assert document["smallest_p"] == 1 / 64
+    assert document["power"] == pytest.approx(power.decoy_power(64, 3, 1.0))
+    rated = noli("mark", "plan", "decoys", "--hit-rate", 0.8, "--triggers", 64, "--json").json
+    assert (rated["reachable"], rated["rule"], rated["power"]) == (False, "a rank of at most 3 of 64", 0.8)
 
 
 def test_what_is_not_reachable_ends_with_1_and_says_why(noli: Run) -> None:

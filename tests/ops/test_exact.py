@@ -105,6 +105,14 @@ def test_redraws_give_a_p_value_with_its_error():
     assert monte_carlo(999, 999)[0] == 1.0
 
 
+@pytest.mark.parametrize("draws", [1, 7, 20, 999])
+def test_the_p_value_of_redraws_needs_no_margin_for_its_error(draws):
+    """Without ties the real secret's rank among all 1 + draws is uniform: count the ranks that accuse."""
+    p_values = [monte_carlo(reached, draws)[0] for reached in range(draws + 1)]
+    for alpha in (1e-3, 0.01, 0.05, 0.3):
+        assert sum(p <= alpha for p in p_values) / (draws + 1) <= alpha
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -347,3 +347,35 @@ def test_a_fixed_test_needs_its_whole_budget(told):
     session.run(thief(told))
     del session.transcript.entries[20:]
     assert "the protocol fixes 30" in check(rebuilt(told, session), TRUST).reasons[0]
+
+
+def test_no_p_value_of_a_bundle_is_a_simulated_one(good, told):
+    """A margin for the error of a simulation is needed nowhere; whoever writes one down is not believed."""
+    held, _ = unpack(good)
+    assert b'"monte_carlo_error":0.0' in held["claim.json"]
+    changed = held["claim.json"].replace(b'"monte_carlo_error":0.0', b'"monte_carlo_error":0.5')
+    found = check(pack({**held, "claim.json": changed}, told.key), TRUST)
+    assert found.status == "tampered"
+    assert "claim.json is not readable: outcome.monte_carlo_error" in found.reasons[0]
+
+
+def test_a_test_knows_how_many_queries_it_takes_at_least(told):
+    fixed = told.session()
+    assert fixed.least() == 30
+    for item in range(7):
+        told_ = {"time": SINCE, "status": "answered", "answer": ("a",)}
+        fixed.transcript.add(item=item, part=0, content=fixed.vault.contents[item][0], **told_)
+    assert fixed.least() == 23
+    family = altered(told, looks="sequential", alpha=1e-3, parameters={"classes": CLASSES, "queries": 2})
+    one = family.session()
+    least = one.least()
+    # Whoever answers every question as the claim has it needs just as many.
+    assert one.run(thief(family, every=1)).stopped == "evidence reached"
+    assert (len(one.transcript.entries), one.least()) == (least, 0)
+    # Further tests have to show more; misses cost more.
+    assert replace(family.session(), paid=6.0).least() > least
+    missed = family.session()
+    for part in range(2):
+        told_ = {"time": SINCE, "status": "answered", "answer": ()}
+        missed.transcript.add(item=0, part=part, content=missed.vault.contents[0][part], **told_)
+    assert missed.least() + 2 > least

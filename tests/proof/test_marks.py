@@ -47,3 +47,17 @@ def test_secrets_that_can_never_be_evidence_are_refused() -> None:
         marks.check_possible(CLASSES, marks.MarkConfig(keys=9))
     with pytest.raises(UsageError, match="never be evidence"):
         marks.check_possible(CLASSES, marks.MarkConfig(keys=10, tests=2))
+
+
+def test_every_secret_is_asked_and_gets_its_whole_share_of_the_pictures() -> None:
+    cfg = gratings.Config(share=0.5, keys=16)
+    state = gratings.prepare(SUMMARY, KEYS[0], cfg)
+    claim = marks.claim_of(state, cfg)
+    assert claim.secrets == claim.budget == 16
+    # Of 4000 pictures half are marked, up to the luck of the draw: none for secrets that no test opens.
+    many = [Item(f"{n:020x}", f"{n}.png", CLASSES[n % 4]) for n in range(4000)]
+    own = np.bincount(marks.targets(KEYS[0], claim), minlength=4)
+    expected = 1000 * np.minimum(1, 0.5 * 4 * own / 16).sum()
+    grey = np.full((4000, 1, 8, 8), 0.5, np.float32)
+    changed = (gratings.apply(state, grey, many, KEYS[0], cfg) != grey).any((1, 2, 3)).sum()
+    assert abs(changed - expected) <= 4 * np.sqrt(expected)

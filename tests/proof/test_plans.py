@@ -115,6 +115,38 @@ def test_a_sequence_keeps_its_power():
     assert short.reason.endswith("A test that is looked at once may need fewer.")
 
 
+@pytest.mark.parametrize(
+    ("kind_", "given"),
+    [
+        ("labels", {"classes": 10, "hit_rate": 0.5, "looks": "sequential"}),
+        ("bits", {"bits": 16, "accuracy": 0.7, "alpha": 1e-3}),
+    ],
+)
+@pytest.mark.parametrize("wanted", [0.6, 0.8, 0.9, 0.95])
+def test_a_simulated_power_is_enough_by_its_lower_end(kind_: str, given: dict[str, Any], wanted: float):
+    """Chosen by the simulated share itself, half of all plans would have less than was promised."""
+    from scipy.stats import binomtest
+
+    plan = planned(kind_, power=wanted, **given)
+    seen = binomtest(round(plan.power * power.RUNS), power.RUNS, wanted)
+    low = seen.proportion_ci(0.9, "exact").low
+    assert (plan.error > 0, low >= wanted) == (True, True)
+    less = planned(kind_, power=wanted, budget=plan.needed - 1, **given)
+    assert not less.reachable
+    found = binomtest(round(less.power * power.RUNS), power.RUNS, wanted).proportion_ci(0.9, "exact").low
+    assert found < wanted
+    assert f"the power is {found:.3g}, and {wanted:g} is wanted" in less.reason
+
+
+def test_runs_that_assure_a_power():
+    for wanted in (0.5, 0.9, 0.998):
+        runs = power.runs_for(wanted)
+        assert power.assured(runs / power.RUNS) >= wanted > power.assured((runs - 1) / power.RUNS)
+    # No number of runs assures more than all of them.
+    assert power.runs_for(0.9999) == power.RUNS
+    assert (power.assured(0.0), power.assured(1.0)) == (0.0, 1.0)
+
+
 def test_a_pilot_is_planned_with_its_lower_end():
     plan = planned("labels", classes=10, pilot="12/30")
     assert plan.given["hit_rate"] == pytest.approx(power.pilot_bound(12, 30))

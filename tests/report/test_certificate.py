@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "proof"))
 from report_making import Page
 from story import COMMITTED, SUSPECT, WORD, altered, honest, story, thief
 
+from noli.proof import ledger
 from noli.proof.bundle import unpack
 from noli.proof.check import check, read_parts
 from noli.proof.session import claim_of
@@ -67,8 +70,45 @@ def test_a_sequence_is_drawn_as_it_went(tmp_path: Path) -> None:
     assert len(points) == one.claim.outcome.n
     assert points[-1] <= one.curve.threshold < one.curve.neutral  # heights grow downwards
     assert points == sorted(points, reverse=True)
-    assert "p-value among 2 tests" in dict(one.figures)
+    assert "p-value among 2 tests (Bonferroni)" in dict(one.figures)
     assert certificate(story(tmp_path), honest).curve is None
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_the_bar_of_a_curve_is_that_of_the_rule_that_stopped_it(tmp_path: Path, place: int) -> None:
+    """A test beyond the planned ones goes on until it has paid: its curve ends at the bar."""
+    told = altered(story(tmp_path), looks="sequential", alpha=1e-3)
+    spent = tmp_path / "ledger.jsonl"
+    for number_ in range(1, place):
+        fields = {"time": COMMITTED, "suspect": "another", "family": "", "protocol": told.protocol.digest}
+        ledger.append(spent, transcript=f"{number_:064x}", p=0.5, e=2.0, **fields)
+    session = told.session()
+    paid = ledger.paid(told.protocol, ledger.read(spent), session.transcript.head)
+    session = replace(session, paid=paid)
+    session.run(thief(told, every=1))
+    claim, entries = claim_of(session, SUSPECT, spent)
+    one = Certificate(claim, session.commitment, entries, session.transcript.entries)
+    assert one.curve is not None
+    assert paid == {1: 1, 2: 2, 3: 6}[place]
+    assert one.curve.label == f"needed: {number(paid * 1e3)}"
+    *before, last = (float(pair.split(",")[1]) for pair in one.curve.points.split())
+    assert last <= one.curve.threshold < min(before)
+    assert claim.verdict.supported
+    text = " ".join(Page(render_html(one)).text.split())
+    assert f"Its p-value was multiplied by {paid:g}." in text
+    assert ("tests beyond the plan" in text) is (place > 1)
+
+
+def test_the_words_on_sharing_are_those_of_what_is_computed(tmp_path: Path) -> None:
+    told = altered(story(tmp_path), looks="sequential", alpha=1e-3, tests=4)
+    one = certificate(told, thief(told, every=1))
+    assert one.claim.verdict.p == pytest.approx(4 * one.claim.outcome.p)
+    said = "4 planned tests share the error probability in equal parts (Bonferroni). Its {} by 4."
+    assert one.sharing == said.format("p-value was multiplied")
+    assert not re.search(r"\bHolm|e-BH", render_html(one))
+    by_e = altered(told, correction="e-bh")
+    (tmp_path / "ledger.jsonl").unlink()
+    assert certificate(by_e, thief(by_e, every=1)).sharing == said.format("e-value was divided")
 
 
 def test_foreign_words_cannot_become_markup(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from noli.train import signing
 from noli.train.signing import choose
 from noli.zoo.likeness import load_lpips
 
-CFG = taggants.Config(keys=5, alpha=0.05, reserve=1, share=0.5, iterations=2, epochs=1, size=16, device="cpu")
+CFG = taggants.Config(keys=6, alpha=0.05, share=0.5, iterations=2, epochs=1, size=16, device="cpu")
 
 
 def test_pictures_are_chosen_of_the_query_s_class_and_only_once():
@@ -85,7 +85,7 @@ def _always(save):
 
 
 def test_permuted_classes_are_each_drawn_once_and_make_no_evidence(tmp_path):
-    cfg = CFG.model_copy(update={"labels": "permuted", "keys": 4, "reserve": 1})
+    cfg = CFG.model_copy(update={"labels": "permuted", "keys": 5})
     drawn = taggants.targets({"classes": list("abcde")}, KEYS[0], cfg)
     assert sorted(drawn) == [0, 1, 2, 3, 4]
     with pytest.raises(UsageError, match="a class per secret"):

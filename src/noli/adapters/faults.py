@@ -25,6 +25,30 @@ class BudgetSpent(RunError):
     """All requests of the budget were made; this query was not sent."""
 
 
+class BudgetShort(UsageError):
+    """The budget does not reach for the test; nothing was sent."""
+
+
+def refuse_short(config: EndpointConfig, requests: int) -> None:
+    """Refuse a test that needs more requests than the budget has, before the first of them.
+
+    Args:
+        config: The endpoint.
+        requests: How many the test needs at least, without further tries.
+
+    Raises:
+        BudgetShort: They are more than the budget.
+    """
+    if requests > config.budget:
+        what = f"The test needs at least {requests} requests, and the budget is {config.budget}"
+        raise BudgetShort(
+            f"{what}; nothing was sent.",
+            where=config.url,
+            why="a test that stops halfway has spent its queries for nothing, and counts in the ledger",
+            fix=f"set budget to {requests} or more in the description; further tries count, too",
+        )
+
+
 def spent(config: EndpointConfig) -> BudgetSpent:
     """Return the error for a query beyond the budget."""
     what = f"The budget of {config.budget} requests is spent; this query was not sent."

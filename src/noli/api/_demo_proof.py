@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from noli.methods.verify.subject import LearnabilityData
 
 Say = Callable[[str], None]
-# Keys, reserve and alpha are the method's defaults; two suspects share alpha.
-FIXED: Mapping[str, object] = {"keys": 20, "reserve": 5, "alpha": 1e-6, "tests": 2}
+# Keys and alpha are the method's defaults; two suspects share alpha.
+FIXED: Mapping[str, object] = {"keys": 20, "alpha": 1e-6, "tests": 2}
 # Chosen in trials with other keys, as is the training: the class of a photograph is learned from its colour,
 # and stripes only where they are frequent and far apart.
 MARK: Mapping[str, object] = {**FIXED, "share": 1.0, "longest": 11.0, "contrast": 0.15}

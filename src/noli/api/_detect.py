@@ -16,6 +16,7 @@ from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
 from noli.core.files import refuse_existing
+from noli.core.run import Run
 from noli.engine.lock import held
 from noli.engine.progress import Progress
 from noli.engine.request import KeyLike
@@ -107,8 +108,9 @@ def detect(
         progress: Where progress goes; nowhere when None.
 
     Raises:
-        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description, or so
-            many tests that no answers could be evidence any more.
+        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description, a
+            budget that does not reach for the test, or so many tests that no answers could be evidence any
+            more.
         WrongKey: The data was marked with another key.
         DataError: The commitment is not that of these secrets, the beacon's round is not the planned one, or
             a transcript was changed.
@@ -131,18 +133,17 @@ def detect(
     # Two of them at once would write into one transcript, or one ledger.
     with ExitStack() as stack:
         stack.enter_context(held(run.path))
-        name = (suspect or Path(str(endpoint or model)).resolve().stem)[:200]
         queries = queries_of(run, spec, owner, commitment.protocol)
         if endpoint is not None:
             ask, facts = queries.served(Path(endpoint), stack)
         else:
             ask, facts = queries.loaded(str(model), label_map)
-        who = Suspect(name=name, since=_time(since), **facts)
-        # Of this very suspect, read in this very way: another one's answers must never be taken for its own.
-        further = f"-{which}" if which not in ("", "bits") else ""
-        folder = run.path / PROOF / f"{_slug(name)}-{who.identity[:12]}{further}"
+        who = Suspect(name=_name(suspect, endpoint or model), since=_time(since), **facts)
+        folder, further = _folder(run, who, which)
         transcript, spent_file = _transcript(folder / TRANSCRIPT, who.identity), run.path / PROOF / LEDGER
         session = _priced(Session(vault, commitment, transcript, beacon), folder, further, spent_file)
+        if endpoint is not None:
+            _refuse_short(Path(endpoint), session, queries.requests)
         folder.mkdir(parents=True, exist_ok=True)
         _run(session, ask, bar)
         claim, spent = claim_of(session, who, spent_file)
@@ -155,32 +156,68 @@ def detect(
 
 
 def rehearse(
-    marked: str | Path, *, key: KeyLike, endpoint: str | Path | None, test: str | None = None
+    marked: str | Path,
+    *,
+    key: KeyLike,
+    endpoint: str | Path | None,
+    suspect: str | None = None,
+    test: str | None = None,
 ) -> dict[str, Any]:
-    """Say what the first request to a served model would be, without sending anything.
+    """Say what the first request to a served model would be, without sending or noting anything.
 
     Args:
         marked: As for :func:`detect`.
         key: As for :func:`detect`.
         endpoint: As for :func:`detect`.
+        suspect: As for :func:`detect`: what was answered before is not asked again.
         test: As for :func:`detect`.
 
     Returns:
         Address, method, names of headers, a shortened body, its size, and how long all queries would take.
 
     Raises:
-        UsageError: No endpoint, or a bad description.
+        UsageError: No endpoint, a bad description, or a budget that does not reach for the test.
         WrongKey: The data was marked with another key.
+        NoliError: As for :func:`detect`.
     """
     from noli.adapters.config_file import load_endpoint
 
     if endpoint is None:
         raise UsageError("A rehearsal needs the description of a served model.", fix="give --endpoint")
     run, spec = marking(marked)
-    owner = owner_key(key, run)
-    protocol = vault_of(run, spec, owner, test_of(spec, test)).protocol
-    queries = protocol.budget * kind(protocol).queries
-    return queries_of(run, spec, owner, protocol).rehearsed(load_endpoint(Path(endpoint)), queries)
+    owner, which = owner_key(key, run), test_of(spec, test)
+    vault = vault_of(run, spec, owner, which)
+    commitment, config = commitment_of(run, vault, which), load_endpoint(Path(endpoint))
+    protocol, queries = commitment.protocol, queries_of(run, spec, owner, commitment.protocol)
+    with ExitStack() as stack:
+        _, facts = queries.served(Path(endpoint), stack)
+    who = Suspect(name=_name(suspect, endpoint), **facts)
+    transcript = _transcript(_folder(run, who, which)[0] / TRANSCRIPT, who.identity)
+    paid = ledger.paid(protocol, ledger.read(run.path / PROOF / LEDGER), transcript.head)
+    session = Session(vault, commitment, transcript, beacon_of(run, commitment), paid)
+    _refuse_short(Path(endpoint), session, queries.requests)
+    left = protocol.budget * kind(protocol).queries - len(transcript.entries)
+    return queries.rehearsed(config, left)
+
+
+def _refuse_short(endpoint: Path, session: Session, requests: int) -> None:
+    from noli.adapters.config_file import load_endpoint
+    from noli.adapters.faults import refuse_short
+
+    refuse_short(load_endpoint(endpoint), session.least() * requests)
+
+
+def _name(suspect: str | None, place: str | Path | None) -> str:
+    return (suspect or Path(str(place)).resolve().stem)[:200]
+
+
+def _folder(run: Run, who: Suspect, which: str) -> tuple[Path, str]:
+    """Return where a test of a suspect is noted, and how the folders of this kind of test end.
+
+    Of this very suspect, read in this very way: another one's answers must never be taken for its own.
+    """
+    further = f"-{which}" if which not in ("", "bits") else ""
+    return run.path / PROOF / f"{_slug(who.name)}-{who.identity[:12]}{further}", further
 
 
 def _run(session: Session, ask: Ask, bar: Progress) -> None:

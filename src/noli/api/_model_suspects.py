@@ -66,6 +66,11 @@ class ModelQueries:
         bits = method.message(state, key, own)
         return cls(test, asked, bits, own, _reader(run), run.path / PROOF / PICTURES)
 
+    @property
+    def requests(self) -> int:
+        """One per picture of a string."""
+        return len(self.asked[0])
+
     def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
         """As :class:`noli.api._suspects.Queries` says."""
         from noli.adapters.config_file import load_endpoint
@@ -119,7 +124,7 @@ class ModelQueries:
         from noli.adapters.endpoint import dry_run
 
         first = self.asked[0][0].prompt
-        return dry_run(config, first, kind="picture", queries=queries * len(self.asked[0]))
+        return dry_run(config, first, kind="picture", queries=queries * self.requests)
 
     def _answer(self, votes: npt.NDArray[np.float64]) -> tuple[float, ...]:
         if self.test == "bits":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from noli import registry
 from noli.core.errors import UsageError
 from noli.core.method import MethodConfig
 from noli.core.plugins import did_you_mean
-from noli.options import configure
+from noli.options import configure, resolve
 from noli.proof import plans, power
 from noli.proof.plans import Goal, Hits, MarkPlan
 
@@ -38,6 +40,7 @@ class Shared(MethodConfig):
         seed: Of what is simulated.
     """
 
+    method: ClassVar[str]
     alpha: Annotated[float, Field(gt=1e-100, le=0.05)] = 1e-6
     tests: Annotated[int, Field(ge=1)] = 1
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
@@ -47,6 +50,10 @@ class Shared(MethodConfig):
     def goal(self, otherwise: int = _LIMIT) -> Goal:
         """Return what is to be reached; without a budget there can be as many as `otherwise`."""
         return Goal(self.alpha, self.tests, self.power, self.budget or otherwise, self.seed)
+
+    def settings(self, needed: int) -> dict[str, Any]:
+        """Return the options with which `method` claims what was planned, `needed` secrets among them."""
+        return {"alpha": self.alpha, "tests": self.tests}
 
 
 class HitOptions(Shared):
@@ -72,6 +79,10 @@ class HitOptions(Shared):
             return plans.plan_hits(hits, self.goal())
         return plans.plan_sequence(hits, self.goal(_LIMIT_IN_SEQUENCE), self.futile)
 
+    def settings(self, needed: int) -> dict[str, Any]:
+        """As :meth:`Shared.settings`; `futile` is the protocol's own in all marks."""
+        return {**super().settings(needed), "looks": self.looks}
+
 
 class Labels(HitOptions):
     """Options of a plan of labels.
@@ -81,12 +92,17 @@ class Labels(HitOptions):
         k: How many of the suspect's classes count.
     """
 
+    method: ClassVar[str] = "mark/gratings"
     classes: Annotated[int, Field(ge=2)]
     k: Annotated[int, Field(ge=1)] = 1
 
     def plan(self) -> MarkPlan:
         """Plan keys whose class is drawn."""
         return self.planned("labels", "keys", min(1.0, self.k / self.classes), _REFUSED)
+
+    def settings(self, needed: int) -> dict[str, Any]:
+        """As :meth:`Shared.settings`; the classes are those of the data."""
+        return {"keys": needed, "k": self.k, **super().settings(needed)}
 
 
 class Choices(HitOptions):
@@ -96,11 +112,17 @@ class Choices(HitOptions):
         options: Number of options per question.
     """
 
+    method: ClassVar[str] = "mark/leximark"
     options: Annotated[int, Field(ge=2)] = 2
 
     def plan(self) -> MarkPlan:
         """Plan questions whose right option is drawn."""
         return self.planned("choices", "questions", 1 / self.options)
+
+    def settings(self, needed: int) -> dict[str, Any]:
+        """As :meth:`Shared.settings`: which of as many variants was published."""
+        asked = {"documents": needed, "ask": "choice", "variants": self.options}
+        return {**asked, **super().settings(needed)}
 
 
 class Texts(Shared):
@@ -112,6 +134,7 @@ class Texts(Shared):
         ranks: Instead, share (or number) of texts whose released variant came first, second, ... in a pilot.
     """
 
+    method: ClassVar[str] = "mark/leximark"
     variants: Annotated[int, Field(ge=2, le=256)]
     effect: Annotated[float, Field(ge=-10, le=10)] | None = None
     ranks: tuple[Annotated[float, Field(ge=0)], ...] | None = None
@@ -130,6 +153,10 @@ class Texts(Shared):
             raise UsageError("The ranks do not fit the variants.", where=f"{len(shares)} ranks", fix=fix)
         return plans.plan_ranks([one / sum(shares) for one in shares], self.goal(), given)
 
+    def settings(self, needed: int) -> dict[str, Any]:
+        """As :meth:`Shared.settings`."""
+        return {"documents": needed, "ask": "scores", "variants": self.variants, **super().settings(needed)}
+
 
 class Bits(Shared):
     """Options of a plan of bits.
@@ -140,6 +167,7 @@ class Bits(Shared):
         pilot: Right bits and bits of a pilot, 130/192; the lower end of its interval is planned with.
     """
 
+    method: ClassVar[str] = "mark/sleepermark"
     bits: Annotated[int, Field(ge=1, le=4096)]
     accuracy: Share | None = None
     pilot: Pilot = None
@@ -148,6 +176,10 @@ class Bits(Shared):
         """Plan pictures that vote for one message."""
         rate, measured = _rate(self.accuracy, self.pilot, "accuracy", "0.8")
         return plans.plan_bits(self.bits, rate, self.goal(_PICTURES), measured)
+
+    def settings(self, needed: int) -> dict[str, Any]:
+        """As :meth:`Shared.settings`."""
+        return {"bits": self.bits, "images": needed, **super().settings(needed)}
 
 
 class Decoys(Shared):
@@ -160,6 +192,7 @@ class Decoys(Shared):
         alpha: As the test has it: it is a control beside the one of the bits.
     """
 
+    method: ClassVar[str] = "mark/sleepermark"
     alpha: Annotated[float, Field(gt=1e-100, le=0.05)] = 0.05
     hit_rate: Share | None = None
     pilot: Pilot = None
@@ -173,6 +206,10 @@ class Decoys(Shared):
         if self.hit_rate is not None or self.pilot is not None:
             raise _one_of("hit_rate", "0.95", "effect", "3")
         return plans.plan_decoys(self.goal(), rate=None, effect=self.effect, notes=(_SCORES,))
+
+    def settings(self, needed: int) -> dict[str, Any]:
+        """As :meth:`Shared.settings`; the alpha of this test is the mark's ``control``."""
+        return {"triggers": needed, "control": self.alpha, "tests": self.tests}
 
 
 _KINDS: dict[str, type[Labels | Choices | Texts | Bits | Decoys]] = {
@@ -199,14 +236,23 @@ def plan_mark(kind: str, **options: object) -> MarkPlan:
 
     Returns:
         The plan; :attr:`MarkPlan.reachable` says whether any number within the budget is enough, and
-        :attr:`MarkPlan.reason` why not.
+        :attr:`MarkPlan.reason` why not. A mark with :attr:`MarkPlan.settings` has the test that was planned.
 
     Raises:
         UsageError: Unknown kind or option, a value that does not fit, or no assumption about marked models.
     """
     if kind not in _KINDS:
         raise UsageError("There is no such kind of proof.", where=kind, fix=did_you_mean(kind, _KINDS))
-    return configure(_KINDS[kind], f"a plan of {kind}", options).plan()
+    asked = configure(_KINDS[kind], f"a plan of {kind}", options)
+    made = asked.plan()
+    if made.needed is None:
+        return made
+    settings = asked.settings(made.needed)
+    try:
+        resolve(registry.get(asked.method), settings)
+    except UsageError as error:
+        return replace(made, notes=(*made.notes, f"No mark takes this: {asked.method}, {error.where}."))
+    return replace(made, method=asked.method, settings=settings)
 
 
 def _rate(

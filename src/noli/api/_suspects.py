@@ -34,6 +34,10 @@ _KEPT = 200
 class Queries(Protocol):
     """All that may be asked about one marking."""
 
+    @property
+    def requests(self) -> int:
+        """Requests to a served model per query, without further tries."""
+
     def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
         """Return how a served model is asked, and what the claim says of it."""
 
@@ -105,6 +109,11 @@ class PictureQueries:
 
     pictures: Pictures
     protocol: Claimed
+
+    @property
+    def requests(self) -> int:
+        """One."""
+        return 1
 
     def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
         """As :class:`Queries` says."""

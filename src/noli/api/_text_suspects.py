@@ -57,6 +57,11 @@ class TextQueries:
     asked: Asked
     groups: Sequence[Sequence[Variant]]
 
+    @property
+    def requests(self) -> int:
+        """One."""
+        return 1
+
     def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
         """As :class:`noli.api._suspects.Queries` says."""
         from noli.adapters.config_file import load_endpoint

@@ -52,7 +52,7 @@ def detect(
     out = console.Output(json=json, quiet=quiet)
     owner = load_marking_key(marked, key, passphrase_file)
     if dry_run:
-        shown = api.rehearse(marked, key=owner, endpoint=endpoint, test=test)
+        shown = api.rehearse(marked, key=owner, endpoint=endpoint, suspect=suspect, test=test)
         out.result(shown, console.grid([(name, str(value)) for name, value in shown.items()]))
         return
     found = api.detect(
@@ -96,7 +96,7 @@ def summary(found: Detection) -> list[Any]:
     if outcome.e is not None:
         rows.append(("evidence", f"{number(outcome.e)}, ended: {outcome.stopped}"))
     if verdict.tests > 1:
-        rows.append(("among tests", f"{number(verdict.p)}, as one of {verdict.tests}"))
+        rows.append(("among tests", f"{number(verdict.p)}, as one of {verdict.tests} that share alpha"))
     if outcome.refused:
         rows.append(("unanswered", f"{outcome.refused}, counted as misses"))
     rows += [("transcript", str(found.transcript))]

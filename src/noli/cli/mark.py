@@ -103,8 +103,7 @@ def mark(
 
 def _show(out: console.Output, done: MarkRun, data: str, key: Path) -> None:
     protocol = done.commitment.protocol
-    secrets = f"{protocol.budget:,} to ask, {protocol.secrets - protocol.budget:,} in reserve"
-    document, rows = told(done, done.commitment, "classes", secrets)
+    document, rows = told(done, done.commitment, "classes", f"{protocol.budget:,} to ask")
     if done.waiting:
         tell_waiting(out, done, document, rows)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,8 @@ PLAN = typer.Typer(
     no_args_is_help=True,
 )
 
+# What stands for the data in a command that marks, by the mark's arrow.
+_DATA = {"data->data": "DATA", "texts->texts": "TEXTS", "model->model": "PICTURES"}
 _PILOT_HELP = "Result of a pilot, such as 12/30, to plan with cautiously."
 _ALPHA_HELP = "Probability of accusing somebody wrongly; default: 1e-6 (decoys: 0.05)."
 _EFFECT_HELP = "Preference of a marked model, in standard deviations."
@@ -145,8 +148,24 @@ def _plan(kind: str, json: bool, given: Mapping[str, object], **shared: object) 
     out.result(found.as_dict(), *summary(found))
     if not found.reachable:
         raise typer.Exit(1)
-    if kind == "labels":
-        out.hint(f"Then: noli mark gratings DATA -o OUT --key owner.key --keys {found.needed}")
+    if found.method:
+        out.hint(f"Then: {command(found)}")
+
+
+def command(found: MarkPlan) -> str:
+    """Return the command that marks as was planned: the number that is needed, and all that is no default."""
+    from noli import options, registry
+
+    spec = registry.get(found.method)
+    plain = options.resolve(spec, {})
+    words = ["noli", "mark", found.method.removeprefix("mark/"), _DATA[spec.arrow], "-o", "OUT"]
+    words += ["--key", "owner.key"]
+    for name, value in found.settings.items():
+        if value == getattr(plain, name) and value != found.needed:
+            continue
+        told = options.show(value)
+        words += [f"--{name}", told] if name in spec.options else ["--set", f"{name}={told}"]
+    return shlex.join(words)
 
 
 def summary(found: MarkPlan) -> list[Any]:
@@ -154,6 +173,7 @@ def summary(found: MarkPlan) -> list[Any]:
     goal, count = found.goal, found.needed or found.goal.limit
     error = f" (simulated, standard error {found.error:.2g})" if found.error else ""
     shared = f", shared by {goal.tests:,} tests" if goal.tests > 1 else ""
+    counted = _counted(count, found.unit)
     rows: console.Rows = [
         ("kind", found.kind if found.looks == "fixed" else f"{found.kind}, looked at after every query"),
         (
@@ -161,22 +181,28 @@ def summary(found: MarkPlan) -> list[Any]:
             ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found.given.items()),
         ),
         ("evidence", found.rule),
-        ("power", f"{found.power:.3g} with {count:,} {found.unit}{error}"),
+        ("power", f"{found.power:.3g} with {counted}{error}"),
         ("alpha", f"{goal.alpha:g}{shared}; the smallest p-value is {_tiny(found.smallest_p)}"),
     ]
     if found.figures:
         median, high = (_count(found.figures[name], goal.limit) for name in ("median", "quantile_90"))
         share = found.figures["share"] or 0.0
         rows.append(("queries", f"{median} in the median, {high} in 9 of 10 cases"))
-        rows.append(("found", f"{share:.3g} of marked models within {goal.limit:,} queries"))
+        within = _counted(goal.limit, "queries")
+        rows.append(("found", f"{100 * share:.3g} % of the marked models within {within}"))
     if found.needed:
-        head = Text(f"{found.needed:,} {found.unit}", style="bold green")
-        head.append(f" find a marked model with probability {found.power:.3g}.", style="default")
+        head = Text(counted, style="bold green")
+        finds = "finds" if count == 1 else "find"
+        head.append(f" {finds} a marked model with probability {found.power:.3g}.", style="default")
     else:
-        head = Text.assemble(
-            ("NOT REACHABLE", "bold red"), f" with {goal.limit:,} {found.unit}. {found.reason}"
-        )
+        head = Text.assemble(("NOT REACHABLE", "bold red"), f" with {counted}. {found.reason}")
     return [head, "", console.grid(rows), "", *(Text(f"- {note}") for note in found.notes)]
+
+
+def _counted(count: int, unit: str) -> str:
+    """Return a number of what is counted; `unit` is a plural."""
+    single = "query" if unit == "queries" else unit.removesuffix("s")
+    return f"{count:,} {single if count == 1 else unit}"
 
 
 def _count(value: float | None, limit: int) -> str:

@@ -121,8 +121,10 @@ def decoy_rank(true: float, decoys: Sequence[float]) -> float:
 def monte_carlo(reached: int, draws: int) -> tuple[float, float]:
     """P-value of a statistic against redraws of the whole secret, and its standard error.
 
-    ``(1 + reached) / (1 + draws)`` is itself a valid p-value; the error says how far it may lie from the one
-    of infinitely many draws.
+    ``(1 + reached) / (1 + draws)`` is itself a valid p-value, whatever the number of draws, because the real
+    secret is one like the redrawn ones: among all 1 + draws, its rank is uniform. Decide by it as it is; the
+    error is information, how far it may lie from the p-value of infinitely many draws. noli's own tests need
+    no redraws.
 
     Args:
         reached: Redraws whose statistic is at least the observed one.

@@ -1,4 +1,10 @@
-"""The alpha ledger: every test of a family, in a chain, so that what one of them is worth can be said."""
+"""The alpha ledger: every test of a family, in a chain, so that what one of them is worth can be said.
+
+Alpha is spent in shares that are fixed beforehand (:func:`price`): equal ones for the planned tests, as
+Bonferroni has them, which is the first step of Holm's method and of e-BH. Their further steps need the other
+tests' figures, which are the owner's word here; :mod:`noli.proof.several` takes them, over bundles that were
+recomputed.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +46,8 @@ class Verdict(Record):
     """What one test is worth in its family.
 
     Attributes:
-        correction: How it was corrected.
+        correction: What pays its share: ``holm`` its p-value, ``e-bh`` its e-value. The names are those of
+            the methods whose first step that is.
         tests: Tests in the family, planned or made, whichever is more.
         p: P-value times what this test has to pay (:func:`price`), at most 1.
         supported: Whether the claim holds at the family's alpha.
@@ -66,9 +73,9 @@ def append(file: Path, **fields: object) -> list[Spent]:
 def price(place: int, planned: int) -> float:
     """Return by what the p-value of a test is multiplied, an e-value divided.
 
-    The planned tests share alpha in equal parts. All that come after them, however many, share another alpha:
-    the n-th one of all gets planned / (n (n - 1)) of it, and these parts add up to 1. Whoever goes on until
-    one succeeds accuses wrongly with probability 2 alpha at most.
+    The planned tests share alpha in equal parts (Bonferroni). All that come after them, however many, share
+    another alpha: the n-th one of all gets planned / (n (n - 1)) of it, and these parts add up to 1. Whoever
+    goes on until one succeeds accuses wrongly with probability 2 alpha at most.
 
     Args:
         place: Which test of the family it is, from 1.
@@ -79,9 +86,25 @@ def price(place: int, planned: int) -> float:
 
 def paid(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> float:
     """Return what a test has to pay: the one with this transcript, or the next of its family."""
+    return price(place_of(protocol, entries, transcript), protocol.tests)
+
+
+def place_of(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> int:
+    """Return which test of its family it is, from 1: the one with this transcript, or the next."""
     heads = [entry.transcript for entry in entries if entry.family == protocol.family]
-    place = heads.index(transcript) if transcript in heads else len(heads)
-    return price(place + 1, protocol.tests)
+    return 1 + (heads.index(transcript) if transcript in heads else len(heads))
+
+
+def sharing(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> str:
+    """Return in words how a family shares alpha, and what the test with this transcript pays."""
+    place, planned = place_of(protocol, entries, transcript), protocol.tests
+    cost = f"{price(place, planned):.6g}"
+    figure = "e-value was divided" if protocol.correction == "e-bh" else "p-value was multiplied"
+    shared = f"{planned} planned tests share the error probability in equal parts (Bonferroni)"
+    if planned == 1:
+        shared = "One planned test has the whole error probability"
+    further = f"; this is number {place}, and tests beyond the plan share another one, in ever smaller parts"
+    return f"{shared}{further if place > planned else ''}. Its {figure} by {cost}."
 
 
 def entry_of(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> Spent:

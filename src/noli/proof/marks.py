@@ -39,10 +39,16 @@ class ClaimConfig(MethodConfig):
 
 
 class MarkConfig(ClaimConfig):
-    """What every mark with secret classes has."""
+    """What every mark with secret classes has.
+
+    Every secret is asked: one that no test may open would take its share of the marked pictures for nothing,
+    and a claim that was fixed beforehand cannot be widened to it afterwards.
+    """
 
     keys: int = Field(20, ge=1, le=100_000, description="secrets that are asked")
-    reserve: int = Field(5, ge=0, le=100_000, description="further ones that no test opens")
+    reserve: int = Field(
+        0, ge=0, le=100_000, description="0; older marks have secrets that no test opens, and are still read"
+    )
     k: int = Field(1, ge=1, description="how many of the suspect's classes count")
 
 
@@ -109,12 +115,24 @@ def refuse_waiting(state: State) -> None:
         )
 
 
-def check_possible(classes: Sequence[str], cfg: MarkConfig) -> None:
+def check_possible(classes: Sequence[str], cfg: MarkConfig, *, begun: bool = False) -> None:
     """Refuse secrets that can never be evidence, before any picture is marked.
 
+    Args:
+        classes: Names of the owner's classes.
+        cfg: The method's configuration.
+        begun: Whether the marking is an earlier one that goes on.
+
     Raises:
-        UsageError: Not even a hit for every secret would do.
+        UsageError: Not even a hit for every secret would do, or there are secrets that no test may open.
     """
+    if cfg.reserve and not begun:
+        raise UsageError(
+            "Secrets in reserve are of no use.",
+            where=f"reserve={cfg.reserve}",
+            why="they take a share of the marked pictures, and no test that was fixed beforehand asks them",
+            fix="leave it out and use more keys; for further suspects, --set tests=N",
+        )
     best = (min(cfg.k, len(classes)) / len(classes)) ** cfg.keys
     if best > cfg.alpha / cfg.tests:
         raise UsageError(

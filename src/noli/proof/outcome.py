@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from noli.proof.records import Record
 
@@ -17,10 +19,11 @@ class Outcome(Record):
         value: What it came to.
         expected: What it comes to on average under the null.
         n: Queries, documents or message bits that it rests on.
-        p: Exact p-value; in a sequential test, the reciprocal of the largest evidence (valid at any time).
+        p: Exact p-value, computed and never simulated, so that a decision by it needs no margin; in a
+            sequential test, the reciprocal of the largest evidence (valid at any time).
         e: Evidence at the end; None for tests that are looked at once.
         anytime: Whether it could be looked at any time.
-        monte_carlo_error: Standard error of `p` where it was simulated, else 0.
+        monte_carlo_error: 0, and nothing else is read: part of the record's form.
         stopped: Why a sequence ended.
         running: Natural logarithm of the evidence after each query, for the picture in the report.
         refused: Queries without an answer; they count as misses.
@@ -34,7 +37,7 @@ class Outcome(Record):
     p: float
     e: float | None = None
     anytime: bool = False
-    monte_carlo_error: float = 0.0
+    monte_carlo_error: Annotated[float, Field(ge=0, le=0)] = 0.0
     stopped: Reason = "budget spent"
     running: tuple[float, ...] = ()
     refused: int = 0

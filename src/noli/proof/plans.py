@@ -18,6 +18,7 @@ _INDEPENDENT = "Hits are taken to be independent of each other; where they come 
 _JUST_AS_MANY = "Ask just as many: with one more the power can be a little lower."
 _LOOK_ONCE = " A test that is looked at once may need fewer."
 _AS_GIVEN = "The effect is taken as it was given, without a margin for the error of the pilot behind it."
+_SIMULATED = f"Simulated {power.RUNS:,} times; enough by the lower end of the power's 90 % interval."
 _ERRORS = "Wrong bits are taken to be independent; those that all pictures share do not average out."
 
 
@@ -54,7 +55,8 @@ class MarkPlan:
         goal: What was to be reached.
         unit: What `needed` and the goal's limit count.
         needed: The smallest number that is enough; None if none within the limit is.
-        power: Probability of evidence with that number, or with as many as there can be.
+        power: Probability of evidence with that number, or with as many as there can be. Where it was
+            simulated, `needed` is enough by the lower end of its 90 % interval.
         rule: What is evidence then, in words.
         critical: The number in `rule`; None where nothing can be evidence, or no one number decides.
         smallest_p: The smallest p-value that so many can give at all.
@@ -65,6 +67,8 @@ class MarkPlan:
         figures: Of sequential plans: median and 90 % quantile of the queries to evidence (None: more than
             the limit), and the share of sequences that reach it within the limit.
         notes: What the plan rests on, in sentences.
+        method, settings: A mark whose claim has this very test, and the options with which it does; empty
+            where nothing is enough.
     """
 
     kind: TestName
@@ -81,6 +85,8 @@ class MarkPlan:
     looks: Literal["fixed", "sequential"] = "fixed"
     figures: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    method: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reachable(self) -> bool:
@@ -148,7 +154,7 @@ def plan_sequence(hits: Hits, goal: Goal, futile: float = 0.01) -> MarkPlan:
     if hits.rate > chance:
         rule = StopRule(goal.level, goal.limit, futile)
         taken = power.queries_to_evidence(chance, hits.rate, rule, goal.seed)
-    needed = _quantile(taken, goal.power)
+    needed = _finite(taken[power.runs_for(goal.power) - 1])
     count = needed or goal.limit
     reached, share = float((taken <= count).mean()), float(np.isfinite(taken).mean())
     best = hit_log_evidence([True] * count, [chance] * count)[-1]
@@ -161,12 +167,14 @@ def plan_sequence(hits: Hits, goal: Goal, futile: float = 0.01) -> MarkPlan:
         rule=f"an e-value of at least {1 / goal.level:,.0f}, at any time; given up below {futile:g}",
         critical=round(1 / goal.level),
         smallest_p=max(TINY, math.exp(-best)),
-        reason="" if needed else _no_hits(hits, goal, reached) + _LOOK_ONCE * (hits.rate > chance),
+        reason=""
+        if needed
+        else _no_hits(hits, goal, power.assured(reached)) + _LOOK_ONCE * (hits.rate > chance),
         given={"hit_rate": hits.rate, "chance": chance, "futile": futile},
         error=power.share_error(reached),
         looks="sequential",
         figures={"median": _quantile(taken, 0.5), "quantile_90": _quantile(taken, 0.9), "share": share},
-        notes=(*hits.notes, _INDEPENDENT, f"Simulated {power.RUNS:,} times."),
+        notes=(*hits.notes, _INDEPENDENT, _SIMULATED),
     )
 
 
@@ -228,12 +236,17 @@ def plan_bits(bits: int, accuracy: float, goal: Goal, notes: Sequence[str] = ())
     def power_of(pictures: int, wanted: float = goal.power) -> float:
         return power.votes_power(bits, accuracy, pictures, goal.level, goal.seed, wanted)
 
-    needed = power.smallest(power_of, goal.power, goal.limit, scanned=8) if hopeful else None
+    def assured(pictures: int) -> float:
+        found = power_of(pictures)
+        return found if pictures == 1 else power.assured(found)
+
+    needed = power.smallest(assured, goal.power, goal.limit, scanned=8) if hopeful else None
     count = needed or goal.limit
     reached, single = power_of(count, 0.0) if hopeful else 0.0, count == 1
     reason = f"A bit accuracy of {accuracy:.3g} is not above chance, which is 0.5."
     if accuracy > 0.5:
-        reason = _weak(goal, "pictures", reached) if hopeful else _all_of(0.5, "right", "bits", goal, bits)
+        least = reached if single else power.assured(reached)
+        reason = _weak(goal, "pictures", least) if hopeful else _all_of(0.5, "right", "bits", goal, bits)
     rule = (
         f"at least {fewest} right bits of {bits}" if single else f"the votes have p of at most {goal.level:g}"
     )
@@ -255,7 +268,7 @@ def plan_bits(bits: int, accuracy: float, goal: Goal, notes: Sequence[str] = ())
 
 def _votes_notes(votes: int) -> list[str]:
     bounded = ["So many votes were judged by a bound, so that the power is at least this."]
-    return [f"Simulated {power.RUNS:,} times.", *(bounded if votes > power.MANY_VOTES else ())]
+    return [_SIMULATED, *(bounded if votes > power.MANY_VOTES else ())]
 
 
 def plan_decoys(
@@ -269,16 +282,18 @@ def plan_decoys(
         effect: Its mean score, where those of decoys are independent and standard normal.
         notes: Further notes.
     """
-    ranks = _largest_rank(goal.limit, goal.level)
-    if rate is not None:  # how often another rank comes is not known
-        ranks = min(ranks, 1)
+    most = _largest_rank(goal.limit, goal.level)
+    # How often another rank than the first comes is not known where a rate is given.
+    ranks = most if rate is None else min(most, 1)
 
     def power_of(rank: int) -> float:
         return power.decoy_power(_triggers(rank, goal.level), rank, effect) if rate is None else rate
 
     rank = power.smallest(power_of, goal.power, ranks, scanned=64) if ranks else None
-    best = rank or ranks
-    count, reached = (_triggers(best, goal.level), power_of(best)) if best else (goal.limit, 0.0)
+    count, best = (_triggers(rank, goal.level), rank) if rank else (goal.limit, most)
+    reached = 0.0
+    if best:
+        reached = power.decoy_power(count, best, effect) if rate is None else rate
     return MarkPlan(
         kind="decoys",
         goal=goal,
@@ -288,7 +303,7 @@ def plan_decoys(
         rule=f"a rank of at most {best:,} of {count:,}" if best else "no rank is good enough",
         critical=best or None,
         smallest_p=1 / count,
-        reason="" if rank else _no_rank(goal, ranks, reached, rate),
+        reason="" if rank else _no_rank(goal, most, reached, rate),
         given={"effect": effect} if rate is None else {"hit_rate": rate},
         notes=(*notes, *(() if rate is not None else (_AS_GIVEN,)), "Scores are taken to have no ties."),
     )
@@ -323,7 +338,10 @@ def _largest_rank(triggers: int, level: float) -> int:
 
 def _quantile(taken: power.Floats, share: float) -> int | None:
     """Return a quantile of sorted counts; None if it is infinite."""
-    value = taken[math.ceil(share * taken.size) - 1]
+    return _finite(taken[math.ceil(share * taken.size) - 1])
+
+
+def _finite(value: float) -> int | None:
     return int(value) if np.isfinite(value) else None
 
 
@@ -346,4 +364,4 @@ def _all_of(chance: float, good: str, unit: str, goal: Goal, limit: int | None =
 
 
 def _weak(goal: Goal, unit: str, reached: float) -> str:
-    return f"With {goal.limit:,} {unit} the power is {reached:.2g}, and {goal.power:g} is wanted."
+    return f"With {goal.limit:,} {unit} the power is {reached:.3g}, and {goal.power:g} is wanted."

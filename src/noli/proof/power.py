@@ -8,6 +8,7 @@ takes, and the votes of several pictures for one message. :mod:`noli.proof.plans
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -227,6 +228,21 @@ def decoy_power(triggers: int, rank: int, effect: float) -> float:
 def share_error(share: float) -> float:
     """Return the standard error of a simulated share."""
     return math.sqrt(share * (1 - share) / RUNS)
+
+
+def assured(share: float) -> float:
+    """Return the lower end of the 90 % interval of a simulated share; 1 where no run missed.
+
+    Args:
+        share: Of the ``RUNS`` simulated runs.
+    """
+    found = round(share * RUNS)
+    return 1.0 if found == RUNS else pilot_bound(found, RUNS)
+
+
+def runs_for(wanted: float) -> int:
+    """Return in how many of the ``RUNS`` simulated runs it has to be found, so that this power is assured."""
+    return 1 + bisect_left(range(1, RUNS + 1), wanted, key=lambda found: assured(found / RUNS))
 
 
 def _normal() -> tuple[Floats, Floats]:

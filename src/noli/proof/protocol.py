@@ -39,8 +39,8 @@ class Protocol(Record):
             each recipient with secrets of its own); alpha is shared among them.
         correction: ``holm``: the probability of any wrong accusation by the planned tests stays below alpha,
             by these and all further ones below twice that (:func:`noli.proof.ledger.price`); what the other
-            tests gave is the owner's word, so that every test gets the first step of Holm's.
-            ``e-bh``: the same by e-values (sequential tests only).
+            tests gave is the owner's word, so that every test gets the first step of Holm's alone, which is
+            Bonferroni's share. ``e-bh``: the same by e-values (sequential tests only).
         beacon: Public randomness that enters the assignments; None: they follow from the secrets alone, and
             nothing shows that the owner drew these at random and did not try many.
         binds: Names and SHA-256 of what must not change either: an extractor, the list of released files.

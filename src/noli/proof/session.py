@@ -84,6 +84,22 @@ class Session:
         found = test.outcome(drawn, best)
         return not ledger.holds(protocol, found.p, found.e, self.paid or protocol.tests)
 
+    def least(self) -> int:
+        """Return how many further queries it takes at least.
+
+        All that are left; in a sequence, those to evidence if every further answer speaks for the claim.
+        """
+        test, protocol = self._test(), self.commitment.protocol
+        noted, secrets = len(self.transcript.entries), protocol.budget
+        if protocol.looks == "sequential":
+            drawn = self._drawn(test, secrets)
+            seen = list(
+                observed(self.transcript.entries[: noted // test.queries * test.queries], test.queries)
+            )
+            best = [*seen, *(test.ideal(one) for one in drawn[len(seen) :])]
+            secrets = len(test.outcome(drawn, best).running)
+        return max(0, secrets * test.queries - noted)
+
     @property
     def finished(self) -> bool:
         """Whether all was asked that the protocol wants."""

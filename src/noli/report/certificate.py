@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from noli.proof import ledger
 from noli.proof.beacon import round_time
 from noli.proof.check import Checked
 from noli.proof.claim import Claim
@@ -26,7 +27,8 @@ class Curve:
 
     Attributes:
         points: Of a polyline in a box of 640 by 180.
-        threshold, neutral: Heights of the lines at 1 / alpha and at 1.
+        threshold, neutral: Heights of the lines at what the test had to reach, by its place in the ledger,
+            and at 1.
         label: What the threshold is.
     """
 
@@ -96,7 +98,9 @@ class Certificate:
         if outcome.e is not None:
             found.append(("evidence (e-value)", number(outcome.e)))
         if verdict.tests > 1:
-            found.append((f"p-value among {verdict.tests} tests", number(verdict.p)))
+            planned = self.commitment.protocol.tests
+            how = "Bonferroni" if planned == verdict.tests else f"{planned} planned"
+            found.append((f"p-value among {verdict.tests} tests ({how})", number(verdict.p)))
         if outcome.refused:
             found.append(("without an answer, counted as misses", str(outcome.refused)))
         return tuple(found)
@@ -107,7 +111,9 @@ class Certificate:
         running = self.claim.outcome.running
         if len(running) < 2:
             return None
-        top = -math.log(self.commitment.protocol.alpha / self.commitment.protocol.tests)
+        protocol = self.commitment.protocol
+        # The rule's own bar: a test beyond the planned ones has to show more.
+        top = math.log(ledger.paid(protocol, self.spent, self.claim.transcript) / protocol.alpha)
         high, low = max(top, *running) * 1.1, min(0.0, *running) - 0.5
 
         def at(value: float) -> float:
@@ -116,6 +122,11 @@ class Certificate:
         places = (i * _WIDTH / (len(running) - 1) for i in range(len(running)))
         points = " ".join(f"{x:.1f},{at(y)}" for x, y in zip(places, running, strict=True))
         return Curve(points, at(top), at(0.0), f"needed: {number(math.exp(top))}")
+
+    @property
+    def sharing(self) -> str:
+        """How the tests share the error probability, and what this one pays."""
+        return ledger.sharing(self.commitment.protocol, self.spent, self.claim.transcript)
 
     @property
     def opened(self) -> int:
@@ -221,6 +232,8 @@ def _lines(certificate: Certificate) -> list[tuple[str, float, str]]:
         add(f"- Public randomness: {public}")
     for text in claim.outcome.assumptions:
         add(f"- {text}")
+    head("Tests with these secrets")
+    add(f"{len(certificate.spent):,} in the ledger. {certificate.sharing}")
     head("When")
     for label, value in certificate.times:
         add(f"{label}: {value}")

@@ -61,7 +61,7 @@ SPEC = Spec(
     reversible=True,
     options=("keys", "share", "eps", "looks", "alpha", "side"),
     module=__name__,
-    trial={"share": 1.0, "keys": 24, "reserve": 0},
+    trial={"share": 1.0, "keys": 24},
     card=Card(
         title="Gratings: secret stripes with random classes",
         paper="noli; the evidence is that of Bouaziz, Usunier, El-Mhamdi. Data Taggants. ICLR 2025. "
@@ -85,13 +85,13 @@ def fixed(summary: DataSummary, cfg: Config, previous: State | None = None) -> S
 
     Raises:
         DataError: Fewer than two classes.
-        UsageError: Too few secrets to be evidence ever.
+        UsageError: Too few secrets to be evidence ever, or some that no test asks.
     """
     classes = list((previous or {}).get("classes") or summary.classes)
     if len(classes) < 2:
         fix = "add pictures of others"
         raise DataError("Marks need at least two classes.", where=", ".join(classes), fix=fix)
-    marks.check_possible(classes, cfg)
+    marks.check_possible(classes, cfg, begun=bool(previous))
     source = (previous or {}).get("source", marks.source_of(summary))
     return {"classes": classes, "source": source, **marks.public_of(previous)}
 

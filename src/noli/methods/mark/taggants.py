@@ -16,8 +16,8 @@ power, never validity), who trains on other copies, or who has clean originals b
 Where ours differs: classes are drawn independently, uniformly and from the key (the authors' script permutes
 them, which makes the binomial tail conservative and caps the keys at the number of classes); the step of the
 search is a share of eps and starts inside of it; changes are kept in 255 levels and measured as written;
-restarts really restart; keys beyond those that are asked stay sealed; queries are made at the
-data's own size. With ``labels="permuted"`` classes are drawn as in the script; the binomial tail is
+restarts really restart; queries are made at the data's own size.
+With ``labels="permuted"`` classes are drawn as in the script; the binomial tail is
 conservative then, and no bundle is made of it.
 """
 
@@ -79,7 +79,7 @@ SPEC = Spec(
     needs=frozenset({"key", "labels", "data"}),
     options=("keys", "share", "eps", "looks", "k", "alpha"),
     module=__name__,
-    trial={"keys": 3, "reserve": 0, "alpha": 0.05, "share": 1.0, "iterations": 2, "epochs": 1, "size": 16},
+    trial={"keys": 3, "alpha": 0.05, "share": 1.0, "iterations": 2, "epochs": 1, "size": 16},
     card=Card(
         title="Data Taggants: secret queries with random classes",
         paper="Bouaziz, Usunier, El-Mhamdi. Data Taggants: Dataset Ownership Verification via Harmless "
@@ -155,7 +155,7 @@ def fixed(summary: DataSummary, cfg: Config, previous: State | None = None) -> S
     from noli.train.signing import pictures_each, square_of
     from noli.zoo.likeness import picture_distance
 
-    marks.check_possible(summary.classes, cfg)
+    marks.check_possible(summary.classes, cfg, begun=bool(previous))
     pictures_each(cfg.share, len(study.items), cfg.keys + cfg.reserve)
     side, channels = square_of(summary, cfg)
     picture_distance(cfg.lpips, cfg.perceptual, side=side)  # now rather than after the surrogates
