@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noli.api._released import held_against
 from noli.core.errors import UsageError
 from noli.core.files import refuse_existing, write_new
 from noli.proof.bundle import load, unpack
@@ -31,6 +33,7 @@ def check_bundle(
     owner: str | None = None,
     owner_clock: bool = False,
     report: str | Path | None = None,
+    released: str | Path | None = None,
 ) -> Checked:
     """Recompute everything that a bundle claims, without any network.
 
@@ -46,12 +49,15 @@ def check_bundle(
         owner_clock: Believe the owner's clock.
         report: Write the certificate to this new page, made from what was recomputed. Of a bundle that was
             tampered with there is none.
+        released: A folder, or a file, that is said to be what was released: ``compared`` then says whether
+            it is, file by file. It changes nothing of the answer.
 
     Returns:
         The answer: ``valid``, ``not significant``, ``tampered`` or ``untimely``, with the reasons.
 
     Raises:
-        UsageError: There is no such file, or a time, a key or the certificates cannot be read.
+        UsageError: There is no such file or folder, or a time, a key or the certificates cannot be read.
+        DataError: A released file cannot be read.
         OutputExists: Something is where the report is to go.
         MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
         RunError: The report cannot be written.
@@ -60,6 +66,8 @@ def check_bundle(
     if report is not None:
         refuse_existing(report)
     data, checked = _read(path, trust)
+    if released is not None and checked.status != "tampered":
+        checked = replace(checked, compared=held_against(checked.release, released))
     if report is not None and checked.status != "tampered":
         write_new(Path(report), _page(data, checked).encode())
     return checked

@@ -12,6 +12,7 @@ from typing import Any
 
 from noli.api._beacon import PROOF, beacon_of
 from noli.api._mark import commitment_of, marking, owner_key, test_of, vault_of
+from noli.api._released import release_of
 from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
@@ -26,6 +27,7 @@ from noli.proof.kinds import kind
 from noli.proof.ledger import Spent
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
+from noli.proof.released import Bound
 from noli.proof.session import Ask, Extras, Session, claim_of, enter, members, write_bundle
 from noli.proof.times import check_imprint, parse
 from noli.proof.transcript import Transcript
@@ -127,6 +129,7 @@ def detect(
     commitment = commitment_of(run, vault, which)
     _check_stamps(stamps, read, commitment)
     beacon = beacon_of(run, commitment)
+    released, release = release_of(run, commitment)
     bar = progress if progress is not None else Progress()
     # Two of them at once would write into one transcript, or one ledger.
     with ExitStack() as stack:
@@ -148,7 +151,7 @@ def detect(
         claim, spent = claim_of(session, who, spent_file)
         hopeless = session.hopeless()
     if bundle is not None:
-        files = _files(claim, session, spent)
+        files = {**_files(claim, session, spent, release), **released}
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
     place = Path(bundle) if bundle else None
     return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)
@@ -273,10 +276,10 @@ def _transcript(file: Path, start: str) -> Transcript:
         raise DataError("The transcript was changed.", where=str(file), why=str(error), fix=fix) from error
 
 
-def _files(claim: Claim, session: Session, spent: Sequence[Any]) -> dict[str, bytes]:
+def _files(claim: Claim, session: Session, spent: Sequence[Any], release: Bound | None) -> dict[str, bytes]:
     from noli.report.certificate import Certificate, render_html, render_pdf
 
-    page = Certificate(claim, session.commitment, spent, session.transcript.entries)
+    page = Certificate(claim, session.commitment, spent, session.transcript.entries, release=release)
     environment = capture_environment().model_dump(mode="json")
     return {
         "report.html": render_html(page).encode(),

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from noli.core.errors import UsageError
 from noli.core.key import Key
-from noli.proof import chain, ledger, transcript
+from noli.proof import chain, ledger, released, transcript
 from noli.proof.beacon import Beacon
 from noli.proof.bundle import unpack
 from noli.proof.claim import Claim
@@ -61,6 +61,8 @@ class Checked:
         sealed: Committed secrets that were not opened.
         since, since_by: Since when the suspect exists, and who says so.
         spent: The ledger of the bundle.
+        release: Which files the bundle says were released; None where it fixes none.
+        compared: A folder held against these, where the checker has one.
     """
 
     status: Status
@@ -72,6 +74,8 @@ class Checked:
     since: datetime | None = None
     since_by: str = ""
     spent: tuple[ledger.Spent, ...] = ()
+    release: released.Bound | None = None
+    compared: released.Comparison | None = None
 
     @property
     def exit_code(self) -> int:
@@ -90,6 +94,8 @@ class Checked:
             "known_before": [{"time": p.moment.isoformat(), "by": p.by} for p in self.proofs],
             "sealed_secrets": self.sealed,
             "suspect_since": {"time": self.since.isoformat(), "by": self.since_by} if self.since else None,
+            "release": self.release.as_dict() if self.release else None,
+            "released": self.compared.as_dict() if self.compared else None,
         }
 
 
@@ -104,6 +110,7 @@ class Parts:
     spent: list[ledger.Spent]
     beacon: Beacon | None
     stamps: list[bytes] = field(default_factory=list)
+    sealed: released.Sealed = field(default_factory=released.Sealed)
 
 
 def check(data: bytes, trust: Trust = Trust()) -> Checked:
@@ -124,6 +131,7 @@ def check(data: bytes, trust: Trust = Trust()) -> Checked:
         if trust.owner is not None and trust.owner != signed.owner:
             raise Damaged(f"the bundle is the claim of {signed.owner}, not of {trust.owner}")
         _recompute(parts)
+        release = released.bound(parts.commitment, parts.sealed)
         proofs, notes = _proofs(parts, trust)
     except Damaged as error:
         return Checked("tampered", (f"Damaged or tampered with: {error}.",))
@@ -140,6 +148,7 @@ def check(data: bytes, trust: Trust = Trust()) -> Checked:
         "proofs": proofs,
         "sealed": protocol.secrets - len(parts.openings),
         "spent": tuple(parts.spent),
+        "release": release,
     }
     first = min((utc(entry.time) for entry in parts.entries), default=None)
     beacon = parts.beacon.time if parts.beacon else None
@@ -178,6 +187,7 @@ def read_parts(members: Mapping[str, bytes]) -> Parts:
         spent=chain.read(ledger.Spent, take("ledger.jsonl"), "ledger.jsonl"),
         beacon=Beacon.read(take("beacon.json"), "beacon.json") if commitment.protocol.beacon else None,
         stamps=[data for _, data in group(STAMPS)],
+        sealed=released.Sealed(left.pop(released.LIST, None), left.pop(released.RECORD, None)),
     )
     if strange := sorted(left.keys() - _FREE):
         raise Damaged(f"{strange[0]} does not belong into a bundle")

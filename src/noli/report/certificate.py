@@ -13,6 +13,7 @@ from noli.proof.check import Checked
 from noli.proof.claim import Claim
 from noli.proof.commitment import Commitment
 from noli.proof.ledger import Spent
+from noli.proof.released import Bound
 from noli.proof.transcript import Entry
 from noli.report.build import template
 from noli.report.limits import not_shown, randomness
@@ -44,6 +45,7 @@ class Certificate:
         claim, commitment, spent: The records.
         entries: The transcript.
         checked: What an offline check said, where there was one.
+        release: Which files were released; None: what the check says.
     """
 
     claim: Claim
@@ -51,6 +53,13 @@ class Certificate:
     spent: Sequence[Spent]
     entries: Sequence[Entry]
     checked: Checked | None = None
+    release: Bound | None = None
+
+    @property
+    def released(self) -> str:
+        """Which files were released, and what fixes that."""
+        found = self.release or (self.checked.release if self.checked else None)
+        return found.words if found else "not fixed: the bundle has no list of the files that were released"
 
     @property
     def tone(self) -> str:
@@ -229,4 +238,5 @@ def _lines(certificate: Certificate) -> list[tuple[str, float, str]]:
     add("noli check bundle.zip, offline; everything above is recomputed from the bundle's records.")
     add(f"Owner's public key: {certificate.commitment.owner}")
     add(f"Commitment (SHA-256): {certificate.commitment.digest}")
+    add(f"Released: {certificate.released}")
     return made
