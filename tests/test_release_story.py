@@ -53,7 +53,7 @@ class Answers:
     def loaded(self, _model: str, _labels: object) -> tuple[Any, dict[str, Any]]:
         return lambda _item, _part: {"status": "answered", "answer": ("a",)}, {"where": "here"}
 
-    def served(self, _endpoint: Path, _stack: ExitStack) -> Any:
+    def served(self, _endpoint: Path, _stack: ExitStack, _keep: object) -> Any:
         raise NotImplementedError
 
 

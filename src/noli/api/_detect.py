@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from noli.api._beacon import PROOF, beacon_of
+from noli.api._bodies import keeper
+from noli.api._bodies import members as bodies_of
 from noli.api._mark import commitment_of, marking, owner_key, test_of, vault_of
 from noli.api._released import release_of
 from noli.api._suspects import queries_of
@@ -87,6 +89,7 @@ def detect(
     stamps: Sequence[str | Path] = (),
     label_map: str | Path | None = None,
     test: str | None = None,
+    bodies: bool = False,
     progress: Progress | None = None,
 ) -> Detection:
     """Ask a model the secret queries of a marking, note every answer, and test what came back.
@@ -106,11 +109,13 @@ def detect(
         stamps: Time stamps of the commitment (RFC 3161 responses), for the bundle.
         label_map: For `model`: its class names to the owner's, JSON or CSV.
         test: Of a mark with several tests, which one; the first by default.
+        bodies: For `endpoint`: keep what is sent and received, and put it into the bundle. Queries that were
+            made without it have digests only.
         progress: Where progress goes; nowhere when None.
 
     Raises:
-        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description, or so
-            many tests that no answers could be evidence any more.
+        UsageError: Neither or both of `endpoint` and `model`, bodies that are not to be had, a time without a
+            zone, a bad description, or so many tests that no answers could be evidence any more.
         WrongKey: The data was marked with another key.
         DataError: The commitment is not that of these secrets, the beacon's round is not the planned one, or
             a transcript was changed.
@@ -120,6 +125,8 @@ def detect(
     """
     if (endpoint is None) == (model is None):
         raise UsageError("A suspect is a served model or a model file.", fix="give --endpoint or --model")
+    if bodies and endpoint is None:
+        raise UsageError("Only a served model has bodies.", where="--bodies", fix="give it with --endpoint")
     if bundle is not None:
         refuse_existing(bundle)
     read = [_stamp(Path(one)) for one in stamps]
@@ -137,7 +144,7 @@ def detect(
         name = (suspect or Path(str(endpoint or model)).resolve().stem)[:200]
         queries = queries_of(run, spec, owner, commitment.protocol)
         if endpoint is not None:
-            ask, facts = queries.served(Path(endpoint), stack)
+            ask, facts = queries.served(Path(endpoint), stack, keeper(run) if bodies else None)
         else:
             ask, facts = queries.loaded(str(model), label_map)
         who = Suspect(name=name, since=_time(since), **facts)
@@ -152,6 +159,7 @@ def detect(
         hopeless = session.hopeless()
     if bundle is not None:
         files = {**_files(claim, session, spent, release), **released}
+        files |= bodies_of(run, transcript.entries) if bodies else {}
         write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
     place = Path(bundle) if bundle else None
     return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)

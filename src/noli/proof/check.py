@@ -15,6 +15,7 @@ from noli.core.errors import UsageError
 from noli.core.key import Key
 from noli.proof import chain, ledger, released, transcript
 from noli.proof.beacon import Beacon
+from noli.proof.bodies import PREFIX, check_bodies
 from noli.proof.bundle import unpack
 from noli.proof.claim import Claim
 from noli.proof.commitment import Commitment, Opening, entropy
@@ -189,6 +190,7 @@ def read_parts(members: Mapping[str, bytes]) -> Parts:
         stamps=[data for _, data in group(STAMPS)],
         sealed=released.Sealed(left.pop(released.LIST, None), left.pop(released.RECORD, None)),
     )
+    check_bodies(group(PREFIX), parts.entries)
     if strange := sorted(left.keys() - _FREE):
         raise Damaged(f"{strange[0]} does not belong into a bundle")
     return parts
