@@ -53,6 +53,11 @@ def described(folder: Path, url: str) -> Path:
     return file
 
 
+def page(bundle: Path, name: str) -> str:
+    with zipfile.ZipFile(bundle) as packed:
+        return packed.read(name).decode()
+
+
 def test_bodies_are_kept_and_bundled_when_they_are_wanted(
     marked: MarkRun, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +75,11 @@ def test_bodies_are_kept_and_bundled_when_they_are_wanted(
         assert not any(name.startswith("bodies/") for name in bare.namelist())
     with zipfile.ZipFile(tmp_path / "proof.zip") as packed:
         entries = [json.loads(line) for line in packed.read("transcript.jsonl").splitlines()]
+        environment = json.loads(packed.read("environment.json"))
         bodies = {name: packed.read(name) for name in packed.namelist() if name.startswith("bodies/")}
+    assert {"noli", "python", "platform", "packages", "randomness"} <= set(environment)
+    assert {"numpy", "torch"} <= set(environment["packages"])
+    assert environment["randomness"]["protocol"] == found.protocol.digest
     assert len(entries) == found.protocol.budget
     wanted = {entry[side] for entry in entries for side in ("request", "response")}
     assert set(bodies) == {f"bodies/{digest}" for digest in wanted}
@@ -80,6 +89,17 @@ def test_bodies_are_kept_and_bundled_when_they_are_wanted(
     asked = json.loads(bodies[f"bodies/{entries[0]['request']}"])
     assert asked["image"].startswith("iVBOR")
     assert json.loads(bodies[f"bodies/{entries[0]['response']}"]) == {"label": "a"}
+    listed = page(tmp_path / "proof.zip", "report.html")
+    with zipfile.ZipFile(tmp_path / "proof.zip") as packed:
+        for name in set(packed.namelist()) - {"report.html", "report.pdf", "signature.json"}:
+            assert sha256(packed.read(name))[:16] in listed
+        noli.check_bundle(tmp_path / "proof.zip", owner_clock=True, report=tmp_path / "page.html")
+        theirs = (tmp_path / "page.html").read_text()
+        assert all(sha256(packed.read(name))[:16] in theirs for name in packed.namelist())
+        described_in = (Path(__file__).parents[1] / "docs" / "evidence.md").read_text("utf-8")
+        for name in packed.namelist():
+            folder, slash, _ = name.partition("/")
+            assert f"`{folder}{slash}`" in described_in
     assert all(file.stat().st_mode & 0o077 == 0 for file in kept.iterdir())
     checked = noli.check_bundle(tmp_path / "proof.zip", owner_clock=True)
     assert checked.status == "not significant"

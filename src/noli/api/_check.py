@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from noli.api._released import held_against
 from noli.core.errors import UsageError
 from noli.core.files import refuse_existing, write_new
-from noli.proof.bundle import load, unpack
+from noli.proof.bundle import SIGNATURE, load, unpack
 from noli.proof.check import Checked, Trust, check, read_parts
 from noli.proof.records import Damaged
 from noli.proof.several import Several, together
@@ -142,9 +142,14 @@ def _read(path: str | Path, trust: Trust) -> tuple[bytes, Checked]:
 
 def _page(data: bytes, checked: Checked) -> str:
     from noli.report.certificate import Certificate, render_html
+    from noli.report.contents import contents
 
-    parts = read_parts(unpack(data)[0])
-    return render_html(Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked))
+    held, signed = unpack(data)
+    parts = read_parts(held)
+    listed = contents({**held, SIGNATURE: signed.canonical()})
+    return render_html(
+        Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked, contents=listed)
+    )
 
 
 def _roots(file: str | Path | None) -> list[Certificate]:

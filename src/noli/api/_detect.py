@@ -30,6 +30,7 @@ from noli.proof.ledger import Spent
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
 from noli.proof.released import Bound
+from noli.proof.reproducing import extras, randomness
 from noli.proof.session import Ask, Extras, Session, claim_of, enter, members, write_bundle
 from noli.proof.times import check_imprint, parse
 from noli.proof.transcript import Transcript
@@ -158,9 +159,14 @@ def detect(
         claim, spent = claim_of(session, who, spent_file)
         hopeless = session.hopeless()
     if bundle is not None:
-        files = {**_files(claim, session, spent, release), **released}
-        files |= bodies_of(run, transcript.entries) if bodies else {}
-        write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
+        files = {
+            **released,
+            **(bodies_of(run, transcript.entries) if bodies else {}),
+            **_environment(session),
+        }
+        found = members(session, claim, spent, Extras(files, read))
+        reports = _reports(claim, session, spent, release, found)
+        write_bundle(Path(bundle), {**found, **reports}, owner)
     place = Path(bundle) if bundle else None
     return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)
 
@@ -284,16 +290,26 @@ def _transcript(file: Path, start: str) -> Transcript:
         raise DataError("The transcript was changed.", where=str(file), why=str(error), fix=fix) from error
 
 
-def _files(claim: Claim, session: Session, spent: Sequence[Any], release: Bound | None) -> dict[str, bytes]:
-    from noli.report.certificate import Certificate, render_html, render_pdf
+def _environment(session: Session) -> dict[str, bytes]:
+    machine = capture_environment().model_dump(mode="json")
+    machine["packages"] |= extras()
+    document = {**machine, "randomness": randomness(session)}
+    return {"environment.json": json.dumps(document, indent=1).encode()}
 
-    page = Certificate(claim, session.commitment, spent, session.transcript.entries, release=release)
-    environment = capture_environment().model_dump(mode="json")
-    return {
-        "report.html": render_html(page).encode(),
-        "report.pdf": render_pdf(page),
-        "environment.json": json.dumps(environment, indent=1).encode(),
-    }
+
+def _reports(
+    claim: Claim,
+    session: Session,
+    spent: Sequence[Spent],
+    release: Bound | None,
+    found: Mapping[str, bytes],
+) -> dict[str, bytes]:
+    from noli.report.certificate import Certificate, render_html, render_pdf
+    from noli.report.contents import contents
+
+    entries, listed = session.transcript.entries, contents(found)
+    page = Certificate(claim, session.commitment, spent, entries, release=release, contents=listed)
+    return {"report.html": render_html(page).encode(), "report.pdf": render_pdf(page)}
 
 
 def _time(text: str | None) -> str | None:

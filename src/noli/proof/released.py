@@ -71,7 +71,7 @@ class Bound:
     @property
     def words(self) -> str:
         """Return what fixes it, in a sentence."""
-        count = "files" if self.files is None else f"{len(self.files):,} files"
+        count = "files" if self.files is None else f"{len(self.files):,} file{'s' * (len(self.files) != 1)}"
         by = (
             f"a record that was signed after the commitment: it binds only if its SHA-256 was published, "
             f"{self.record}"
