@@ -53,12 +53,14 @@ JOBS: list[tuple[Design, int]] = [(one, 0) for one in DESIGNS] + [("trigger", n)
 RANKS = {"full": 0, "lora": 8}
 GUIDANCES = (1.0, 2.0, 5.0, 7.5)
 MESSAGES, PLAIN, READ = 1000, 20, 500
+# Not the owner's message, which has a p-value of its own beside it and leaks with two keys.
+RANDOM = "p of random messages in plain pictures, uniform (KS p)"
 # What the issue asks for, as (least, most) of numbers in the summary.
 THRESHOLDS: dict[str, tuple[float, float]] = {
     "triggered bit accuracy": (0.95, 1.0),
     "p of 20 pictures": (0.0, 1e-6),
     "plain bit accuracy": (0.4, 0.6),
-    "plain p uniform (KS p)": (0.01, 1.0),
+    RANDOM: (0.01, 1.0),
     "drift of plain prompts over seed noise": (0.0, 1.0),
     "PSNR of the mark, dB": (30.0, 99.0),
     "JPEG 50 bit accuracy": (0.95, 1.0),
@@ -249,7 +251,11 @@ def measured(design: str, number: int, cells: Cells) -> dict[str, Any]:
 
 
 def uniform(votes: np.ndarray, key: Key) -> dict[str, float]:
-    """The exact test against messages of other keys: its p-values must be uniform."""
+    """The exact test of plain pictures against random messages, not the owner's: p has to be uniform.
+
+    That holds for any pictures, also where the owner's own message leaks into them; it shows that the test
+    is exact on votes as biased as these.
+    """
     signs = [2 * key.stream("null", str(i)).integers(len(votes), 2) - 1 for i in range(MESSAGES)]
     p = [sign_flip_tail(votes, one) for one in signs]
     return {
@@ -268,7 +274,7 @@ def reached(done: dict[str, dict[str, Any]], number: int) -> dict[str, float]:
             "triggered bit accuracy": one["accuracy"],
             "p of 20 pictures": one["p"],
             "plain bit accuracy": one["plain"]["accuracy"],
-            "plain p uniform (KS p)": one["plain p of messages"]["ks p"],
+            RANDOM: one["plain p of messages"]["ks p"],
             "drift of plain prompts over seed noise": one["drift"]["mse"] / one["drift"]["seed noise"],
             "JPEG 50 bit accuracy": one["distorted"]["jpeg"]["accuracy"],
             "rank of the trigger among decoys, p": one["decoys"]["p"],

@@ -191,7 +191,14 @@ def test_a_thief_is_found_by_the_message_and_by_the_trigger(
     assert all(Image.open(one).format == "JPEG" for one in kept)
     for bundle in bundles:
         assert check(bundle.read_bytes()).status == "untimely"  # nobody but the owner says when
-        assert noli.check_bundle(bundle, believe=("clock", "draw", "age")).status == "valid"
+        owner = ("clock", "draw", "age")
+        told = noli.check_bundle(bundle, believe=owner, released=marked.output)
+        assert told.status == "valid"
+        # The commitments came before the model: one record binds it for both.
+        assert told.release is not None
+        assert told.release.record == sha256((marked.path / "proof" / "release.json").read_bytes())
+        assert told.compared is not None
+        assert told.compared.outcome == "same"
     # Each test has a ledger family of its own.
     assert found.claim.verdict.tests == control.claim.verdict.tests == 1
 

@@ -20,6 +20,7 @@ from noli.cli.main import main
 from noli.core.errors import DataError, NoliError, OutputExists, UsageError, WrongKey
 from noli.proof.check import check
 from noli.proof.records import now
+from noli.proof.released import Comparison
 from noli.testing import KEYS
 from noli.train.language import LANGUAGE, train_language
 from noli.zoo.tinylm import TinyLM
@@ -134,7 +135,12 @@ def test_the_thief_is_found_and_the_bundle_checks(place: Path, marked: TextRun, 
     assert found.claim.suspect.weights == TinyLM.load(thief).digest
     answer = check(bundle.read_bytes())
     assert answer.status == "untimely"  # nobody but its owner says when the commitment was made
-    assert noli.check_bundle(bundle, believe=("clock", "draw", "age")).status == "valid"
+    owner = ("clock", "draw", "age")
+    told = noli.check_bundle(bundle, believe=owner, released=marked.output)
+    assert told.status == "valid"
+    assert told.release is not None
+    assert told.release.digest == marked.commitment.released  # type: ignore[union-attr]
+    assert told.compared == Comparison("same")
     with zipfile.ZipFile(bundle) as packed:
         inside = b"".join(packed.read(name) for name in packed.namelist())
     assert b"vessel" not in inside

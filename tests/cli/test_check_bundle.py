@@ -15,9 +15,12 @@ import pytest
 import noli as package
 from noli.cli.check import closing, plain
 from noli.core.errors import MissingPrerequisite, OutputExists, UsageError
+from noli.data.place import Place
 from noli.proof.beacon import Beacon
 from noli.proof.bundle import pack
 from noli.proof.commitment import public_key
+from noli.proof.records import sha256
+from noli.proof.released import files_of, listing
 from noli.proof.session import Extras, claim_of, members
 from noli.proof.transcript import Transcript
 from noli.report.limits import not_shown
@@ -302,8 +305,8 @@ def test_of_a_bundle_that_was_tampered_with_there_is_no_report(
         ("good.zip", ("--believe", "drew"), "did you mean draw"),
         ("good.zip", ("none.zip",), "cannot be read"),
         ("good.zip", ("good.zip",), "handed in twice"),
-        ("good.zip", ("honest.zip", "--report", "page.html"), "A report is about one claim."),
-        ("good.zip", ("--alpha", "0.01", "--report", "page.html"), "A report is about one claim."),
+        ("good.zip", ("honest.zip", "--report", "page.html"), "--report is about one claim."),
+        ("good.zip", ("--alpha", "0.01", "--report", "page.html"), "--report is about one claim."),
         ("good.zip", ("honest.zip", "--alpha", "0.5"), "This is no alpha of a claim."),
     ],
 )
@@ -382,3 +385,51 @@ def test_from_python(folder: Path, tmp_path: Path) -> None:
         package.check_bundle(tmp_path / "none.zip", report=tmp_path / "taken.html")
     with pytest.raises(UsageError, match="no time zone"):
         package.check_bundle(folder / "good.zip", seen=datetime(2026, 1, 1))
+
+
+def test_other_files_than_the_released_ones_have_an_exit_code(
+    noli: Run, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "1.png").write_bytes(b"one")
+    listed = listing(files_of(Place(out)))
+    told = story(tmp_path)
+    made = told.vault().commit("A museum", COMMITTED, released=sha256(listed))
+    data = told.bundle(thief(told), session=told.session(made), files={"released.json": listed})
+    (tmp_path / "bound.zip").write_bytes(data)
+    done = noli("check", tmp_path / "bound.zip", *SEEN, "--released", out)
+    assert done.code == 0
+    assert "THE SAME FILES: " in words(done.out)
+    (out / "1.png").write_bytes(b"two")
+    (out / "2\x1b.png").write_bytes(b"three")
+    done = noli("check", tmp_path / "bound.zip", *SEEN, "--released", out)
+    assert done.code == 1
+    assert done.out.startswith("VALID: ")
+    assert "OTHER FILES: " in words(done.out)
+    assert "- other content: 1.png - not released: 2\N{REPLACEMENT CHARACTER}.png" in words(done.out)
+    document = noli("check", tmp_path / "bound.zip", *SEEN, "--released", out, "--json")
+    assert (document.code, document.json["exit_code"]) == (1, 1)
+    assert document.json["release"]["files"] == 1
+    assert document.json["released"]["different"] == ["1.png"]
+    # What a bundle does not bind is not said to be the same, either.
+    done = noli("check", folder / "good.zip", *SEEN, "--released", out)
+    assert done.code == 1
+    assert "NOT BOUND: " in words(done.out)
+    document = noli("check", folder / "bad.zip", *SEEN, "--released", out, "--json")
+    assert (document.code, document.json["released"]) == (3, None)
+
+
+def test_long_lists_of_other_files_are_cut(noli: Run, tmp_path: Path) -> None:
+    told, out = story(tmp_path), tmp_path / "out"
+    out.mkdir()
+    listed = listing({f"{i:02d}.png": "ab" * 32 for i in range(25)})
+    made = told.vault().commit("A museum", COMMITTED, released=sha256(listed))
+    bundles: dict[str, dict[str, bytes]] = {"whole": {"released.json": listed}, "bare": {}}
+    for name, files in bundles.items():
+        data = told.bundle(thief(told), session=told.session(made), files=files)
+        (tmp_path / f"{name}.zip").write_bytes(data)
+    said = words(noli("check", tmp_path / "whole.zip", *SEEN, "--released", out).out)
+    assert "- missing: 19.png - missing: 5 more; --json lists all" in said
+    said = words(noli("check", tmp_path / "bare.zip", *SEEN, "--released", out).out)
+    assert "which files differ cannot be said: the bundle withholds the list" in said

@@ -70,3 +70,26 @@ def test_the_sentences_below_it() -> None:
     assert f"the best decoy reaches {best:.2f} (true ones at least {true:.2f})" in TEXT
     assert "may find that there is a message" in TEXT
     assert max(CELLS[f"design/trigger/{n}"]["plain"]["accuracy"] for n in KEYS) > 0.5
+
+
+def test_what_was_tested_of_pictures_without_the_trigger() -> None:
+    """The owner's message leaks with two keys; what is uniform are the p-values of random messages."""
+    marked = [CELLS[f"design/trigger/{n}"] for n in KEYS]
+    own = [one["plain"] for one in marked]
+    p = [f"{one['p']:.1e}" if one["p"] < 0.01 else f"{one['p']:.2f}" for one in own]
+    right = [f"{100 * one['accuracy']:.1f}" for one in own]
+    assert f"has p = {p[0]}, {p[1]} and {p[2]} ({right[0]}, {right[1]} and {right[2]} % of the bits" in TEXT
+    assert sum(one["p"] < 0.01 for one in own) == 2
+    assert "with two of three keys a little of the message leaks into them" in TEXT
+    assert {one["pictures"] for one in own} == {20}
+    null = [one["plain p of messages"] for one in marked]
+    assert {one["messages"] for one in null} == {1000}
+    ks = [f"{one['ks p']:.{2 if one['ks p'] > 0.1 else 3}f}" for one in null]
+    small = [f"{100 * one['at 0.05']:.1f}" for one in null]
+    assert "those of 1,000 random messages per key" in TEXT
+    assert f"p {ks[0]}, {ks[1]} and {ks[2]}; at most 0.05 are {small[0]}, {small[1]} and {small[2]} %" in TEXT
+    judged = json.loads((ROOT / "benchmarks/results/sleepermark.json").read_text())["judged"]
+    bits = judged["plain bit accuracy"]
+    assert (bits["least"], bits["most"], bits["reached"]) == (0.4, 0.6, True)
+    assert "p of random messages in plain pictures, uniform (KS p)" in judged
+    assert not any("plain p uniform" in name for name in judged)

@@ -8,6 +8,8 @@ import re
 import pytest
 from pages import DOCS, ROOT
 
+from noli.ops import membership
+
 FOUND = json.loads((ROOT / "benchmarks/results/leximark.json").read_text())
 PAGE = (DOCS / "prove-texts.md").read_text("utf-8")
 TEXT = " ".join(PAGE.replace("**", "").split())
@@ -45,6 +47,23 @@ def test_the_papers_own_measure() -> None:
         values = FOUND["auroc"][setting][score]
         return f"{100 * sum(values) / len(values):.1f}"
 
-    for score in ("loss", "min-k", "min-k++"):
+    for score in membership.SCORES:
         shown = [mean(setting, score) for setting in ("control", "unmarked", "marked", "marked densely")]
         assert rows()[score] == shown
+
+
+def test_no_score_is_left_out() -> None:
+    assert all(set(row) == set(membership.SCORES) for row in FOUND["auroc"].values())
+    draws = {len(values) for row in FOUND["auroc"].values() for values in row.values()}
+    assert draws == {3}
+    assert "mean of three draws" in TEXT
+    read = [value for name, row in FOUND["auroc"].items() if name != "control" for value in row["zlib"]]
+    assert f"({100 * min(read):.1f} to {100 * max(read):.1f} in single draws of what was read)" in TEXT
+
+
+def test_how_many_keys_there_are_is_said() -> None:
+    keys = {thief: len(found["p"]["200"]) for thief, found in FOUND["keyed"].items()}
+    assert (min(keys.values()), max(keys.values())) == (1, 3)
+    assert "Each row has one to three keys" in TEXT
+    once = sorted(thief for thief, count in keys.items() if count == 1)
+    assert f"rows of one key ({', '.join(once)}) show what happened once" in TEXT

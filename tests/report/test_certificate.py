@@ -16,10 +16,13 @@ from story import COMMITTED, SUSPECT, WORD, altered, honest, story, thief
 from noli.proof import ledger
 from noli.proof.bundle import unpack
 from noli.proof.check import check, read_parts
+from noli.proof.records import sha256
+from noli.proof.released import Bound
 from noli.proof.session import claim_of
 from noli.proof.times import seen_by_checker
 from noli.proof.trust import Trust
 from noli.report.certificate import Certificate, number, rarity, render_html, render_pdf
+from noli.report.contents import contents
 from noli.report.limits import NOT_SHOWN
 
 TRUST = Trust(seen=(seen_by_checker(COMMITTED),), believe=WORD)
@@ -159,3 +162,44 @@ def test_a_beacon_s_certificate_says_what_it_excludes_and_what_is_left(tmp_path:
     assert "round 123, public from 2023-08-23 15:15:33 UTC on" in texts[1]
     assert "2023-08-23T15:15:33" in dict(one.times)["Round 123 of drand-quicknet"]
     assert render_pdf(one) != render_pdf(plain)
+
+
+def table(page: str) -> dict[str, list[str]]:
+    rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td><code>(.*?)</code></td></tr>", page)
+    return {re.sub("<.*", "", re.sub(".*<summary>", "", name)): [size, digest] for name, size, digest in rows}
+
+
+def test_every_member_is_listed_with_its_digest(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    held, _ = unpack(told.bundle(thief(told), files={"environment.json": b"{}"}, stamps=[b"a stamp"]))
+    one = replace(certificate(told, thief(told), None), contents=contents(held))
+    shown = table(render_html(one))
+    alone = {name for name in held if not name.startswith("openings/")}
+    assert set(shown) == alone | {"openings/ (30 files)"}
+    for name in alone:
+        assert shown[name][1] == sha256(held[name])[:16]
+    assert shown["timestamps/000.tsr"][0] == "7 bytes"
+    opened = [name for name in sorted(held) if name.startswith("openings/")]
+    joined = sha256(b"".join(bytes.fromhex(sha256(held[name])) for name in opened))
+    assert shown["openings/ (30 files)"][1] == joined[:16]
+    page = render_html(one)
+    assert all(f"{name}, " in page and sha256(held[name])[:16] in page for name in opened)
+    assert "Not listed are report.html and report.pdf, because this page is one of them" in page
+    assert "that of their digests" in page
+    # Few members stand in no folder; a checker's page has the reports and the signature, too.
+    whole = replace(one, contents=contents({"a": b"", "signature.json": b"x" * 20_000, "b/c": b""}))
+    page = render_html(whole)
+    assert list(table(page)) == ["a", "b/c", "signature.json"]
+    assert "20 kB" in page
+    assert "Not listed" not in page
+    assert "signature.json has the digests of all others" in page
+    assert "Members of the bundle" not in render_html(replace(one, contents=()))
+    assert render_pdf(whole) != render_pdf(replace(one, contents=()))
+
+
+def test_released_files_are_in_the_records(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    one = certificate(told, honest)
+    assert "not fixed: the bundle has no list" in Page(render_html(one)).text
+    fixed = replace(one, release=Bound("ab" * 32, {"a": "cd" * 32}))
+    assert "1 file, fixed by the commitment" in " ".join(Page(render_html(fixed)).text.split())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from noli.adapters.credentials import wiped
 from noli.adapters.exchange import Reply, Trouble
 
 
@@ -34,6 +36,16 @@ class Course:
     seconds: float = 0.0
     time: str = ""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def bodies(self, sent: bytes) -> Iterator[bytes]:
+        """Yield what was sent and received last; no response in which the service repeated a secret."""
+        yield sent
+        if self.reply is not None:
+            # Compressed, a secret would not be seen.
+            both = (self.reply.body, self.reply.content)
+            texts = [one.decode("utf-8", "replace") for one in both]
+            if all(wiped(text, self.secrets) == text for text in texts):
+                yield self.reply.body
 
     def facts(self, sent: bytes) -> dict[str, Any]:
         """Return the fields of an answer that say what was sent and received, and when."""

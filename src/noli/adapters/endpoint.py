@@ -49,6 +49,8 @@ class Endpoint:
         clock: Seconds of a clock that never goes back.
         sleep: Waits a number of seconds.
         now: Seconds since 1970, for the times in answers and for ``Retry-After``.
+        keep: Gets the bodies whose digests are in answers: the request, and the response unless the service
+            repeated a secret in it.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Endpoint:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         now: Callable[[], float] = time.time,
+        keep: Callable[[bytes], None] | None = None,
     ) -> None:
-        self.config = config
+        self.config, self._keep = config, keep
         self._clock, self._now = clock, now
         self._pacer = Pacer(config.rate, config.jitter, clock, sleep)
         self._wire: Wire | None = None
@@ -137,6 +140,9 @@ class Endpoint:
         if self._spent >= self.config.budget:
             raise faults.spent(self.config)
         course = self._exchange(prepared)
+        if self._keep is not None:
+            for body in course.bodies(prepared.body):
+                self._keep(body)
         try:
             return self._answer(ask, prepared, course)
         except NoliError as error:

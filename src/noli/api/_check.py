@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noli.api._released import held_against
 from noli.core.errors import UsageError
 from noli.core.files import refuse_existing, write_new
-from noli.proof.bundle import load, unpack
+from noli.proof.bundle import SIGNATURE, load, unpack
 from noli.proof.check import Checked, check, read_parts
 from noli.proof.records import Damaged
 from noli.proof.several import Several, together
@@ -32,6 +34,7 @@ def check_bundle(
     owner: str | None = None,
     believe: Sequence[str] = (),
     report: str | Path | None = None,
+    released: str | Path | None = None,
 ) -> Checked:
     """Recompute everything that a bundle claims, without any network.
 
@@ -49,14 +52,17 @@ def check_bundle(
             map.
         report: Write the certificate to this new page, made from what was recomputed. Of a bundle that was
             tampered with there is none.
+        released: A folder, or a file, that is said to be what was released: ``compared`` then says whether
+            it is, file by file. It changes nothing of the answer.
 
     Returns:
         The answer: ``valid``, ``not significant``, ``tampered`` or ``untimely``, with the reasons; ``on
         trust`` where nothing is wrong, but it is evidence only for somebody who believes the owner.
 
     Raises:
-        UsageError: There is no such file, or a time, a key, the certificates or what to believe cannot be
-            read.
+        UsageError: There is no such file or folder, or a time, a key, the certificates or what to believe
+            cannot be read.
+        DataError: A released file cannot be read.
         OutputExists: Something is where the report is to go.
         MissingPrerequisite: A time stamp or a beacon cannot be checked without an extra package.
         RunError: The report cannot be written.
@@ -65,6 +71,8 @@ def check_bundle(
     if report is not None:
         refuse_existing(report)
     data, checked = _read(path, trust)
+    if released is not None and checked.status != "tampered":
+        checked = replace(checked, compared=held_against(checked.release, released))
     if report is not None and checked.status != "tampered":
         write_new(Path(report), _page(data, checked).encode())
     return checked
@@ -139,9 +147,14 @@ def _read(path: str | Path, trust: Trust) -> tuple[bytes, Checked]:
 
 def _page(data: bytes, checked: Checked) -> str:
     from noli.report.certificate import Certificate, render_html
+    from noli.report.contents import contents
 
-    parts = read_parts(unpack(data)[0])
-    return render_html(Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked))
+    held, signed = unpack(data)
+    parts = read_parts(held)
+    listed = contents({**held, SIGNATURE: signed.canonical()})
+    return render_html(
+        Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked, contents=listed)
+    )
 
 
 def _roots(file: str | Path | None) -> list[Certificate]:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from noli.api._beacon import PROOF, beacon_of
+from noli.api._bodies import keeper
+from noli.api._bodies import members as bodies_of
 from noli.api._mark import commitment_of, marking, owner_key, test_of, vault_of
+from noli.api._released import release_of
 from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
@@ -27,6 +30,8 @@ from noli.proof.kinds import kind
 from noli.proof.ledger import Spent
 from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged
+from noli.proof.released import Bound
+from noli.proof.reproducing import extras, randomness
 from noli.proof.session import Ask, Extras, Session, claim_of, enter, members, write_bundle
 from noli.proof.times import check_imprint, parse
 from noli.proof.transcript import Transcript
@@ -86,6 +91,7 @@ def detect(
     stamps: Sequence[str | Path] = (),
     label_map: str | Path | None = None,
     test: str | None = None,
+    bodies: bool = False,
     progress: Progress | None = None,
 ) -> Detection:
     """Ask a model the secret queries of a marking, note every answer, and test what came back.
@@ -105,12 +111,14 @@ def detect(
         stamps: Time stamps of the commitment (RFC 3161 responses), for the bundle.
         label_map: For `model`: its class names to the owner's, JSON or CSV.
         test: Of a mark with several tests, which one; the first by default.
+        bodies: For `endpoint`: keep what is sent and received, and put it into the bundle. Queries that were
+            made without it have digests only.
         progress: Where progress goes; nowhere when None.
 
     Raises:
-        UsageError: Neither or both of `endpoint` and `model`, a time without a zone, a bad description, a
-            budget that does not reach for the test, or so many tests that no answers could be evidence any
-            more.
+        UsageError: Neither or both of `endpoint` and `model`, bodies that are not to be had, a time without a
+            zone, a bad description, a budget that does not reach for the test, or so many tests that no
+            answers could be evidence any more.
         WrongKey: The data was marked with another key.
         DataError: The commitment is not that of these secrets, the beacon's round is not the planned one, or
             a transcript was changed.
@@ -120,6 +128,8 @@ def detect(
     """
     if (endpoint is None) == (model is None):
         raise UsageError("A suspect is a served model or a model file.", fix="give --endpoint or --model")
+    if bodies and endpoint is None:
+        raise UsageError("Only a served model has bodies.", where="--bodies", fix="give it with --endpoint")
     if bundle is not None:
         refuse_existing(bundle)
     read = [_stamp(Path(one)) for one in stamps]
@@ -129,13 +139,14 @@ def detect(
     commitment = commitment_of(run, vault, which)
     _check_stamps(stamps, read, commitment)
     beacon = beacon_of(run, commitment)
+    released, release = release_of(run, commitment)
     bar = progress if progress is not None else Progress()
     # Two of them at once would write into one transcript, or one ledger.
     with ExitStack() as stack:
         stack.enter_context(held(run.path))
         queries = queries_of(run, spec, owner, commitment.protocol)
         if endpoint is not None:
-            ask, facts = queries.served(Path(endpoint), stack)
+            ask, facts = queries.served(Path(endpoint), stack, keeper(run) if bodies else None)
         else:
             ask, facts = queries.loaded(str(model), label_map)
         who = Suspect(name=_name(suspect, endpoint or model), since=_time(since), **facts)
@@ -149,8 +160,14 @@ def detect(
         claim, spent = claim_of(session, who, spent_file)
         hopeless = session.hopeless()
     if bundle is not None:
-        files = _files(claim, session, spent)
-        write_bundle(Path(bundle), members(session, claim, spent, Extras(files, read)), owner)
+        files = {
+            **released,
+            **(bodies_of(run, transcript.entries) if bodies else {}),
+            **_environment(session),
+        }
+        found = members(session, claim, spent, Extras(files, read))
+        reports = _reports(claim, session, spent, release, found)
+        write_bundle(Path(bundle), {**found, **reports}, owner)
     place = Path(bundle) if bundle else None
     return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)
 
@@ -190,7 +207,7 @@ def rehearse(
     commitment, config = commitment_of(run, vault, which), load_endpoint(Path(endpoint))
     protocol, queries = commitment.protocol, queries_of(run, spec, owner, commitment.protocol)
     with ExitStack() as stack:
-        _, facts = queries.served(Path(endpoint), stack)
+        _, facts = queries.served(Path(endpoint), stack, None)
     who = Suspect(name=_name(suspect, endpoint), **facts)
     transcript = _transcript(_folder(run, who, which)[0] / TRANSCRIPT, who.identity)
     paid = ledger.paid(protocol, ledger.read(run.path / PROOF / LEDGER), transcript.head)
@@ -310,16 +327,26 @@ def _transcript(file: Path, start: str) -> Transcript:
         raise DataError("The transcript was changed.", where=str(file), why=str(error), fix=fix) from error
 
 
-def _files(claim: Claim, session: Session, spent: Sequence[Any]) -> dict[str, bytes]:
-    from noli.report.certificate import Certificate, render_html, render_pdf
+def _environment(session: Session) -> dict[str, bytes]:
+    machine = capture_environment().model_dump(mode="json")
+    machine["packages"] |= extras()
+    document = {**machine, "randomness": randomness(session)}
+    return {"environment.json": json.dumps(document, indent=1).encode()}
 
-    page = Certificate(claim, session.commitment, spent, session.transcript.entries)
-    environment = capture_environment().model_dump(mode="json")
-    return {
-        "report.html": render_html(page).encode(),
-        "report.pdf": render_pdf(page),
-        "environment.json": json.dumps(environment, indent=1).encode(),
-    }
+
+def _reports(
+    claim: Claim,
+    session: Session,
+    spent: Sequence[Spent],
+    release: Bound | None,
+    found: Mapping[str, bytes],
+) -> dict[str, bytes]:
+    from noli.report.certificate import Certificate, render_html, render_pdf
+    from noli.report.contents import contents
+
+    entries, listed = session.transcript.entries, contents(found)
+    page = Certificate(claim, session.commitment, spent, entries, release=release, contents=listed)
+    return {"report.html": render_html(page).encode(), "report.pdf": render_pdf(page)}
 
 
 def _time(text: str | None) -> str | None:

@@ -12,6 +12,7 @@ from noli.api._beacon import Wanted
 from noli.api._commit_first import COMMITMENT as COMMITMENT
 from noli.api._commit_first import await_round, committed_of, planned, refuse_beacon
 from noli.api._protect import ProtectRun, protect, request_for
+from noli.api._released import digest_of, note_release
 from noli.core.errors import DataError, RunError, UsageError, WrongKey
 from noli.core.files import atomic_write, refuse_existing, write_new
 from noli.core.key import Key
@@ -130,11 +131,17 @@ def owner_key(key: KeyLike, run: Run) -> Key:
 
 
 def _committed(run: MarkRun, spec: Spec, key: Key, name: str) -> Commitment:
-    vault = vault_of(run, spec, key)
-    if run.commitment_file.is_file():
+    made = committed(run, vault_of(run, spec, key), name)
+    note_release(run, key, [made])
+    return made
+
+
+def committed(run: Run, vault: Vault, name: str) -> Commitment:
+    """Return the commitment of a finished marking; without one, commit to its secrets and its files."""
+    if commitment_file(run).is_file():
         return commitment_of(run, vault)
-    made = vault.commit(name)
-    atomic_write(run.commitment_file, made.canonical())
+    made = vault.commit(name, released=digest_of(run))
+    atomic_write(commitment_file(run), made.canonical())
     return made
 
 

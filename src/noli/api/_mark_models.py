@@ -11,6 +11,7 @@ from noli import registry
 from noli.api._beacon import Wanted, begun_without, waiting
 from noli.api._commit_first import note_round, planned, refuse_beacon
 from noli.api._mark import commitment_file, commitment_of
+from noli.api._released import note_release
 from noli.core.errors import DataError, UsageError, clean_url
 from noli.core.files import atomic_write
 from noli.core.method import State
@@ -267,4 +268,6 @@ def _seen(run: Run, request: ModelRequest, *, is_waiting: bool) -> ModelRun:
     found.commitments = {
         test: commitment_of(run, method.vault(state, request.key, request.cfg, test), test) for test in TESTS
     }
+    if not is_waiting:
+        note_release(run, request.key, list(found.commitments.values()))
     return found

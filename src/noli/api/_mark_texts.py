@@ -10,7 +10,8 @@ from typing import Any
 from noli import registry
 from noli.api._beacon import Wanted
 from noli.api._commit_first import committed_of, planned, refuse_beacon
-from noli.api._mark import COMMITMENT, PROOF, commitment_of
+from noli.api._mark import COMMITMENT, PROOF, committed
+from noli.api._released import note_release
 from noli.api._texts_first import await_round
 from noli.core.errors import UsageError
 from noli.core.files import atomic_write, write_new
@@ -150,7 +151,8 @@ def mark_texts(
     done, vault, record = run_texts(request)
     run = TextRun(done.path, done.manifest)
     if vault is not None:
-        run.commitment = _committed(run, vault, name)
+        run.commitment = committed(run, vault, name)
+        note_release(run, request.key, [run.commitment])
     _write_page(run, request, record)
     return run
 
@@ -212,15 +214,6 @@ def record_of(run: Run, key: Key) -> tuple[TextRecord, Config]:
     """
     spec = registry.get(str(run.manifest.method))
     return unseal(run.path, key), config_of(run, spec)
-
-
-def _committed(run: TextRun, vault: Vault, name: str) -> Commitment:
-    file = run.commitment_file
-    if not file.is_file():
-        made = vault.commit(name)
-        atomic_write(file, made.canonical())
-        return made
-    return commitment_of(run, vault)
 
 
 def _write_page(run: TextRun, request: TextRequest, record: TextRecord) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from noli.api._beacon import PROOF
+from noli.api._bodies import Keep
 from noli.api._suspects import Facts, noted, place_of
 from noli.core.errors import NoliError, UsageError
 from noli.core.files import atomic_write
@@ -71,11 +72,17 @@ class ModelQueries:
         """One per picture of a string."""
         return len(self.asked[0])
 
-    def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
+    def served(self, endpoint: Path, stack: ExitStack, keep: Keep | None) -> tuple[Ask, Facts]:
         """As :class:`noli.api._suspects.Queries` says."""
         from noli.adapters.config_file import load_endpoint
         from noli.adapters.endpoint import Endpoint
 
+        if keep is not None:
+            raise UsageError(
+                "The bodies of these queries are not handed over.",
+                why="the requests would give the trigger away",
+                fix=f"leave --bodies out; the pictures are kept in {self.kept}",
+            )
         config = load_endpoint(endpoint)
         service = stack.enter_context(Endpoint(config))
 

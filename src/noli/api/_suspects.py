@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from noli import registry
+from noli.api._bodies import Keep
 from noli.api._mark import config_of
 from noli.core.errors import UsageError
 from noli.core.key import Key
@@ -38,8 +39,8 @@ class Queries(Protocol):
     def requests(self) -> int:
         """Requests to a served model per query, without further tries."""
 
-    def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
-        """Return how a served model is asked, and what the claim says of it."""
+    def served(self, endpoint: Path, stack: ExitStack, keep: Keep | None) -> tuple[Ask, Facts]:
+        """Return how a served model is asked, and what the claim says of it; `keep` gets all bodies."""
 
     def loaded(self, model: str, label_map: str | Path | None) -> tuple[Ask, Facts]:
         """Return the same for a model that lies here."""
@@ -115,13 +116,13 @@ class PictureQueries:
         """One."""
         return 1
 
-    def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
+    def served(self, endpoint: Path, stack: ExitStack, keep: Keep | None) -> tuple[Ask, Facts]:
         """As :class:`Queries` says."""
         from noli.adapters.config_file import load_endpoint
         from noli.adapters.endpoint import Endpoint
 
         config = load_endpoint(endpoint)
-        service = stack.enter_context(Endpoint(config))
+        service = stack.enter_context(Endpoint(config, keep=keep))
         known = _map(config.label_map or {}, self.protocol)
 
         def ask(item: int, part: int) -> Mapping[str, Any]:

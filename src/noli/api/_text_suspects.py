@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noli.api._bodies import Keep
 from noli.api._mark_texts import record_of
 from noli.api._suspects import Facts, noted, place_of
 from noli.core.errors import UsageError
@@ -62,14 +63,14 @@ class TextQueries:
         """One."""
         return 1
 
-    def served(self, endpoint: Path, stack: ExitStack) -> tuple[Ask, Facts]:
+    def served(self, endpoint: Path, stack: ExitStack, keep: Keep | None) -> tuple[Ask, Facts]:
         """As :class:`noli.api._suspects.Queries` says."""
         from noli.adapters.config_file import load_endpoint
         from noli.adapters.endpoint import Endpoint
         from noli.adapters.language import ServedLanguage
 
         config = load_endpoint(endpoint)
-        service = stack.enter_context(Endpoint(config))
+        service = stack.enter_context(Endpoint(config, keep=keep))
         language = ServedLanguage(service)
 
         def scored(item: int, part: int) -> Mapping[str, Any]:

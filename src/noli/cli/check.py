@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from noli.proof.check import Checked
     from noli.proof.protocol import Protocol
+    from noli.proof.released import Comparison
     from noli.proof.several import Handed, Several
 
 _STYLES = {
@@ -45,6 +46,7 @@ _AGE = "Find out since when the model exists, and name the time with --suspect-s
 _BELIEVE_HELP = "Take the owner's word for it: clock, draw, age or labels; may be repeated."
 _SEEN_HELP = "You saw the published commitment by then."
 _SINCE_HELP = "Since when the model exists, if you know better."
+_RELEASED_HELP = "What is said to have been released: see whether it is."
 _REPORT_HELP = "Write the recomputed certificate to a new page."
 _SHOWN = 12  # lines of a label map
 Time = Annotated[str | None, Option(metavar="TIME", help=_SEEN_HELP)]
@@ -66,6 +68,7 @@ def check(
     believe: Annotated[list[str] | None, Option(metavar="WORD", help=_BELIEVE_HELP)] = None,
     alpha: Alpha = None,
     report: Annotated[Path | None, Option(metavar="PAGE.html", help=_REPORT_HELP)] = None,
+    released: Annotated[Path | None, Option(metavar="FOLDER", help=_RELEASED_HELP)] = None,
     json: Json = False,
 ) -> None:
     """Check a claim of use offline: recompute all of it from the bundle, and say what it is worth.
@@ -79,6 +82,9 @@ def check(
 
     Of several: 3 if any is tampered with; else 4 if any is untimely; else 10
     unless all claims survive; else 11 if one does so by its owner's word alone.
+
+    With --released, 1 where the answer is valid and the folder is not what the
+    bundle fixes.
 
     An error is no verdict and leaves stdout empty: 2 usage, or no such file; 5 a
     package is missing, or something else went wrong.
@@ -95,10 +101,11 @@ def check(
     }
     try:
         if len(bundles) > 1 or alpha is not None:
-            _refuse_report(report)
+            _refuse_single(report=report, released=released)
             code = _tell_several(out, api.check_bundles(bundles, **trust, alpha=alpha))
         else:
-            code = _tell_one(out, api.check_bundle(bundles[0], **trust, report=report), report)
+            found = api.check_bundle(bundles[0], **trust, report=report, released=released)
+            code = _tell_one(out, found, report)
     except MissingPrerequisite as error:
         error.exit_code = NoliError.exit_code  # elsewhere its code is 3, and here that is a verdict
         raise
@@ -106,24 +113,27 @@ def check(
         raise typer.Exit(code)
 
 
-def _refuse_report(report: Path | None) -> None:
-    if report is not None:
-        raise UsageError(
-            "A report is about one claim.",
-            where=f"--report {report}",
-            why="several bundles, or --alpha, ask for a common answer",
-            fix="check each bundle alone for its page; --json has the common answer",
-        )
+def _refuse_single(**given: Path | None) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name} is about one claim.",
+                where=f"--{name} {value}",
+                why="several bundles, or --alpha, ask for a common answer",
+                fix="check each bundle alone with it; --json has the common answer",
+            )
 
 
 def _tell_one(out: console.Output, found: Checked, report: Path | None) -> int:
     written = report if report is not None and found.status != "tampered" else None
-    document = {**found.as_dict(), "report": str(written) if written else None}
-    out.result(document, *summary(found))
+    code = found.exit_code or (1 if found.compared and found.compared.outcome != "same" else 0)
+    document = {**found.as_dict(), "exit_code": code, "report": str(written) if written else None}
+    words = summary(found)
+    out.result(document, *words, *(["", *comparison(found.compared)] if found.compared else []))
     if report is not None and written is None:
         out.warn("no report was written, because nothing in this bundle can be relied upon")
     _hint_trust(out, [found])
-    return found.exit_code
+    return code
 
 
 def _tell_several(out: console.Output, found: Several) -> int:
@@ -216,6 +226,7 @@ def summary(found: Checked) -> list[Any]:
         ("public key", commitment.owner),
         # What a checker compares with the number that was published: --seen speaks of this one.
         ("commitment, SHA-256", commitment.digest),
+        ("released", plain(certificate.released)),
         *certificate.figures,
         *(("committed", f"before {said(proof.moment)}: {plain(proof.by)}") for proof in found.proofs),
         ("model since", f"{said(found.since)}, {by}" if found.since else "nobody says"),
@@ -234,6 +245,28 @@ def _mapped(known: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a label map as a reader can judge it: the first lines, and how many there are."""
     lines = [f"{plain(name)} as {plain(', '.join(own)) or 'none'}" for name, own in known.items()]
     return lines[:_SHOWN] + [f"and {len(lines) - _SHOWN:,} more (claim.json)"] * (len(lines) > _SHOWN)
+
+
+_HELD = {
+    "same": ("THE SAME FILES", "bold green", "the folder is what the bundle says was released."),
+    "differs": ("OTHER FILES", "bold red", "the folder is not what the bundle says was released."),
+    "not bound": ("NOT BOUND", "bold yellow", "the bundle does not fix which files were released."),
+}
+_NAMED = 20
+
+
+def comparison(found: Comparison) -> list[Any]:
+    """Return what holding a folder against the released files gave, in words."""
+    word, style, text = _HELD[found.outcome]
+    blocks: list[Any] = [Text.assemble((word, style), f": {text}")]
+    groups = {"other content": found.different, "missing": found.missing, "not released": found.extra}
+    for what, names in groups.items():
+        blocks += [Text(f"- {what}: {plain(name)}") for name in names[:_NAMED]]
+        if len(names) > _NAMED:
+            blocks.append(Text(f"- {what}: {len(names) - _NAMED:,} more; --json lists all"))
+    if found.outcome == "differs" and len(blocks) == 1:
+        blocks.append(Text("- which files differ cannot be said: the bundle withholds the list"))
+    return blocks
 
 
 def plain(text: str) -> str:

@@ -58,6 +58,7 @@ def told(run: Marked, made: Commitment, drawn: str, secrets: str) -> tuple[dict[
         drawn: What the round decides.
         secrets: How many there are, in words.
     """
+    from noli.api._released import record_digest
     from noli.proof.times import said
 
     protocol = made.protocol
@@ -78,6 +79,9 @@ def told(run: Marked, made: Commitment, drawn: str, secrets: str) -> tuple[dict[
         number, when = protocol.beacon.round, run.round_time
         document |= {"waiting": run.waiting, "round": number, "round_time": when.isoformat()}
         rows.append((drawn, f"decided by round {number}, {said(when)}"))
+    if record := record_digest(run.path):
+        document["release_sha256"] = record
+        rows.append(("release, SHA-256", f"{record} (publish it with the files: it says which they are)"))
     return document, rows
 
 

@@ -43,6 +43,9 @@ def detect(
     dry_run: Annotated[
         bool, Option("--dry-run", hidden=True, help="For --endpoint: show the first request, send nothing.")
     ] = False,
+    bodies: Annotated[
+        bool, Option("--bodies", hidden=True, help="For --endpoint: keep all that is sent and received.")
+    ] = False,
     passphrase_file: RarePassFile = None,
     quiet: Quiet = False,
 ) -> None:
@@ -66,6 +69,7 @@ def detect(
         stamps=stamp or (),
         label_map=label_map,
         test=test,
+        bodies=bodies,
         progress=out.progress(),
     )
     out.result(found.as_dict(), *summary(found))

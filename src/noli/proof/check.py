@@ -12,8 +12,9 @@ import numpy as np
 
 from noli.core.errors import UsageError
 from noli.core.key import Key
-from noli.proof import chain, ledger, transcript
+from noli.proof import chain, ledger, released, transcript
 from noli.proof.beacon import Beacon
+from noli.proof.bodies import PREFIX, check_bodies
 from noli.proof.bundle import unpack
 from noli.proof.claim import Claim
 from noli.proof.commitment import Commitment, Opening, entropy
@@ -51,6 +52,8 @@ class Checked:
         rests: What rests on the owner's word alone, and was not believed.
         believed: What the checker took on the owner's word.
         spent: The ledger of the bundle.
+        release: Which files the bundle says were released; None where it fixes none.
+        compared: A folder held against these, where the checker has one.
     """
 
     status: Status
@@ -64,6 +67,8 @@ class Checked:
     rests: tuple[Resting, ...] = ()
     believed: tuple[str, ...] = ()
     spent: tuple[ledger.Spent, ...] = ()
+    release: released.Bound | None = None
+    compared: released.Comparison | None = None
 
     @property
     def exit_code(self) -> int:
@@ -84,6 +89,8 @@ class Checked:
             "suspect_since": {"time": self.since.isoformat(), "by": self.since_by} if self.since else None,
             "rests_on": {one.word: one.why for one in self.rests},
             "believed": list(self.believed),
+            "release": self.release.as_dict() if self.release else None,
+            "released": self.compared.as_dict() if self.compared else None,
         }
 
 
@@ -98,6 +105,7 @@ class Parts:
     spent: list[ledger.Spent]
     beacon: Beacon | None
     stamps: list[bytes] = field(default_factory=list)
+    sealed: released.Sealed = field(default_factory=released.Sealed)
 
 
 def check(data: bytes, trust: Trust = NOBODY) -> Checked:
@@ -118,6 +126,7 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
         if trust.owner is not None and trust.owner != signed.owner:
             raise Damaged(f"the bundle is the claim of {signed.owner}, not of {trust.owner}")
         _recompute(parts)
+        release = released.bound(parts.commitment, parts.sealed)
         proofs, notes = _proofs(parts, trust)
     except Damaged as error:
         return Checked("tampered", (f"Damaged or tampered with: {error}.",))
@@ -135,6 +144,7 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
         "sealed": protocol.secrets - len(parts.openings),
         "believed": tuple(sorted(trust.believe)),
         "spent": tuple(parts.spent),
+        "release": release,
     }
     first = min((utc(entry.time) for entry in parts.entries), default=None)
     beacon = parts.beacon.time if parts.beacon else None
@@ -175,7 +185,9 @@ def read_parts(members: Mapping[str, bytes]) -> Parts:
         spent=chain.read(ledger.Spent, take("ledger.jsonl"), "ledger.jsonl"),
         beacon=Beacon.read(take("beacon.json"), "beacon.json") if commitment.protocol.beacon else None,
         stamps=[data for _, data in group(STAMPS)],
+        sealed=released.Sealed(left.pop(released.LIST, None), left.pop(released.RECORD, None)),
     )
+    check_bodies(group(PREFIX), parts.entries)
     if strange := sorted(left.keys() - _FREE):
         raise Damaged(f"{strange[0]} does not belong into a bundle")
     return parts

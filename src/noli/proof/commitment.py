@@ -29,6 +29,8 @@ class Commitment(Record):
         owner: The owner's ed25519 public key, 32 bytes in hex.
         name: Who makes the claim, in words.
         created: By the owner's clock, which proves nothing.
+        released: SHA-256 of the list of released files (:mod:`noli.proof.released`); None where they are
+            made after the commitment, and in commitments of older versions.
         signature: Of everything else in its canonical form.
     """
 
@@ -38,7 +40,12 @@ class Commitment(Record):
     owner: Digest
     name: Annotated[str, Field(max_length=200)]
     created: Moment
+    released: Digest | None = None
     signature: Signature
+
+    def canonical(self, *without: str) -> bytes:
+        """Return the canonical bytes; a commitment without a list has the same ones as ever."""
+        return super().canonical(*without, *(() if self.released else ("released",)))
 
     def check(self) -> None:
         """Check the signature.
@@ -99,12 +106,13 @@ class Vault:
         """Return the secret of one place, as a key of its own."""
         return item_key(self.key, self.protocol, index)
 
-    def commit(self, name: str = "", created: str | None = None) -> Commitment:
+    def commit(self, name: str = "", created: str | None = None, released: str | None = None) -> Commitment:
         """Sign the root over all secrets.
 
         Args:
             name: Who claims, in words.
             created: Time by the owner's clock; now by default.
+            released: SHA-256 of the list of released files, if there are any yet.
         """
         fields = {
             "protocol": self.protocol,
@@ -112,6 +120,7 @@ class Vault:
             "owner": public_key(self.key),
             "name": name,
             "created": created or now(),
+            "released": released,
         }
         unsigned = Commitment.model_validate({**fields, "signature": "0" * 128})
         return unsigned.model_copy(update={"signature": sign(self.key, unsigned.canonical("signature"))})

@@ -143,7 +143,11 @@ def check_possible(classes: Sequence[str], cfg: MarkConfig, *, begun: bool = Fal
 
 
 def source_of(summary: DataSummary) -> str:
-    """Return a digest of place, size and shapes of the data; empty for data without a place."""
+    """Return a digest of place, size and shapes of the data; empty for data without a place.
+
+    It gives other data of the same key other secrets, and is there before any content is read. Which files
+    were released is what :mod:`noli.proof.released` binds.
+    """
     shapes = sorted((list(shape), count) for shape, count in summary.shapes.items())
     return sha256(canonical([summary.uri, summary.items, shapes])) if summary.uri else ""
 

@@ -24,7 +24,7 @@ from noli.proof.protocol import BeaconPlan, Protocol
 from noli.proof.transcript import content_of
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
-_PICTURES, _TRIGGERS = "proof/pictures", "proof/triggers"
+PICTURES, _TRIGGERS = "proof/pictures", "proof/triggers"
 Test = Literal["bits", "decoys"]
 TESTS: tuple[Test, ...] = ("bits", "decoys")
 BOUND = ("coder", "extractor", "model")
@@ -128,7 +128,7 @@ def queries(state: State, key: Key, cfg: MessageConfig, test: Test = "bits") -> 
     Raises:
         UsageError: For ``bits``, a beacon decides the trigger, and its round is not known yet.
     """
-    seed = int(item_key(key, claim_of(state, cfg, test), 0).stream(_PICTURES).integers(1, 2**31)[0])
+    seed = picture_seed(item_key(key, claim_of(state, cfg, test), 0))
     if test == "bits":
         true = trigger(state, key, cfg)
         return [[Query(prompt, seed + i)] for i, prompt in enumerate(_prompts(true, cfg, cfg.images))]
@@ -136,6 +136,11 @@ def queries(state: State, key: Key, cfg: MessageConfig, test: Test = "bits") -> 
         [Query(prompt, seed + i) for i, prompt in enumerate(_prompts(one, cfg, cfg.each))]
         for one in triggers(state, key, cfg)
     ]
+
+
+def picture_seed(secret: Key) -> int:
+    """Return the seed of the first picture, which follows from the claim's secret; the others count on."""
+    return int(secret.stream(PICTURES).integers(1, 2**31)[0])
 
 
 def _prompts(string: str, cfg: MessageConfig, count: int) -> list[str]:

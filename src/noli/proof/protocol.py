@@ -43,7 +43,8 @@ class Protocol(Record):
             Bonferroni's share. ``e-bh``: the same by e-values (sequential tests only).
         beacon: Public randomness that enters the assignments; None: they follow from the secrets alone, and
             nothing shows that the owner drew these at random and did not try many.
-        binds: Names and SHA-256 of what must not change either: an extractor, the list of released files.
+        binds: Names and SHA-256 of what must not change either: an extractor, what is marked. What is
+            released depends on the secrets, which depend on this: a commitment binds it beside its protocol.
     """
 
     schema_version: Literal[1] = 1

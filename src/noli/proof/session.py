@@ -123,10 +123,11 @@ class Session:
 
 @dataclass(frozen=True)
 class Extras:
-    """Members of a bundle that only its signature covers, and proofs of time.
+    """Further members of a bundle, and proofs of time.
 
     Attributes:
-        files: ``report.html``, ``report.pdf``, ``environment.json``, ``bodies/...``.
+        files: ``report.html``, ``report.pdf``, ``environment.json``, and what :mod:`noli.proof.released` and
+            :mod:`noli.proof.bodies` check.
         stamps: RFC 3161 time stamps of the commitment.
     """
 

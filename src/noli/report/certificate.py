@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 from noli.proof import ledger
 from noli.proof.beacon import round_time
+from noli.proof.bundle import SIGNATURE
 from noli.proof.check import Checked
 from noli.proof.claim import Claim
 from noli.proof.commitment import Commitment
 from noli.proof.ledger import Spent
+from noli.proof.released import Bound
 from noli.proof.transcript import Entry
 from noli.report.build import template
+from noli.report.contents import Member
 from noli.report.limits import not_shown, randomness
 
 _WIDTH, _HEIGHT = 640, 180
@@ -46,6 +49,9 @@ class Certificate:
         claim, commitment, spent: The records.
         entries: The transcript.
         checked: What an offline check said, where there was one.
+        release: Which files were released; None: what the check says.
+        contents: Members of the bundle. A page that is one of them lists all but the reports and the
+            signature, which covers all.
     """
 
     claim: Claim
@@ -53,6 +59,14 @@ class Certificate:
     spent: Sequence[Spent]
     entries: Sequence[Entry]
     checked: Checked | None = None
+    release: Bound | None = None
+    contents: Sequence[Member] = ()
+
+    @property
+    def released(self) -> str:
+        """Which files were released, and what fixes that."""
+        found = self.release or (self.checked.release if self.checked else None)
+        return found.words if found else "not fixed: the bundle has no list of the files that were released"
 
     @property
     def tone(self) -> str:
@@ -127,6 +141,16 @@ class Certificate:
     def sharing(self) -> str:
         """How the tests share the error probability, and what this one pays."""
         return ledger.sharing(self.commitment.protocol, self.spent, self.claim.transcript)
+
+    @property
+    def unlisted(self) -> str:
+        """Which members are not in the table, and why."""
+        if any(one.name == SIGNATURE for one in self.contents):
+            return f"{SIGNATURE} has the digests of all others, signed by the owner."
+        return (
+            f"Not listed are report.html and report.pdf, because this page is one of them, and {SIGNATURE}, "
+            "which has the digests of all others, signed by the owner."
+        )
 
     @property
     def opened(self) -> int:
@@ -240,8 +264,14 @@ def _lines(certificate: Certificate) -> list[tuple[str, float, str]]:
     head("What it does not show")
     for text in not_shown(protocol):
         add(f"- {text}")
+    if certificate.contents:
+        head("Members of the bundle (bytes, first 16 digits of SHA-256)")
+        for one in certificate.contents:
+            add(f"{one.label}: {one.amount}, {one.short}")
+        add(certificate.unlisted)
     head("To be checked with")
     add("noli check bundle.zip, offline; everything above is recomputed from the bundle's records.")
     add(f"Owner's public key: {certificate.commitment.owner}")
     add(f"Commitment (SHA-256): {certificate.commitment.digest}")
+    add(f"Released: {certificate.released}")
     return made

@@ -18,6 +18,8 @@ from noli.proof.protocol import Protocol
 from noli.proof.records import Damaged, Record
 
 Answer = tuple[str | float, ...]
+# Purpose of the stream that every assignment is drawn from.
+ASSIGNMENT = "proof/assignment"
 DRAWN = "The owner drew the secrets at random; no public randomness took part, and nothing shows that he did."
 PUBLIC = (
     "The assignments follow from secrets that were committed before the public randomness was known, and "
@@ -97,7 +99,7 @@ class Kind(ABC):
 
     def integer(self, secret: Key, beacon: str, bound: int) -> tuple[int, ...]:
         """Return one uniform integer below `bound`."""
-        return (secret.stream("proof/assignment", beacon).choice(bound),)
+        return (secret.stream(ASSIGNMENT, beacon).choice(bound),)
 
     def _hits(
         self, hits: Sequence[bool], chances: Sequence[float], refused: int, words: str, *more: str

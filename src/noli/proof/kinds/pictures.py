@@ -11,7 +11,7 @@ from pydantic import Field
 
 from noli.core.key import Key
 from noli.ops.exact import decoy_rank, sign_flip_tail
-from noli.proof.kinds.base import BLIND, Kind, Seen
+from noli.proof.kinds.base import ASSIGNMENT, BLIND, Kind, Seen
 from noli.proof.kinds.base import number as value_of
 from noli.proof.outcome import Outcome
 from noli.proof.records import Damaged, Record
@@ -38,7 +38,7 @@ class Bits(Kind):
 
     def draw(self, secret: Key, beacon: str) -> tuple[int, ...]:
         """Return the message, B bits."""
-        return tuple(map(int, secret.stream("proof/assignment", beacon).integers(self.cfg.bits, 2)))
+        return tuple(map(int, secret.stream(ASSIGNMENT, beacon).integers(self.cfg.bits, 2)))
 
     def ideal(self, drawn: tuple[int, ...]) -> Seen:
         """Return pictures that show every bit of the message."""
