@@ -11,17 +11,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from PIL import Image
 
 import noli
+from noli import api
 from noli.api import MarkRun, _beacon, _commit_first, _detect
+from noli.cli.committing import told
 from noli.cli.main import main
 from noli.core.errors import DataError, UsageError
 from noli.core.run import Run
+from noli.proof import times
 from noli.proof.records import sha256
+from noli.proof.released import release
+from noli.proof.times import said
 from noli.testing import KEYS
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+from authority import Authority
+
 from beacon_round import TIME, Clock, write_round
 
 OPTIONS: dict[str, Any] = {"share": 1.0, "workers": 1, "key": KEYS[0]}
@@ -57,9 +66,9 @@ class Answers:
         raise NotImplementedError
 
 
-def bundle_of(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def bundle_of(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Path:
     monkeypatch.setattr(_detect, "queries_of", lambda *_: Answers())
-    noli.detect(run.path, key=KEYS[0], model="suspect", bundle=file)
+    noli.detect(run.path, key=KEYS[0], model="suspect", bundle=file, **more)
     return file
 
 
@@ -80,9 +89,9 @@ def test_every_released_file_is_in_the_commitment(
     shutil.copytree(out, tmp_path / "said")
     shutil.copy(out / SECOND, tmp_path / "said" / FIRST)
     (tmp_path / "said" / SECOND).rename(tmp_path / "said" / "b" / "new.png")
-    told = noli.check_bundle(bundle, released=tmp_path / "said").compared
-    assert told is not None
-    assert (told.outcome, told.different, told.missing, told.extra) == (
+    other = noli.check_bundle(bundle, released=tmp_path / "said").compared
+    assert other is not None
+    assert (other.outcome, other.different, other.missing, other.extra) == (
         "differs", (FIRST,), (SECOND,), ("b/new.png",)
     )  # fmt: skip
     capsys.readouterr()
@@ -159,17 +168,50 @@ def test_with_a_beacon_a_record_is_signed_after_the_marking(
     monkeypatch.setattr(_commit_first, "now", clock)
     first = noli.mark(pictures, tmp_path / "out", beacon=True, **OPTIONS)
     assert not (first.path / "proof" / "release.json").exists()
+    assert "release_sha256" not in told(first, first.commitment, "classes", "20")[0]
     clock.moment = TIME
     done = noli.mark(pictures, tmp_path / "out", beacon=True, beacon_file=write_round(tmp_path), **OPTIONS)
     assert (done.commitment, done.commitment.released) == (first.commitment, None)
     record = (done.path / "proof" / "release.json").read_bytes()
+    document, rows = told(done, done.commitment, "classes", "20")
+    assert document["release_sha256"] == sha256(record)
+    assert any(name == "release, SHA-256" and sha256(record) in text for name, text in rows)
     bundle = bundle_of(done, tmp_path / "proof.zip", monkeypatch)
     found = noli.check_bundle(bundle, released=tmp_path / "out")
     assert found.release is not None
     assert found.release.record == sha256(record)
     assert found.compared.outcome == "same"  # type: ignore[union-attr]
+    # An authority has stamped the record: a checker who trusts it sees since when.
+    authority, stamp = Authority(), tmp_path / "release.tsr"
+    stamp.write_bytes(authority.stamp(record, TIME))
+    late = bundle_of(done, tmp_path / "stamped.zip", monkeypatch, stamps=[stamp])
+    (tmp_path / "tsa.pem").write_bytes(authority.root.public_bytes(Encoding.PEM))
+    dated = noli.check_bundle(late, roots=tmp_path / "tsa.pem").release
+    assert dated is not None
+    assert dated.known is not None
+    assert dated.known.moment == TIME
+    assert f"before {said(TIME)}: RFC 3161 time stamp" in dated.words
+    assert noli.check_bundle(late).release == found.release  # nobody is trusted
     again = noli.mark(pictures, tmp_path / "out", beacon=True, beacon_file=write_round(tmp_path), **OPTIONS)
     assert (again.path / "proof" / "release.json").read_bytes() == record
+
+
+def test_a_record_can_be_stamped_and_a_list_in_the_commitment_need_not(
+    marked: MarkRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"authority": "https://tsa.example", "key": KEYS[0], "allow_network": True}
+    with pytest.raises(UsageError, match="no record of the release"):
+        api.stamp(marked.path, tmp_path / "r.tsr", release=True, **given)
+    asked: list[bytes] = []
+    monkeypatch.setattr(times, "request_token", lambda _, made: asked.append(made.canonical()) or b"stamp")
+    record = marked.path / "proof" / "release.json"
+    record.write_bytes(release(KEYS[0], [marked.commitment], b"[]").canonical())
+    api.stamp(marked.path, tmp_path / "r.tsr", release=True, **given)
+    api.stamp(marked.path, tmp_path / "c.tsr", **given)
+    assert asked == [record.read_bytes(), marked.commitment_file.read_bytes()]
+    record.write_bytes(b"{}")
+    with pytest.raises(DataError, match="was changed"):
+        api.stamp(marked.path, tmp_path / "d.tsr", release=True, **given)
 
 
 def test_what_is_held_against_it_must_be_here(

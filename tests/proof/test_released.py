@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from authority import DAY, Authority
 from hypothesis import given
 from hypothesis import strategies as st
 from story import COMMITTED, Story, honest, story
@@ -246,3 +248,26 @@ def test_a_record_says_what_it_is_about(tmp_path: Path) -> None:
     signed = record.model_copy(update={"released": "ab" * 32})
     assert sign(told.key, signed.canonical("signature")) != record.signature
     assert Release.read(record.canonical(), RECORD) == record
+
+
+def test_stamps_of_no_record_and_of_something_else(tmp_path: Path) -> None:
+    told, out = story(tmp_path), tree(tmp_path / "out")
+    made = told.commit()
+    record = release(told.key, [made], listed(out))
+    with pytest.raises(Damaged, match="no such record"):
+        bound(made, Sealed(stamps=(b"x",)))
+    authority = Authority()
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    other, later = authority.stamp(b"other", moment), authority.stamp(record.canonical(), moment + DAY)
+    stamps = (b"garbage", other, later, authority.stamp(record.canonical(), moment))
+    sealed = Sealed(listed(out), record.canonical(), stamps)
+    assert bound(made, sealed).known is None  # type: ignore[union-attr]
+    assert bound(made, sealed, [Authority("another").root]).known is None  # type: ignore[union-attr]
+    assert bound(made, sealed, [authority.root]).known.moment == moment  # type: ignore[union-attr]
+    held, _ = unpack(bundled(told, made, released=listed(out), release=record.canonical()))
+    data = pack({**held, "release/000.tsr": stamps[-1]}, told.key)
+    found = check(data, Trust(seen=TRUST.seen, roots=[authority.root]))
+    assert found.as_dict()["release"]["known_before"]["time"] == moment.isoformat()
+    del held["release.json"]
+    del held["released.json"]
+    assert check(pack({**held, "release/000.tsr": stamps[-1]}, told.key), TRUST).status == "tampered"

@@ -14,7 +14,7 @@ from noli.api._beacon import PROOF, beacon_of
 from noli.api._bodies import keeper
 from noli.api._bodies import members as bodies_of
 from noli.api._mark import commitment_of, marking, owner_key, test_of, vault_of
-from noli.api._released import release_of
+from noli.api._released import release_of, stamps_record
 from noli.api._suspects import queries_of
 from noli.core.environment import capture_environment
 from noli.core.errors import DataError, UsageError
@@ -108,7 +108,8 @@ def detect(
         suspect: Name of the model in words; the place of `endpoint` or `model` by default.
         since: Earliest time at which somebody saw it, ISO 8601 with a zone; for the certificate.
         bundle: Where the evidence is written: a new file. None: nowhere.
-        stamps: Time stamps of the commitment (RFC 3161 responses), for the bundle.
+        stamps: Time stamps of the commitment (RFC 3161 responses), or of the record of released files that
+            was signed after it, for the bundle.
         label_map: For `model`: its class names to the owner's, JSON or CSV.
         test: Of a mark with several tests, which one; the first by default.
         bodies: For `endpoint`: keep what is sent and received, and put it into the bundle. Queries that were
@@ -132,14 +133,15 @@ def detect(
         raise UsageError("Only a served model has bodies.", where="--bodies", fix="give it with --endpoint")
     if bundle is not None:
         refuse_existing(bundle)
-    read = [_stamp(Path(one)) for one in stamps]
+    read = {str(one): _stamp(Path(one)) for one in stamps}
     run, spec = marking(marked)
     owner, which = owner_key(key, run), test_of(spec, test)
     vault = vault_of(run, spec, owner, which)
     commitment = commitment_of(run, vault, which)
-    _check_stamps(stamps, read, commitment)
+    later = [read.pop(file) for file in list(read) if stamps_record(run, read[file])]
+    _check_stamps(read, commitment)
     beacon = beacon_of(run, commitment)
-    released, release = release_of(run, commitment)
+    released, release = release_of(run, commitment, later)
     bar = progress if progress is not None else Progress()
     # Two of them at once would write into one transcript, or one ledger.
     with ExitStack() as stack:
@@ -165,7 +167,7 @@ def detect(
             **(bodies_of(run, transcript.entries) if bodies else {}),
             **_environment(session),
         }
-        found = members(session, claim, spent, Extras(files, read))
+        found = members(session, claim, spent, Extras(files, list(read.values())))
         reports = _reports(claim, session, spent, release, found)
         write_bundle(Path(bundle), {**found, **reports}, owner)
     place = Path(bundle) if bundle else None
@@ -309,14 +311,14 @@ def _stamp(file: Path) -> bytes:
         raise UsageError("The time stamp cannot be read.", where=str(file), why=why, fix=fix) from error
 
 
-def _check_stamps(files: Sequence[str | Path], read: Sequence[bytes], commitment: Commitment) -> None:
-    for file, stamp in zip(files, read, strict=True):
+def _check_stamps(read: Mapping[str, bytes], commitment: Commitment) -> None:
+    for file, stamp in read.items():
         try:
             check_imprint(stamp, commitment.canonical())
         except Damaged as error:
             fix = "name the file that noli mark stamp wrote for this commitment"
             what = "The time stamp is not of this commitment."
-            raise DataError(what, where=str(file), why=str(error), fix=fix) from error
+            raise DataError(what, where=file, why=str(error), fix=fix) from error
 
 
 def _transcript(file: Path, start: str) -> Transcript:

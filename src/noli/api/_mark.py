@@ -12,7 +12,7 @@ from noli.api._beacon import Wanted
 from noli.api._commit_first import COMMITMENT as COMMITMENT
 from noli.api._commit_first import await_round, committed_of, planned, refuse_beacon
 from noli.api._protect import ProtectRun, protect, request_for
-from noli.api._released import digest_of, note_release
+from noli.api._released import digest_of, note_release, record_of
 from noli.core.errors import DataError, RunError, UsageError, WrongKey
 from noli.core.files import atomic_write, refuse_existing, write_new
 from noli.core.key import Key
@@ -248,6 +248,7 @@ def stamp(
     key: KeyLike,
     allow_network: bool = False,
     test: str | None = None,
+    release: bool = False,
 ) -> Path:
     """Have the commitment of a marking stamped by an authority (RFC 3161), before the data is published.
 
@@ -258,12 +259,13 @@ def stamp(
         key: The key that marked the data.
         allow_network: noli uses no network of its own accord.
         test: Of a mark with several tests, the one whose commitment is meant; the first by default.
+        release: Instead of the commitment, stamp the record of released files that was signed after it.
 
     Returns:
         Where the time stamp lies; :func:`noli.api.detect` puts it into bundles.
 
     Raises:
-        UsageError: The network was not allowed.
+        UsageError: The network was not allowed, or there is no such record.
         DataError: The authority does not answer.
         MissingPrerequisite: rfc3161-client is not installed.
         OutputExists: `output` is there already.
@@ -279,6 +281,6 @@ def stamp(
     refuse_existing(output)
     run, spec = marking(marked, waiting=True)
     owner, which = owner_key(key, run), test_of(spec, test)
-    found = request_token(authority, commitment_of(run, vault_of(run, spec, owner, which), which))
-    write_new(Path(output), found)
+    made = commitment_of(run, vault_of(run, spec, owner, which), which)
+    write_new(Path(output), request_token(authority, record_of(run) if release else made))
     return Path(output)

@@ -16,8 +16,10 @@ from noli.proof.records import Damaged, sha256
 from noli.proof.released import (
     LIST,
     RECORD,
+    STAMPS,
     Bound,
     Comparison,
+    Release,
     Sealed,
     bound,
     compare,
@@ -53,18 +55,55 @@ def note_release(run: Run, key: Key, commitments: Sequence[Commitment]) -> None:
     atomic_write(file, release(key, commitments, listed(run)).canonical())
 
 
-def release_of(run: Run, commitment: Commitment) -> tuple[dict[str, bytes], Bound | None]:
+def release_of(
+    run: Run, commitment: Commitment, stamps: Sequence[bytes] = ()
+) -> tuple[dict[str, bytes], Bound | None]:
     """Return what a bundle has of the release, and what that fixes; nothing for runs of older versions.
+
+    Args:
+        run: A marking.
+        commitment: The one that the bundle is about.
+        stamps: Time stamps of the record that was signed after it.
 
     Raises:
         DataError: It was changed.
     """
     found = _members(run.path)
+    later = {f"{STAMPS}{i:03d}.tsr": stamp for i, stamp in enumerate(stamps)}
     try:
-        return found, bound(commitment, Sealed(found.get(LIST), found.get(RECORD)))
+        return {**found, **later}, bound(commitment, Sealed(found.get(LIST), found.get(RECORD)))
     except Damaged as error:
         what, fix = "The list of released files was changed.", "put it back as it was"
         raise DataError(what, where=str(run.path / PROOF), why=str(error), fix=fix) from error
+
+
+def record_of(run: Run) -> Release:
+    """Return the record that was signed after the commitment.
+
+    Raises:
+        UsageError: There is none.
+        DataError: It was changed.
+    """
+    data = _members(run.path).get(RECORD)
+    if data is None:
+        raise UsageError(
+            "There is no record of the release to stamp.",
+            where=str(run.path / PROOF / RECORD),
+            why="the commitment has the list of released files, or nothing is marked yet",
+            fix="leave --release out: the stamp of the commitment is enough; with a beacon, mark first",
+        )
+    try:
+        return Release.read(data, RECORD)
+    except Damaged as error:
+        what, fix = "The record of the release was changed.", "put it back as it was"
+        raise DataError(what, where=str(run.path / PROOF), why=str(error), fix=fix) from error
+
+
+def stamps_record(run: Run, stamp: bytes) -> bool:
+    """Whether a time stamp is one of the record that was signed after the commitment."""
+    digest = record_digest(run.path)
+    # A stamp holds the digest of what it stamps, as it is.
+    return bool(digest) and bytes.fromhex(digest) in stamp
 
 
 def held_against(fixed: Bound | None, folder: str | Path) -> Comparison:

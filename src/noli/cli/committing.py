@@ -81,7 +81,9 @@ def told(run: Marked, made: Commitment, drawn: str, secrets: str) -> tuple[dict[
         rows.append((drawn, f"decided by round {number}, {said(when)}"))
     if record := record_digest(run.path):
         document["release_sha256"] = record
-        rows.append(("release, SHA-256", f"{record} (publish it with the files: it says which they are)"))
+        rows.append(
+            ("release, SHA-256", f"{record} (publish it before the data: it says which files these are)")
+        )
     return document, rows
 
 

@@ -118,6 +118,9 @@ def stamp(
     key: KeyFile,
     allow_network: Annotated[bool, Option("--allow-network", help="Nothing is sent without it.")] = False,
     test: Test = None,
+    release: Annotated[
+        bool, Option("--release", hidden=True, help="Instead, the list signed after it (release.json).")
+    ] = False,
     json: Json = False,
     passphrase_file: RarePassFile = None,
 ) -> None:
@@ -126,7 +129,8 @@ def stamp(
 
     out = console.Output(json=json)
     owner = load_marking_key(marked, key, passphrase_file)
-    made = api.stamp(marked, output, authority=authority, key=owner, allow_network=allow_network, test=test)
+    more: dict[str, Any] = {"allow_network": allow_network, "test": test, "release": release}
+    made = api.stamp(marked, output, authority=authority, key=owner, **more)
     out.result({"stamp": str(made)}, f"Time stamp: {made}")
     out.hint(f"Later: noli detect ... --stamp {made}; a checker names the authority's root with --roots.")
 

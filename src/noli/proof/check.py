@@ -126,7 +126,7 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
         if trust.owner is not None and trust.owner != signed.owner:
             raise Damaged(f"the bundle is the claim of {signed.owner}, not of {trust.owner}")
         _recompute(parts)
-        release = released.bound(parts.commitment, parts.sealed)
+        release = released.bound(parts.commitment, parts.sealed, trust.roots)
         proofs, notes = _proofs(parts, trust)
     except Damaged as error:
         return Checked("tampered", (f"Damaged or tampered with: {error}.",))
@@ -185,7 +185,11 @@ def read_parts(members: Mapping[str, bytes]) -> Parts:
         spent=chain.read(ledger.Spent, take("ledger.jsonl"), "ledger.jsonl"),
         beacon=Beacon.read(take("beacon.json"), "beacon.json") if commitment.protocol.beacon else None,
         stamps=[data for _, data in group(STAMPS)],
-        sealed=released.Sealed(left.pop(released.LIST, None), left.pop(released.RECORD, None)),
+        sealed=released.Sealed(
+            left.pop(released.LIST, None),
+            left.pop(released.RECORD, None),
+            tuple(data for _, data in group(released.STAMPS)),
+        ),
     )
     check_bodies(group(PREFIX), parts.entries)
     if strange := sorted(left.keys() - _FREE):

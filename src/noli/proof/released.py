@@ -7,20 +7,23 @@ comes first, because a beacon decides the marks or because it is a model that ge
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from cryptography import x509
 from pydantic import TypeAdapter, ValidationError
 
 from noli.core.key import Key
 from noli.data.place import Place
 from noli.proof.commitment import Commitment, Signature, check_signature, sign
 from noli.proof.records import Damaged, Digest, Moment, Record, canonical, now, sha256
+from noli.proof.times import TimeProof, said, token_time
 
-LIST, RECORD = "released.json", "release.json"
+LIST, RECORD, STAMPS = "released.json", "release.json", "release/"
 _LIST: TypeAdapter[list[tuple[str, Digest]]] = TypeAdapter(list[tuple[str, Digest]])
 _CHUNK = 1 << 22
 
@@ -48,10 +51,12 @@ class Sealed(NamedTuple):
     Attributes:
         listed: ``released.json``: names and SHA-256 of all files.
         record: ``release.json``: a :class:`Release`.
+        stamps: ``release/``: RFC 3161 time stamps of that record.
     """
 
     listed: bytes | None = None
     record: bytes | None = None
+    stamps: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,28 +67,35 @@ class Bound:
         digest: SHA-256 of the list.
         files: Name -> SHA-256; None where the bundle withholds the list.
         record: Digest of the second record that fixes the list; empty where the commitment does.
+        known: Time before which that record existed, where a stamp of an authority that the checker trusts
+            says so.
     """
 
     digest: str
     files: Mapping[str, str] | None = None
     record: str = ""
+    known: TimeProof | None = None
 
     @property
     def words(self) -> str:
         """Return what fixes it, in a sentence."""
         count = "files" if self.files is None else f"{len(self.files):,} file{'s' * (len(self.files) != 1)}"
-        by = (
-            f"a record that was signed after the commitment: it binds only if its SHA-256 was published, "
-            f"{self.record}"
-            if self.record
-            else "the commitment"
+        if not self.record:
+            return f"{count}, fixed by the commitment"
+        if self.known is not None:
+            when = f"{said(self.known.moment)}: {self.known.by}"
+            return f"{count}, fixed by a record that was signed after the commitment and before {when}"
+        return (
+            f"{count}, by a record that was signed after the commitment: it binds only if its SHA-256 was "
+            f"published, {self.record}"
         )
-        return f"{count}, fixed by {by}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for machines."""
         count = None if self.files is None else len(self.files)
-        return {"sha256": self.digest, "files": count, "record_sha256": self.record or None}
+        known = {"time": self.known.moment.isoformat(), "by": self.known.by} if self.known else None
+        found = {"sha256": self.digest, "files": count, "record_sha256": self.record or None}
+        return {**found, "known_before": known}
 
 
 @dataclass(frozen=True)
@@ -133,13 +145,21 @@ def release(key: Key, commitments: Sequence[Commitment], listed: bytes) -> Relea
     return unsigned.model_copy(update={"signature": sign(key, unsigned.canonical("signature"))})
 
 
-def bound(commitment: Commitment, sealed: Sealed) -> Bound | None:
+def bound(commitment: Commitment, sealed: Sealed, roots: Sequence[x509.Certificate] = ()) -> Bound | None:
     """Return what a bundle fixes of the release; None if nothing, as in bundles of older versions.
+
+    Args:
+        commitment: That of the bundle.
+        sealed: The members that speak of the release.
+        roots: Time-stamping authorities that the checker trusts; stamps of others do not count.
 
     Raises:
         Damaged: List, record and commitment do not belong together.
+        MissingPrerequisite: rfc3161-client is not installed, and there is a stamp to be checked.
     """
-    digest, by = commitment.released, ""
+    digest, by, known = commitment.released, "", None
+    if sealed.stamps and sealed.record is None:
+        raise Damaged(f"there are time stamps of {RECORD}, and no such record")
     if sealed.record is not None:
         if digest is not None:
             raise Damaged(f"{RECORD} is about a commitment that fixes its release itself")
@@ -147,12 +167,12 @@ def bound(commitment: Commitment, sealed: Sealed) -> Bound | None:
         check_signature(commitment.owner, record.signature, record.canonical("signature"), RECORD)
         if commitment.digest not in record.commitments:
             raise Damaged(f"{RECORD} belongs to another commitment")
-        digest, by = record.released, record.digest
+        digest, by, known = record.released, record.digest, _known(sealed, sealed.record, roots)
     if sealed.listed is None:
-        return Bound(digest, None, by) if digest else None
+        return Bound(digest, None, by, known) if digest else None
     if sha256(sealed.listed) != digest:
         raise Damaged(f"{LIST} is not the list that was signed")
-    return Bound(digest, _read(sealed.listed), by)
+    return Bound(digest, _read(sealed.listed), by, known)
 
 
 def compare(fixed: Bound | None, place: Place) -> Comparison:
@@ -175,6 +195,14 @@ def compare(fixed: Bound | None, place: Place) -> Comparison:
         missing=tuple(sorted(listed.keys() - here)),
         extra=tuple(sorted(here.keys() - listed)),
     )
+
+
+def _known(sealed: Sealed, record: bytes, roots: Sequence[x509.Certificate]) -> TimeProof | None:
+    found = []
+    for stamp in sealed.stamps if roots else ():
+        with contextlib.suppress(Damaged):
+            found.append(token_time(stamp, record, roots))
+    return min(found, key=lambda one: one.moment, default=None)
 
 
 def _read(data: bytes) -> dict[str, str]:

@@ -11,8 +11,7 @@ from datetime import datetime
 from cryptography import x509
 
 from noli.core.errors import DataError, MissingPrerequisite, UsageError
-from noli.proof.commitment import Commitment
-from noli.proof.records import Damaged, utc
+from noli.proof.records import Damaged, Record, utc
 
 _NEEDS = "rfc3161_client"
 
@@ -78,8 +77,8 @@ def check_imprint(token: bytes, message: bytes) -> None:
         raise Damaged("it is the time stamp of something else")
 
 
-def request_token(url: str, commitment: Commitment) -> bytes:
-    """Ask a time-stamping authority to stamp a commitment (network); returns the DER response.
+def request_token(url: str, commitment: Record) -> bytes:
+    """Ask a time-stamping authority to stamp a commitment or another record (network); returns the response.
 
     Raises:
         DataError: The authority does not answer, or refuses.
