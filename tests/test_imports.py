@@ -32,6 +32,7 @@ INVENTORY = {
     "detect": "function",
     "device_key": "function",
     "diff": "function",
+    "diff_texts": "function",
     "doctor": "function",
     "encode": "function",
     "explain": "function",

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import noli
+from noli import api
 from noli.api import TextRun
 from noli.cli.main import main
 from noli.core.errors import DataError, NoliError, OutputExists, UsageError, WrongKey
@@ -336,3 +337,85 @@ def test_a_sentence_longer_than_a_passage_stays_as_it_is(tmp_path: Path) -> None
     )
     assert run.manifest.results["passages"] >= 4
     assert (tmp_path / "b.txt").read_text().startswith(long)
+
+
+LATIN = {"old.txt": "Der gr\u00f6\u00dfte Kahn.".encode("latin-1"), "sub/broken.jsonl": b"{\n"}
+
+
+def test_documents_that_cannot_be_read_are_named_all_at_once_or_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_documents(tmp_path / "documents")
+    whole = noli.mark_texts(folder, tmp_path / "whole", key=KEYS[0], **OPTIONS)
+    for name, data in LATIN.items():
+        (folder / name).write_bytes(data)
+    with pytest.raises(DataError, match="2 of 11 documents cannot be read") as caught:
+        noli.mark_texts(folder, tmp_path / "out", key=KEYS[0], **OPTIONS)
+    assert set(caught.value.items) == set(LATIN)
+    said = str(caught.value)
+    assert "old.txt, byte 6" in said
+    assert "Convert the file to UTF-8" in said
+    assert "or leave them out with --on-error skip" in said
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.noli").exists()
+    with pytest.raises(UsageError, match="on_error has no such value"):
+        noli.mark_texts(folder, tmp_path / "out", key=KEYS[0], on_error="ignore", **OPTIONS)
+
+    done = noli.mark_texts(folder, tmp_path / "out", key=KEYS[0], on_error="skip", **OPTIONS)
+    # The rest is marked as it is without them, and comes back; the originals stay.
+    assert tree(Path(done.output)) == tree(Path(whole.output))
+    assert done.commitment is not None
+    assert whole.commitment is not None
+    assert done.commitment.protocol == whole.commitment.protocol
+    assert done.manifest.results["skipped"] == 2
+    assert [one["items"] for one in done.events() if one["event"] == "skipped"] == [sorted(LATIN)]
+    noli.undo(done.output, tmp_path / "back", key=KEYS[0])
+    assert tree(tmp_path / "back") == {n: d for n, d in tree(folder).items() if n not in LATIN}
+    assert all((folder / name).read_bytes() == data for name, data in LATIN.items())
+    again = noli.mark_texts(folder, tmp_path / "out", key=KEYS[0], on_error="skip", **OPTIONS)
+    assert tree(Path(again.output)) == tree(Path(whole.output))
+
+    table = tmp_path / "words.tsv"
+    assert main(["mark", "words", str(folder), "-o", str(table), "--set", "encoder=none"]) == 4
+    skip = ["--on-error", "skip", "--set", "encoder=none"]
+    assert main(["mark", "words", str(folder), "-o", str(table), *skip]) == 0
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "old.txt").write_bytes(LATIN["old.txt"])
+    with pytest.raises(DataError, match="1 of 1 documents cannot be read") as alone:
+        noli.mark_texts(only, tmp_path / "none", key=KEYS[0], on_error="skip", **OPTIONS)
+    assert "--on-error" not in str(alone.value)
+    capsys.readouterr()
+
+
+def test_two_folders_of_texts_are_compared_as_texts(
+    tmp_path: Path, originals: Path, marked: TextRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = noli.diff_texts(originals, marked.output)
+    results = marked.manifest.results
+    assert (found.items, found.identical) == (9, 0)
+    assert 0 < found.changed <= results["replaced"]
+    assert main(["diff", str(originals), marked.output]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"compared 9 documents, 0 of them identical changed {found.changed:,} of {found.words:,} words" in shown
+    assert "picture" not in shown.partition("Most changed")[0]
+
+    one, other = tmp_path / "a", tmp_path / "b"
+    for folder, words in ((one, "One two three four."), (other, "One 2 three, four and five.")):
+        folder.mkdir()
+        (folder / "text.txt").write_text(words)
+        (folder / "same.md").write_text("The same.")
+        (folder / f"{folder.name}.txt").write_text("Alone.")
+        (folder / "old.txt").write_bytes(LATIN["old.txt"])
+    small = noli.diff_texts(one, other)
+    assert (small.items, small.identical, small.words, small.changed) == (2, 1, 6, 2)
+    assert (small.only_a, small.only_b, small.unreadable) == (["a.txt"], ["b.txt"], ["old.txt"])
+    assert main(["diff", str(one), str(other), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == small.as_dict()
+    assert main(["diff", str(one), str(other), "-o", str(tmp_path / "sheet.png")]) == 2
+    files = noli.diff_texts(one / "text.txt", other / "text.txt")
+    assert (files.items, files.changed) == (1, 2)
+    with pytest.raises(DataError, match="no document in common"):
+        noli.diff_texts(one / "text.txt", other)
+    (one / "picture.png").write_bytes(b"")
+    assert not api.are_texts(one, other)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "proof"))
 from report_making import Page
@@ -144,6 +146,18 @@ def test_rarity_in_words() -> None:
     assert rarity(0.59) == "in 59 of 100 cases"
     assert rarity(1e-3) == "at most once in 1,000 cases"
     assert rarity(1e-20) == "less than once in 10¹⁵ cases"
+    assert rarity(0.15) == "at most once in 6 cases"  # 1 in 7 would be 0.143
+    assert rarity(0.594) == "in 60 of 100 cases"
+    assert rarity(1e-6) == "at most once in 1,000,000 cases"
+    assert rarity(0.2) == "at most once in 5 cases"
+    assert rarity(1.0) == "in 100 of 100 cases"
+
+
+@given(p=st.floats(1e-15, 1))
+def test_words_never_make_it_rarer_than_it_is(p: float) -> None:
+    said = [int(part.replace(",", "")) for part in re.findall(r"[\d,]+", rarity(p))]
+    claimed = said[0] / said[1] if len(said) == 2 else 1 / said[0]
+    assert p <= claimed * (1 + 1e-9)
 
 
 def test_a_beacon_s_certificate_says_what_it_excludes_and_what_is_left(tmp_path: Path) -> None:

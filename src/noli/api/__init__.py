@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from noli.engine.model_audit import audit_model as audit_model
     from noli.engine.predicting import Predictions as Predictions
     from noli.engine.predicting import predict as predict
+    from noli.engine.texts.compare import TextDiff as TextDiff
+    from noli.engine.texts.compare import are_texts as are_texts
+    from noli.engine.texts.compare import diff_texts as diff_texts
     from noli.engine.undo import undo as undo
 
 _MODULES = {
@@ -94,6 +97,7 @@ _MODULES = {
     "noli.engine.exporting": ("Exported", "export_model", "patch_order"),
     "noli.engine.model_audit": ("audit_model",),
     "noli.engine.predicting": ("Predictions", "predict"),
+    "noli.engine.texts.compare": ("TextDiff", "are_texts", "diff_texts"),
     "noli.engine.undo": ("undo",),
 }
 _NAMES = {name: f"{module}:{name}" for module, names in _MODULES.items() for name in names}

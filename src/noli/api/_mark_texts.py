@@ -18,7 +18,7 @@ from noli.core.files import atomic_write, write_new
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
-from noli.engine.request import KeyLike, folder_of, key_for
+from noli.engine.request import ErrorPolicy, KeyLike, folder_of, key_for
 from noli.engine.texts.claims import claim_over, vault_of
 from noli.engine.texts.drafts import TextRequest, drafts
 from noli.engine.texts.marking import config_of, run_texts
@@ -76,6 +76,7 @@ def request_for(
     approved: str | Path | None = None,
     run: str | Path | None = None,
     progress: Progress | None = None,
+    on_error: ErrorPolicy = "fail",
     config: Mapping[str, object] | None = None,
     **options: object,
 ) -> TextRequest:
@@ -94,6 +95,7 @@ def request_for(
         key=owner,
         run_dir=None if run is None else Path(run),
         progress=progress or Progress(),
+        on_error=on_error,
         **more,
     )
 
@@ -124,7 +126,8 @@ def mark_texts(
         beacon_file: The round's JSON as drand serves it.
         allow_network: Whether noli may fetch the round.
         arguments: ``key`` (needed), ``approved`` (table of :func:`propose_words`), ``run``, ``progress``,
-            ``config`` and options of the method.
+            ``on_error`` (``fail``, or ``skip`` to leave out documents that cannot be read), ``config`` and
+            options of the method.
 
     Returns:
         The run; nothing is marked while it is ``waiting``.
@@ -175,11 +178,9 @@ def propose_words(
         OutputExists: The file is there already.
         DataError: A document cannot be read.
     """
-    from noli.engine.texts.collection import Collection
-
     # Nothing of it depends on the key.
     request = request_for(data, table_file, method, key=Key.generate(), **arguments)
-    found = Collection.find(request.source)
+    found = request.collection()
     rows = [
         (draft.name, draft.number, document.texts[draft.number].raw, draft.slots)
         for draft, document, _ in drafts(request, found)
@@ -217,12 +218,11 @@ def record_of(run: Run, key: Key) -> tuple[TextRecord, Config]:
 
 
 def _write_page(run: TextRun, request: TextRequest, record: TextRecord) -> None:
-    from noli.engine.texts.collection import Collection
     from noli.report.texts import ChangedText, render
 
     edits = {one.name: one.edits for one in record.files}
     texts = []
-    for name, _, document in Collection.find(request.source).open(request.cfg.field):
+    for name, _, document in request.collection().open(request.cfg.field):
         for number, text in enumerate(document.texts):
             own = [(start, end, new) for n, start, end, _, new in edits[name] if n == number]
             if own:

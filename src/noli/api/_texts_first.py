@@ -44,7 +44,7 @@ def await_round(request: TextRequest, name: str, wanted: Wanted) -> tuple[Run, b
             "The published mode takes no beacon.", why="nothing in it is drawn", fix="leave --beacon out"
         )
     check_places(request)
-    found = Collection.find(request.source)
+    found = request.collection()
     with held(request.folder):
         run = begun_before(request)
         if run is None:

@@ -21,6 +21,7 @@ from noli.cli.shared import (
     Workers,
     load_key,
 )
+from noli.core.errors import UsageError
 
 _MISSING = {
     "a": "only in the first",
@@ -105,11 +106,14 @@ def diff(
     labels: Labels = None,
     quiet: Quiet = False,
 ) -> None:
-    """Say how far apart two data sets are: PSNR, SSIM and largest difference per picture."""
+    """Say how far apart two data sets are: PSNR, SSIM, largest difference per picture; of texts, words."""
     from noli import api
     from noli.data.place import refuse_inside
 
     out = console.Output(json=json, quiet=quiet)
+    if api.are_texts(first, second):
+        _diff_texts(out, first, second, sheet)
+        return
     if sheet is not None:
         refuse_inside(sheet, first, second, new=True)
     found = api.diff(first, second, labels=labels, ssim=ssim, progress=out.progress())
@@ -130,6 +134,25 @@ def diff(
         blocks += ["", console.table("Most changed", columns, worst, right=3)]
     if sheet is not None:
         blocks += ["", f"Examples: {found.save_sheet(sheet)}"]
+    out.result(found.as_dict(), *blocks)
+
+
+def _diff_texts(out: console.Output, first: str, second: str, sheet: Path | None) -> None:
+    from noli import api
+
+    if sheet is not None:
+        raise UsageError("Texts have no sheet of pictures.", where=f"-o {sheet}", fix="leave -o out")
+    found = api.diff_texts(first, second, progress=out.progress())
+    documents = "document" if found.items == 1 else "documents"
+    rows: Rows = [
+        ("compared", f"{found.items:,} {documents}, {found.identical:,} of them identical"),
+        ("changed", f"{found.changed:,} of {found.words:,} words"),
+        *((_MISSING[kind], f"{count:,}") for kind, count in found.missing.items() if count),
+    ]
+    blocks: list[Any] = [console.grid(rows)]
+    if found.worst:
+        worst = [(row["path"], f"{row['changed']:,}", f"{row['words']:,}") for row in found.worst]
+        blocks += ["", console.table("Most changed", ["document", "changed", "words"], worst, right=2)]
     out.result(found.as_dict(), *blocks)
 
 

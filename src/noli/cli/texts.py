@@ -22,6 +22,7 @@ from noli.cli.shared import (
     Config,
     Json,
     KeyFile,
+    OnError,
     OutDir,
     Quiet,
     RarePassFile,
@@ -53,6 +54,7 @@ def mark_texts(
     json: Json = False,
     settings: Settings = None,
     approved: Approved = None,
+    on_error: OnError = "fail",
     config: Config = None,
     run: RunDir = None,
     passphrase_file: RarePassFile = None,
@@ -79,6 +81,7 @@ def mark_texts(
         allow_network=allow_network,
         config={**options.read_settings(settings or (), config), **method_options},
         approved=approved,
+        on_error=on_error,
         run=run,
         progress=out.progress(),
     )
@@ -101,6 +104,7 @@ def _show(out: console.Output, done: TextRun, key: Path) -> None:
         ("output", done.output),
         ("replaced", f"{found['replaced']:,} of {found['words']:,} words"),
         ("left alone", f"{found['texts_without_places']:,} texts without enough words that may vary"),
+        *console.notices(found, done.path),
         ("changes", f"{done.changes_file} (for you only)"),
     ]
     out.result({**place, "results": found, **document}, console.grid([*rows, *promised]))
@@ -115,6 +119,7 @@ def words(
     output: Annotated[Path, Option("--output", "-o", metavar="FILE.tsv", help="Where the table goes.")],
     json: Json = False,
     settings: Settings = None,
+    on_error: OnError = "fail",
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
@@ -123,7 +128,11 @@ def words(
 
     out = console.Output(json=json, quiet=quiet)
     count = api.propose_words(
-        data, output, config=options.read_settings(settings or (), config), progress=out.progress()
+        data,
+        output,
+        config=options.read_settings(settings or (), config),
+        on_error=on_error,
+        progress=out.progress(),
     )
     out.result({"table": str(output), "words": count}, f"Words that may vary: {count:,}, in {output}")
     out.hint(

@@ -22,6 +22,8 @@ from noli.report.contents import Member
 from noli.report.limits import not_shown, randomness
 
 _WIDTH, _HEIGHT = 640, 180
+# So that 0.59 is 59 of 100 and 1e-3 one in 1,000, whatever binary fractions make of them.
+_LAST_DIGITS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -187,10 +189,12 @@ def number(value: float) -> str:
 
 
 def rarity(p: float) -> str:
-    """Return how often something of probability `p` happens, in words."""
+    """Return how often something of probability `p` happens, in words that never make it rarer than it is."""
     if p > 0.2:
-        return f"in {100 * p:.0f} of 100 cases"
-    return f"at most once in {round(1 / p):,} cases" if p > 1e-15 else "less than once in 10¹⁵ cases"
+        return f"in {math.ceil(100 * p * (1 - _LAST_DIGITS))} of 100 cases"
+    if p < 1e-15:
+        return "less than once in 10¹⁵ cases"
+    return f"at most once in {math.floor(1 / p * (1 + _LAST_DIGITS)):,} cases"
 
 
 def render_html(certificate: Certificate) -> str:

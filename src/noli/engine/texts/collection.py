@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noli.core.errors import DataError, UsageError
 from noli.core.files import atomic_write, storage_error
 from noli.data.documents import SUFFIXES, Edit, TextFile, open_texts
+from noli.engine.request import ErrorPolicy
 
+_TOLD = 3
 
 @dataclass(frozen=True)
 class Collection:
@@ -20,11 +22,13 @@ class Collection:
         root: The folder, or the file itself.
         texts: Names of text documents, sorted, POSIX style.
         others: Names of all other files.
+        left_out: Names of documents that cannot be read and were left out.
     """
 
     root: Path
     texts: tuple[str, ...]
     others: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, place: str | Path) -> Collection:
@@ -74,6 +78,44 @@ class Collection:
         for name in self.texts:
             data = self.bytes_of(name)
             yield name, data, open_texts(name, data, field)
+
+
+    def readable(self, field: str, on_error: ErrorPolicy) -> Collection:
+        """Return the collection without the documents that cannot be read.
+
+        Args:
+            field: Where the text lies in lines of JSONL.
+            on_error: ``fail`` refuses the collection where there are any, ``skip`` leaves them out.
+
+        Raises:
+            DataError: Documents that cannot be read, all of them, under ``fail``; or no other one.
+        """
+        bad: dict[str, DataError] = {}
+        for name in self.texts:
+            try:
+                open_texts(name, self.bytes_of(name), field)
+            except DataError as error:
+                bad[name] = error
+        if bad and (on_error == "fail" or len(bad) == len(self.texts)):
+            raise _refused(bad, len(self.texts))
+        good = tuple(name for name in self.texts if name not in bad)
+        return replace(self, texts=good, left_out=tuple(bad))
+
+
+def _refused(bad: Mapping[str, DataError], among: int) -> DataError:
+    """Return one error for all documents that cannot be read, as a scan of pictures has it."""
+    errors = list(bad.values())
+    where = "; ".join(f"{one.where}: {one.what}" for one in errors[:_TOLD])
+    more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+    fixes = dict.fromkeys(one.fix.rstrip(".") for one in errors if one.fix)
+    fix = "; ".join(fixes) or "repair or remove them"
+    return DataError(
+        f"{len(bad)} of {among} documents cannot be read.",
+        where=where + more,
+        why="; ".join(dict.fromkeys(one.why for one in errors if one.why)),
+        fix=fix + (", or leave them out with --on-error skip" if len(bad) < among else ""),
+        items=bad,
+    )
 
 
 def layout_of(name: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from noli.core.errors import UsageError
 from noli.data.documents import TextFile
-from noli.engine.request import JobRequest
+from noli.engine.request import ErrorPolicy, JobRequest
 from noli.engine.texts.collection import Collection, layout_of
 from noli.engine.texts.queries import CLOSE, OPEN, complete
 from noli.methods.mark import leximark
@@ -26,10 +27,25 @@ class TextRequest(JobRequest):
     Attributes:
         approve: Takes away places that the owner does not want: file, number of the text, places -> places.
         approved: Digest of what it allows; empty where it allows everything.
+        on_error: ``fail`` refuses documents that cannot be read before any work, ``skip`` leaves them out.
     """
 
     approve: Approve = field(default=lambda name, number, slots: slots)
     approved: str = ""
+    on_error: ErrorPolicy = "fail"
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(ErrorPolicy):
+            fix = f"use one of {', '.join(get_args(ErrorPolicy))}"
+            raise UsageError("on_error has no such value.", where=repr(self.on_error), fix=fix)
+
+    def collection(self) -> Collection:
+        """Return the documents that can be read.
+
+        Raises:
+            DataError: Some cannot, and they are not to be left out; or none can.
+        """
+        return Collection.find(self.source).readable(self.cfg.field, self.on_error)
 
     def resolved(self) -> dict[str, Any]:
         """Return every argument that decides the output."""

@@ -58,7 +58,7 @@ def run_texts(request: TextRequest) -> tuple[Run, Vault | None, TextRecord]:
         Interrupted: Ctrl-C; the same request resumes.
     """
     check_places(request)
-    found = Collection.find(request.source)
+    found = request.collection()
     with held(request.folder):
         return _worked(request, found)
 
@@ -164,6 +164,9 @@ def _released(request: TextRequest, run: Run, found: Collection, plan: _Plan, pu
     seal(run.path, record, request.key)
     results = {**_figures(everything, passages, record), "asked": claim.budget if claim else 0}
     results["others_copied"] = _carried(request, found)
+    if found.left_out:
+        results["skipped"] = len(found.left_out)
+        run.event("skipped", items=list(found.left_out))
     own = {"protocol": claim.digest if claim else "", "texts": claim.binds["texts"] if claim else ""}
     kept = {**public_of(run.manifest.state), SOURCE: (run.manifest.state or {}).get(SOURCE, "")}
     run.finish(results, state={**kept, **own})
