@@ -234,15 +234,27 @@ def test_what_a_part_protects(readme: str) -> None:
 
 def test_how_often_verify_was_wrong() -> None:
     page = " ".join((ROOT / "docs/threat-model.md").read_text().split())
-    none, faded, keyed = (result("null_runs")["kinds"][kind] for kind in ("none", "faded", "keyed"))
+    kinds = result("null_runs")["kinds"]
+    none, faded, keyed, weave = (kinds[kind] for kind in ("none", "faded", "keyed", "weave"))
     assert f'it said "supported" in {none["supported"]} of {none["runs"]} runs, at every level' in page
     assert not any("not supported" not in verdict for verdict in none["all"])
     assert f"may be as high as {100 * none['high']:.0f} %" in page
     words = "in {supported} of {runs} ({:.0f} % or more) where each class lies under its own grey"
     assert words.format(100 * faded["low"], **faded) in page
-    words = "keyed CUDA was supported at the {claim} level in {supported} of {runs} (up to {:.0f} %)"
+    words = (
+        "the weave on draws of CIFAR-10 was supported at the {claim} level in {supported} of {runs} "
+        "({:.0f} % or more), and at the adaptive one in {}"
+    )
+    assert words.format(100 * weave["low"], weave["all"]["adaptive: supported"], **weave) in page
+    words = "keyed CUDA on the photographs at the {claim} level in {supported} (up to {:.0f} %)"
     assert words.format(100 * keyed["high"], **keyed) in page
-    assert [kind["claim"] for kind in (none, faded, keyed)] == ["routine", "routine", "naive"]
+    assert [kind["claim"] for kind in (none, faded, keyed, weave)] == [
+        "routine",
+        "routine",
+        "naive",
+        "routine",
+    ]
+    assert all(kind["runs"] >= 20 for kind in kinds.values())
 
 
 def test_what_the_controls_cost(readme: str) -> None:

@@ -127,12 +127,7 @@ def detect(
         MissingPrerequisite: For a beacon: py_ecc is missing.
         OutputExists: `bundle` is there already.
     """
-    if (endpoint is None) == (model is None):
-        raise UsageError("A suspect is a served model or a model file.", fix="give --endpoint or --model")
-    if bodies and endpoint is None:
-        raise UsageError("Only a served model has bodies.", where="--bodies", fix="give it with --endpoint")
-    if bundle is not None:
-        refuse_existing(bundle)
+    _refuse_unclear(endpoint, model, bodies, bundle)
     read = {str(one): _stamp(Path(one)) for one in stamps}
     run, spec = marking(marked)
     owner, which = owner_key(key, run), test_of(spec, test)
@@ -162,16 +157,23 @@ def detect(
         claim, spent = claim_of(session, who, spent_file)
         hopeless = session.hopeless()
     if bundle is not None:
-        files = {
-            **released,
-            **(bodies_of(run, transcript.entries) if bodies else {}),
-            **_environment(session),
-        }
-        found = members(session, claim, spent, Extras(files, list(read.values())))
-        reports = _reports(claim, session, spent, release, found)
-        write_bundle(Path(bundle), {**found, **reports}, owner)
+        kept = bodies_of(run, transcript.entries) if bodies else {}
+        extras = Extras({**released, **kept, **_environment(session)}, list(read.values()))
+        found = members(session, claim, spent, extras)
+        write_bundle(Path(bundle), {**found, **_reports(claim, session, spent, release, found)}, owner)
     place = Path(bundle) if bundle else None
     return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)
+
+
+def _refuse_unclear(
+    endpoint: str | Path | None, model: str | Path | None, bodies: bool, bundle: str | Path | None
+) -> None:
+    if (endpoint is None) == (model is None):
+        raise UsageError("A suspect is a served model or a model file.", fix="give --endpoint or --model")
+    if bodies and endpoint is None:
+        raise UsageError("Only a served model has bodies.", where="--bodies", fix="give it with --endpoint")
+    if bundle is not None:
+        refuse_existing(bundle)
 
 
 def rehearse(
