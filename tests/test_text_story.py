@@ -391,7 +391,10 @@ def test_two_folders_of_texts_are_compared_as_texts(
     assert 0 < found.changed <= results["replaced"]
     assert main(["diff", str(originals), marked.output]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert f"compared 9 documents, 0 of them identical changed {found.changed:,} of {found.words:,} words" in shown
+    assert (
+        f"compared 9 documents, 0 of them identical changed {found.changed:,} of {found.words:,} words"
+        in shown
+    )
     assert "picture" not in shown.partition("Most changed")[0]
 
     one, other = tmp_path / "a", tmp_path / "b"

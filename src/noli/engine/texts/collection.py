@@ -14,6 +14,7 @@ from noli.engine.request import ErrorPolicy
 
 _TOLD = 3
 
+
 @dataclass(frozen=True)
 class Collection:
     """Files of a folder, or one file.
@@ -78,7 +79,6 @@ class Collection:
         for name in self.texts:
             data = self.bytes_of(name)
             yield name, data, open_texts(name, data, field)
-
 
     def readable(self, field: str, on_error: ErrorPolicy) -> Collection:
         """Return the collection without the documents that cannot be read.
