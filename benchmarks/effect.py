@@ -34,6 +34,7 @@ NOISE = "random noise 8/255"
 CONTROLS = (NOISE, *(f"{mode}, one filter for all" for mode in MODES))
 MAIN = ("clean", *MODES, "weave")
 VARIANTS = (*MAIN, *CONTROLS)
+MOST = 10  # seeds of a row
 
 
 def variant(name: str, seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -84,7 +85,7 @@ def main() -> None:
             f"{name}/{row.name}/{seed}", lambda s=seed, n=name, r=row: trainer(n, s).run(r, "protected", s)
         )
     if parts == 1:
-        found = {name: one for name in VARIANTS if (one := summarised(name, rows, seeds, cells))["rows"]}
+        found = {name: one for name in VARIANTS if (one := summarised(name, rows, cells))["rows"]}
         for name in [name for name in VARIANTS[1:] if name in found]:
             found[name]["psnr"] = np.mean([psnr(x, variant(name, s, x, y)) for s in range(seeds)])
         clean = found["clean"]["rows"][REFERENCE]["low"]
@@ -97,11 +98,11 @@ def main() -> None:
         save(f"effect_{args.size}", body, cells)
 
 
-def summarised(name: str, rows: list[Measure], seeds: int, cells: Cells) -> dict[str, Any]:
-    """Mean over seeds with interval per row of one variant, and the row with the highest accuracy."""
+def summarised(name: str, rows: list[Measure], cells: Cells) -> dict[str, Any]:
+    """Mean over all finished seeds with interval per row of one variant, and the row with the highest."""
     found = {}
     for row in rows:
-        done = [cells.done[c] for s in range(seeds) if (c := f"{name}/{row.name}/{s}") in cells.done]
+        done = [cells.done[c] for s in range(MOST) if (c := f"{name}/{row.name}/{s}") in cells.done]
         if done:
             result = summarise(row, done, 0.95)
             found[row.name] = result.model_dump(include={"level", "value", "low", "high", "values"})
