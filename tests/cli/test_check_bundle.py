@@ -31,7 +31,7 @@ sys.path.insert(0, str(PROOF))
 
 from authority import Authority  # noqa: E402
 from cryptography.hazmat.primitives.serialization import Encoding  # noqa: E402
-from story import COMMITTED, SINCE, SUSPECT, altered, honest, protocol, story, thief  # noqa: E402
+from story import COMMITTED, LONG_AGO, SINCE, SUSPECT, altered, honest, protocol, story, thief  # noqa: E402
 from test_records import RANDOMNESS, SIGNATURE  # noqa: E402
 
 Run = Callable[..., Any]
@@ -106,14 +106,14 @@ def test_a_valid_claim_is_told_with_its_figures_and_its_limits(noli: Run, folder
         "secret classes named first 16 expected by chance 3 of 30 p-value, exact 3.7 \u00d7 10⁻⁹",
         "committed before 2026-01-01 12:00:00 UTC: the checker, who saw the published commitment",
         "model since 2026-02-01 00:00:00 UTC, as the owner says",
-        "on the owner's word age on the owner's word draw",
+        "on the owner's word draw on the owner's word age",
         "still sealed 10 of 40 secrets",
         "If the claim were false, evidence as strong as this would turn up at most once in",
-        "does not show who trained the model, nor that the owner drew the secrets at random",
+        "does not show that the answers came from the suspect, who trained the model, nor that the owner",
         "The report inside a bundle is its owner's own text.",
     ):
         assert text in said
-    assert done.err == ""
+    assert words(done.err).startswith("Compare the commitment's SHA-256 with the number that you saw")
 
 
 def test_what_rests_on_the_owner_s_word_is_said_with_the_way_out(noli: Run, folder: Path) -> None:
@@ -125,7 +125,37 @@ def test_what_rests_on_the_owner_s_word_is_said_with_the_way_out(noli: Run, fold
     assert "name the time with --suspect-since." in hint
     assert "To take the owner's word: --believe draw --believe age" in hint
     known = noli("check", folder / "good.zip", *WITNESSED, "--suspect-since", SINCE)
-    assert words(known.err) == "To take the owner's word: --believe draw"
+    assert words(known.err).endswith("SHA256=TIME. To take the owner's word: --believe draw")
+    untold = noli("check", folder / "good.zip")
+    assert "If you saw its number published: --seen SHA256=TIME." in words(untold.err)
+
+
+def test_a_time_is_held_against_the_number_that_was_seen(noli: Run, folder: Path) -> None:
+    number = noli("check", folder / "good.zip", *SEEN, "--json").json["claim"]["commitment"]
+    bare = noli("check", folder / "good.zip", "--seen", COMMITTED, *BELIEVED)
+    assert (bare.code, "Compare the commitment's SHA-256" in words(bare.err)) == (0, True)
+    for given, code in ((number, 0), (number[:16].upper(), 0), ("0" * 64, 4)):
+        done = noli("check", folder / "good.zip", "--seen", f"{given}={COMMITTED}", *BELIEVED)
+        assert done.code == code
+        assert ("The commitment that you saw is another one" in done.out) is (code == 4)
+    short = noli("check", folder / "good.zip", "--seen", f"{number[:15]}={COMMITTED}")
+    assert (short.code, "with 16 hex digits or more" in words(short.err)) == (2, True)
+
+
+def test_the_page_says_what_was_believed_and_who_named_the_age(
+    noli: Run, folder: Path, tmp_path: Path
+) -> None:
+    later = "2026-03-01T00:00:00+00:00"
+    noli("check", folder / "good.zip", *SEEN, "--report", tmp_path / "believed.html")
+    page = (tmp_path / "believed.html").read_text()
+    assert "The claim is supported, if its owner is believed" in page
+    assert "that the secrets were drawn at random; since when the suspect exists." in page
+    given = (*WITNESSED, "--believe", "draw", "--suspect-since", later, "--report", tmp_path / "known.html")
+    assert noli("check", folder / "good.zip", *given).code == 0
+    page = (tmp_path / "known.html").read_text()
+    assert "Suspect first seen, as the checker says" in page
+    assert later in page
+    assert "since when the suspect exists" not in page
 
 
 def test_a_label_map_is_shown(noli: Run, tmp_path: Path) -> None:
@@ -161,7 +191,7 @@ def test_what_is_not_shown_depends_on_the_beacon() -> None:
     random, only = "drew the secrets at random", "made no other commitments"
     for made in (plain_one, public):
         said, listed = closing([made]), " ".join(not_shown(made))
-        assert ("does not show who trained the model" in said, "Who trained the model" in listed) == (
+        assert ("who trained the model" in said, "Who trained the model" in listed) == (
             True,
             True,
         )
@@ -175,9 +205,9 @@ def test_a_claim_with_a_beacon_is_told_what_public_randomness_excludes(noli: Run
     pytest.importorskip("py_ecc")
     told = story(tmp_path, beacon={"round": 123})
     beacon = Beacon(round=123, randomness=RANDOMNESS, signature=SIGNATURE)
-    data = told.bundle(honest, session=replace(told.session(), beacon=beacon))
+    data = told.bundle(honest, session=replace(told.session(told.commit(LONG_AGO)), beacon=beacon))
     (tmp_path / "b.zip").write_bytes(data)
-    done = noli("check", tmp_path / "b.zip", "--seen", "2023-08-23T15:00:00+00:00")
+    done = noli("check", tmp_path / "b.zip", "--seen", LONG_AGO)
     said = words(done.out)
     assert done.code == 10
     assert "Public randomness: drand-quicknet, round 123, public from" in said
@@ -245,7 +275,7 @@ def test_several_bundles_are_told_with_figures_owners_and_limits(
         "The claims are of 2 owners",
         public_key(KEYS[0])[:16],
         public_key(KEYS[1])[:16],
-        "does not show who trained the model, nor that the owner drew the secrets at random",
+        "does not show that the answers came from the suspect, who trained the model, nor that the owner",
     ):
         assert text in said, (text, said)
     assert done.code == 3

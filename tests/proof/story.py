@@ -19,6 +19,8 @@ from noli.proof.trust import Word
 from noli.testing import KEYS
 
 CLASSES = tuple("abcdefghij")
+# Before round 123 of the beacon, which is that of test_records.
+LONG_AGO = "2023-08-23T15:00:00+00:00"
 COMMITTED, SINCE = "2026-01-01T12:00:00+00:00", "2026-02-01T00:00:00+00:00"
 ASKED = "2026-05-01T00:00:00+00:00"
 # What of a claim without public randomness no record can show.

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from authority import Authority
 from cryptography.hazmat.primitives.serialization import Encoding
-from story import COMMITTED, SINCE, WORD, story, thief
+from story import COMMITTED, LONG_AGO, SINCE, WORD, story, thief
 from test_records import RANDOMNESS, SIGNATURE
 
 from noli.core.errors import DataError, MissingPrerequisite, UsageError
@@ -72,7 +72,7 @@ def test_a_beacon_after_the_commitment_replaces_the_suspect_s_age(tmp_path):
     """Whoever committed before round 123 could not choose what it made of the secrets."""
     told = story(tmp_path, beacon={"round": 123})
     beacon = Beacon(round=123, randomness=RANDOMNESS, signature=SIGNATURE)
-    session = replace(told.session(), beacon=beacon)
+    session = replace(told.session(told.commit(LONG_AGO)), beacon=beacon)
 
     def ask(item, _part):
         public = entropy(session.commitment, RANDOMNESS, item)
@@ -80,7 +80,7 @@ def test_a_beacon_after_the_commitment_replaces_the_suspect_s_age(tmp_path):
         return {"status": "answered", "answer": ("abcdefghij"[number],)}
 
     data = told.bundle(ask, session=session)
-    before = Trust(seen=[seen_by_checker("2023-08-23T15:00:00+00:00")])
+    before = Trust(seen=[seen_by_checker(LONG_AGO)])
     assert check(data, before).status == "valid"
     after = Trust(seen=[seen_by_checker("2023-08-23T16:00:00+00:00")])
     found = check(data, after)

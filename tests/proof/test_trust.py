@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from story import CLASSES, COMMITTED, SINCE, SUSPECT, WORD, Story, altered, honest, story, thief
+from story import CLASSES, COMMITTED, LONG_AGO, SINCE, SUSPECT, WORD, Story, altered, honest, story, thief
 from test_records import RANDOMNESS, SIGNATURE
 
 from noli.core.errors import UsageError
 from noli.core.key import Key
+from noli.proof import ledger
 from noli.proof.beacon import Beacon
-from noli.proof.bundle import pack
+from noli.proof.bundle import pack, unpack
 from noli.proof.check import Checked, check
-from noli.proof.claim import Suspect
+from noli.proof.claim import Claim, Suspect
 from noli.proof.commitment import Vault, entropy
 from noli.proof.kinds import kind
 from noli.proof.records import utc
+from noli.proof.released import Bound
 from noli.proof.session import Extras, Session, claim_of, members
 from noli.proof.several import together
 from noli.proof.times import seen_by_checker
@@ -28,7 +30,7 @@ from noli.proof.transcript import Transcript
 from noli.proof.trust import WORDS, Trust, Word, words
 
 SEEN = (seen_by_checker(COMMITTED),)
-EARLY = (seen_by_checker("2023-08-23T15:00:00+00:00"),)
+EARLY = (seen_by_checker(LONG_AGO),)
 
 
 def constant(_item: int, _part: int) -> Mapping[str, Any]:
@@ -54,8 +56,8 @@ def bundled(told: Story, session: Session, model: Any, suspect: Suspect = SUSPEC
 
 def grinding(told: Story, beacon: Beacon | None = None) -> bytes:
     vault = Grinder(told.key, told.protocol, told.vault().contents)
-    transcript = Transcript(start=SUSPECT.identity)
-    return bundled(told, Session(vault, vault.commit("", COMMITTED), transcript, beacon=beacon), constant)
+    transcript, made = Transcript(start=SUSPECT.identity), LONG_AGO if beacon else COMMITTED
+    return bundled(told, Session(vault, vault.commit("", made), transcript, beacon=beacon), constant)
 
 
 def word(found: Checked) -> list[Word]:
@@ -107,7 +109,8 @@ def mapped(tmp_path: Path, known: dict[str, tuple[str, ...]]) -> bytes:
     told = story(tmp_path, beacon={"round": 123})
     suspect = SUSPECT.model_copy(update={"label_map": known})
     beacon = Beacon(round=123, randomness=RANDOMNESS, signature=SIGNATURE)
-    session = Session(told.vault(), told.commit(), Transcript(start=suspect.identity), beacon=beacon)
+    transcript = Transcript(start=suspect.identity)
+    session = Session(told.vault(), told.commit(LONG_AGO), transcript, beacon=beacon)
 
     def ask(item: int, _part: int) -> Mapping[str, Any]:
         public = entropy(session.commitment, RANDOMNESS, item)
@@ -123,6 +126,8 @@ def test_a_label_map_is_the_owner_s_word_with_a_beacon_too(tmp_path: Path) -> No
     for name, known, rests in (
         ("fitted", {"tabby": ("a",), "Siamese": ("a", "b")}, ["labels"]),
         ("same", {name: (name,) for name in CLASSES}, []),
+        # It would leave eight of ten answers out, and with them their misses.
+        ("part", {"a": ("a",), "b": ("b",)}, ["labels"]),
         ("none", {}, []),
     ):
         (tmp_path / name).mkdir()
@@ -162,3 +167,108 @@ def test_what_can_be_believed() -> None:
     assert words(("draw", "draw", "age")) == {"draw", "age"}
     with pytest.raises(UsageError, match="did you mean draw"):
         words(("drew",))
+
+
+@pytest.mark.parametrize(
+    ("since", "asked", "says"),
+    [
+        (None, "2023-08-23T15:10:00+00:00", "came before the beacon's round"),
+        ("2020-01-01T00:00:00+00:00", None, "before anything could be marked"),
+        (SINCE, "2026-01-15T00:00:00+00:00", "before it is said to have existed"),
+        (SINCE, None, ""),
+    ],
+)
+def test_with_a_beacon_what_came_before_its_round_counts_for_nothing(
+    tmp_path: Path, since: str | None, asked: str | None, says: str
+) -> None:
+    """Nothing was marked yet, and no assignment was known: only an invented transcript can hit them."""
+    told = story(tmp_path, beacon={"round": 123})
+    beacon = Beacon(round=123, randomness=RANDOMNESS, signature=SIGNATURE)
+    suspect = SUSPECT.model_copy(update={"since": since})
+    session = Session(told.vault(), told.commit(LONG_AGO), Transcript(start=suspect.identity), beacon=beacon)
+    for item in range(told.protocol.budget):
+        public = entropy(session.commitment, RANDOMNESS, item)
+        (number,) = kind(told.protocol).draw(told.vault().secret(item), public)
+        session.transcript.add(
+            item=item,
+            content=session.vault.contents[item][0],
+            time=asked or "2026-05-01T00:00:00+00:00",
+            status="answered",
+            answer=(CLASSES[number],),
+        )
+    claim, spent = claim_of(session, suspect, tmp_path / "ledger.jsonl")
+    found = check(pack(members(session, claim, spent, Extras()), told.key), Trust(seen=EARLY))
+    assert found.claim.outcome.value == 30
+    assert found.status == ("untimely" if says else "valid")
+    assert says in " ".join(found.reasons)
+
+
+def test_a_commitment_that_its_own_owner_dates_later_was_not_seen_then(tmp_path: Path) -> None:
+    """Of two commitments the checker saw one; the other cannot have its time."""
+    told = story(tmp_path)
+    data = told.bundle(thief(told), session=told.session(told.commit("2026-01-20T00:00:00+00:00")))
+    found = check(data, Trust(seen=SEEN, believe=WORD))
+    assert found.status == "untimely"
+    assert "By its owner's own clock the commitment was made at 2026-01-20" in found.reasons[0]
+
+
+def test_a_time_counts_for_the_commitment_that_was_seen(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    data, digest = told.bundle(thief(told)), told.commit().digest
+    for number, status in ((digest, "valid"), (digest[:16], "valid"), ("ab" * 32, "untimely")):
+        trust = Trust(seen=(seen_by_checker(f"{number}={COMMITTED}"),), believe=WORD)
+        assert check(data, trust).status == status
+    both = Trust(seen=(seen_by_checker(f"{'ab' * 32}={COMMITTED}"), *SEEN), believe=WORD)
+    assert check(data, both).status == "valid"
+    with pytest.raises(UsageError, match="16 hex digits"):
+        seen_by_checker(f"{digest[:15]}={COMMITTED}")
+
+
+def test_tests_in_another_family_are_no_way_around_their_price(tmp_path: Path) -> None:
+    told, trust = story(tmp_path), Trust(seen=SEEN, believe=WORD)
+    held, _ = unpack(told.bundle(thief(told)))
+    own = ledger.read(tmp_path / "ledger.jsonl")[0].model_dump(exclude={"number", "previous"})
+    for name, protocol, status in (("a", told.protocol.digest, "tampered"), ("b", "ab" * 32, "valid")):
+        file = tmp_path / name
+        for n in range(3):
+            aside = {"family": "elsewhere", "protocol": protocol, "transcript": f"{n:064d}", "p": 0.5}
+            ledger.append(file, **{**own, **aside})
+        ledger.append(file, **own)
+        found = check(pack({**held, "ledger.jsonl": file.read_bytes()}, told.key), trust)
+        assert found.status == status
+        assert ("in another family" in " ".join(found.reasons)) is (status == "tampered")
+
+
+def test_words_of_an_older_version_are_no_forgery(tmp_path: Path) -> None:
+    """Figures are compared; the words are those of who checks."""
+    told = story(tmp_path)
+    held, _ = unpack(told.bundle(thief(told)))
+    claim = Claim.read(held["claim.json"], "claim.json")
+    words = {"statistic": "hits, as once called", "assumptions": ("Everything is fine.",)}
+    older = claim.model_copy(update={"outcome": claim.outcome.model_copy(update=words)})
+    found = check(pack({**held, "claim.json": older.canonical()}, told.key), Trust(seen=SEEN, believe=WORD))
+    assert found.status == "valid"
+    assert found.claim.outcome.statistic == claim.outcome.statistic
+    assert found.claim.outcome.assumptions == claim.outcome.assumptions
+    bent = claim.model_copy(update={"outcome": claim.outcome.model_copy(update={"value": 30.0})})
+    assert check(pack({**held, "claim.json": bent.canonical()}, told.key), Trust(seen=SEEN)).exit_code == 3
+
+
+def test_a_bundle_counts_once_under_whatever_name(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    found = check(told.bundle(thief(told)), Trust(seen=SEEN, believe=WORD))
+    for names in (("a.zip", "a.zip"), ("a.zip", "b.zip")):
+        with pytest.raises(UsageError, match="handed in twice"):
+            together([(name, found) for name in names])
+
+
+def test_two_lists_of_released_files_contradict_each_other(tmp_path: Path) -> None:
+    told, trust = altered(story(tmp_path), tests=2), Trust(seen=SEEN, believe=WORD)
+    first = check(told.bundle(thief(told)), trust)
+    second = check(told.bundle(lambda i, p: honest(i, p) if i == 1 else thief(told)(i, p)), trust)
+    same, other = Bound("ab" * 32), Bound("cd" * 32)
+    for lists, code in (((same, same), 0), ((same, None), 0), ((same, other), 3)):
+        bundles = [replace(one, release=listed) for one, listed in zip((first, second), lists, strict=True)]
+        found = together([("a.zip", bundles[0]), ("b.zip", bundles[1])])
+        assert found.exit_code == code
+        assert ("different files" in " ".join(found.bundles[1].checked.reasons)) is (code == 3)

@@ -28,7 +28,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 def check_bundle(
     path: str | Path,
     *,
-    seen: str | datetime | None = None,
+    seen: str | datetime | Sequence[str] | None = None,
     suspect_since: str | datetime | None = None,
     roots: str | Path | None = None,
     owner: str | None = None,
@@ -43,7 +43,9 @@ def check_bundle(
 
     Args:
         path: The bundle, a zip.
-        seen: You saw the published commitment by then; a time with its zone.
+        seen: You saw the published commitment by then: ``DIGEST=TIME``, with the SHA-256 that was published
+            or its first 16 digits, and a time with its zone. A time alone is not held against this
+            commitment.
         suspect_since: Since when the suspect exists, if you know better than the bundle.
         roots: PEM file with certificates of time-stamping authorities that you trust.
         owner: Public key that the owner must have, 64 hex digits; None: any.
@@ -81,7 +83,7 @@ def check_bundle(
 def check_bundles(
     paths: Sequence[str | Path],
     *,
-    seen: str | datetime | None = None,
+    seen: str | datetime | Sequence[str] | None = None,
     suspect_since: str | datetime | None = None,
     roots: str | Path | None = None,
     owner: str | None = None,
@@ -96,7 +98,8 @@ def check_bundles(
 
     Args:
         paths: The bundles, each once; they may be of different owners.
-        seen: You saw all of the published commitments by then; a time with its zone.
+        seen: You saw all of the published commitments by then, a time with its zone; or several
+            ``DIGEST=TIME``, as for :func:`check_bundle`.
         suspect_since: Since when all of the suspects exist, if you know better than the bundles.
         roots: PEM file with certificates of time-stamping authorities that you trust.
         owner: Public key that every owner must have, 64 hex digits; None: any.
@@ -118,7 +121,7 @@ def check_bundles(
 
 
 def _trust(
-    seen: str | datetime | None,
+    seen: str | datetime | Sequence[str] | None,
     suspect_since: str | datetime | None,
     roots: str | Path | None,
     owner: str | None,
@@ -126,7 +129,7 @@ def _trust(
 ) -> Trust:
     return Trust(
         roots=_roots(roots),
-        seen=() if seen is None else (seen_by_checker(_text(seen)),),
+        seen=tuple(map(seen_by_checker, _texts(seen))),
         suspect_since=None if suspect_since is None else parse(_text(suspect_since)),
         owner=None if owner is None else _public_key(owner),
         believe=words(believe),
@@ -151,9 +154,10 @@ def _page(data: bytes, checked: Checked) -> str:
 
     held, signed = unpack(data)
     parts = read_parts(held)
+    claim = checked.claim or parts.claim
     listed = contents({**held, SIGNATURE: signed.canonical()})
     return render_html(
-        Certificate(parts.claim, parts.commitment, parts.spent, parts.entries, checked, contents=listed)
+        Certificate(claim, parts.commitment, parts.spent, parts.entries, checked, contents=listed)
     )
 
 
@@ -179,6 +183,12 @@ def _public_key(text: str) -> str:
             fix="take it from the commitment that the owner published",
         )
     return key
+
+
+def _texts(seen: str | datetime | Sequence[str] | None) -> list[str]:
+    if seen is None:
+        return []
+    return [_text(seen)] if isinstance(seen, str | datetime) else list(seen)
 
 
 def _text(moment: str | datetime) -> str:

@@ -33,23 +33,24 @@ _MEANINGS = {
     "on trust": "all figures follow from the records, but it is evidence only if you believe its owner",
     "not significant": "nothing is wrong with the bundle, but it is no evidence",
     "tampered": "damaged, forged, or of another owner, so that nothing in it counts",
-    "untimely": "the secrets may have been chosen to fit this model",
+    "untimely": "nothing shows that the secrets came first, or the records say that they did not",
 }
 # The head of what report.limits lists, without a beacon and with one.
 _DRAWN = "that the owner drew the secrets at random"
 _LUCKIEST = "that the owner made no other commitments (of very many, one will be lucky)"
+_ANSWERS = "that the answers came from the suspect"
 _WHOLE_LIST = (
     "the page that --report writes of one bundle has the whole list. The report inside a bundle is its "
     "owner's own text."
 )
 _AGE = "Find out since when the model exists, and name the time with --suspect-since. "
 _BELIEVE_HELP = "Take the owner's word for it: clock, draw, age or labels; may be repeated."
-_SEEN_HELP = "You saw the published commitment by then."
+_SEEN_HELP = "You saw the published commitment, of this number, by then."
 _SINCE_HELP = "Since when the model exists, if you know better."
 _RELEASED_HELP = "What is said to have been released: see whether it is."
 _REPORT_HELP = "Write the recomputed certificate to a new page."
 _SHOWN = 12  # lines of a label map
-Time = Annotated[str | None, Option(metavar="TIME", help=_SEEN_HELP)]
+Seen = Annotated[list[str] | None, Option(metavar="SHA256=TIME", help=_SEEN_HELP)]
 _ALPHA_HELP = "Common bound for several claims; default: the smallest of theirs."
 Since = Annotated[str | None, Option(metavar="TIME", help=_SINCE_HELP)]
 Alpha = Annotated[float | None, Option(metavar="P", hidden=True, help=_ALPHA_HELP)]
@@ -59,7 +60,7 @@ def check(
     bundles: Annotated[
         list[Path], Argument(metavar="BUNDLE.zip", help="What the owners of the claims gave you.")
     ],
-    seen: Time = None,
+    seen: Seen = None,
     suspect_since: Since = None,
     roots: Annotated[
         Path | None, Option(metavar="FILE.pem", help="Time-stamping authorities that you trust.")
@@ -75,7 +76,8 @@ def check(
 
     Of several bundles it also says which claims hold together, by Holm's method (and e-BH's).
 
-    A TIME has its zone: 2026-01-31T00:00:00+00:00.
+    A TIME has its zone: 2026-01-31T00:00:00+00:00. Of SHA256 the first 16 digits
+    will do; a TIME alone is not held against the commitment: compare it yourself.
 
     Exit codes of this command: 0 valid; 11 only if you believe the owner; 10 not
     significant; 3 tampered with; 4 untimely.
@@ -143,6 +145,15 @@ def _tell_several(out: console.Output, found: Several) -> int:
 
 
 def _hint_trust(out: console.Output, found: Iterable[Checked]) -> None:
+    from noli.proof.times import BY_CHECKER
+
+    found = list(found)
+    if any(proof.by == BY_CHECKER for one in found for proof in one.proofs if not proof.of):
+        out.hint("Compare the commitment's SHA-256 with the number that you saw, or give --seen SHA256=TIME.")
+    if any(one.status == "untimely" and not one.proofs for one in found):
+        out.hint(
+            "If you saw its number published: --seen SHA256=TIME. If it has time stamps: --roots FILE.pem."
+        )
     words = dict.fromkeys(rests.word for one in found for rests in one.rests)
     if words:
         flags = " ".join(f"--believe {word}" for word in words)
@@ -157,7 +168,7 @@ def closing(protocols: Iterable[Protocol]) -> str:
     # Several bundles may have both kinds.
     public = {bool(randomness(protocol)) for protocol in protocols}
     parts = [text for had, text in ((False, _DRAWN), (True, _LUCKIEST)) if had in public]
-    return f"It does not show who trained the model, nor {', nor '.join(parts)}: {_WHOLE_LIST}"
+    return f"It does not show {_ANSWERS}, who trained the model, nor {', nor '.join(parts)}: {_WHOLE_LIST}"
 
 
 def common_summary(found: Several) -> list[Any]:
@@ -166,7 +177,7 @@ def common_summary(found: Several) -> list[Any]:
     for one in found.bundles:
         status = one.checked.status
         word = (status.upper(), _STYLES[status])
-        blocks.append(Text.assemble(f"{plain(one.name)}: ", word, f": {_MEANINGS[status]}."))
+        blocks.append(Text.assemble(f"{plain(one.name)}: ", word, f": {_meaning(one.checked)}."))
         blocks += [Text(f"- {plain(reason)}") for reason in one.checked.reasons]
         if one.checked.commitment is not None:
             blocks.append(Text(f"  commitment, SHA-256: {one.checked.commitment.digest}"))
@@ -208,7 +219,7 @@ def _row(one: Handed) -> list[str]:
 
 def summary(found: Checked) -> list[Any]:
     """Return the answer in words: status, reasons, who claims what, the figures, and who says when."""
-    head = Text.assemble((found.status.upper(), _STYLES[found.status]), f": {_MEANINGS[found.status]}.")
+    head = Text.assemble((found.status.upper(), _STYLES[found.status]), f": {_meaning(found)}.")
     reasons = [Text(f"- {plain(reason)}") for reason in found.reasons]
     if found.claim is None or found.commitment is None:
         return [head, *reasons]
@@ -239,6 +250,14 @@ def summary(found: Checked) -> list[Any]:
     if counts and (public := randomness(commitment.protocol)):
         words.append(Text(f"Public randomness: {public}"))
     return [head, *reasons, "", console.grid(rows), "", *words, Text(closing([commitment.protocol]))]
+
+
+def _meaning(found: Checked) -> str:
+    if found.status == "valid" and found.believed:
+        return (
+            f"all figures follow from the records, if you are right to believe: {', '.join(found.believed)}"
+        )
+    return _MEANINGS[found.status]
 
 
 def _mapped(known: Mapping[str, Sequence[str]]) -> list[str]:

@@ -22,7 +22,7 @@ from noli.proof.kinds import Kind, kind
 from noli.proof.outcome import Outcome
 from noli.proof.records import Damaged, utc
 from noli.proof.times import Order, TimeProof, token_time
-from noli.proof.trust import NOBODY, Resting, Trust, resting
+from noli.proof.trust import NOBODY, WORDS, Resting, Trust, resting
 
 Status = Literal["valid", "on trust", "not significant", "tampered", "untimely"]
 EXIT: Mapping[Status, int] = {
@@ -50,7 +50,7 @@ class Checked:
         sealed: Committed secrets that were not opened.
         since, since_by: Since when the suspect exists, and who says so.
         rests: What rests on the owner's word alone, and was not believed.
-        believed: What the checker took on the owner's word.
+        believed: What the checker took on the owner's word, where nothing else stands for it.
         spent: The ledger of the bundle.
         release: Which files the bundle says were released; None where it fixes none.
         compared: A folder held against these, where the checker has one.
@@ -125,7 +125,7 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
             raise Damaged("the bundle is signed by another than the commitment")
         if trust.owner is not None and trust.owner != signed.owner:
             raise Damaged(f"the bundle is the claim of {signed.owner}, not of {trust.owner}")
-        _recompute(parts)
+        outcome = _recompute(parts)
         release = released.bound(parts.commitment, parts.sealed, trust.roots)
         proofs, notes = _proofs(parts, trust)
     except Damaged as error:
@@ -133,8 +133,14 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
     except (ValueError, ArithmeticError, UsageError) as error:
         # Signed, but with numbers that no test can have.
         return Checked("tampered", (f"Its figures cannot be computed: {type(error).__name__}.",))
-    protocol, claim = parts.commitment.protocol, parts.claim
-    since = trust.suspect_since or (utc(claim.suspect.since) if claim.suspect.since else None)
+    # The words of an outcome are this version's, whatever the owner's said.
+    protocol, claim = parts.commitment.protocol, parts.claim.model_copy(update={"outcome": outcome})
+    told = utc(claim.suspect.since) if claim.suspect.since else None
+    since = trust.suspect_since or told
+    rests = resting(protocol, claim.suspect, since, trust)
+    needed = {one.word for one in rests} | ({"clock"} if len(proofs) == 1 else set())
+    believed = tuple(word for word in WORDS if word in trust.believe & needed)
+    rests = [one for one in rests if one.word not in trust.believe]
     facts: dict[str, Any] = {
         "since": since,
         "since_by": "the checker" if trust.suspect_since else "the owner",
@@ -142,20 +148,21 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
         "commitment": parts.commitment,
         "proofs": proofs,
         "sealed": protocol.secrets - len(parts.openings),
-        "believed": tuple(sorted(trust.believe)),
+        "believed": believed,
         "spent": tuple(parts.spent),
         "release": release,
     }
     first = min((utc(entry.time) for entry in parts.entries), default=None)
     beacon = parts.beacon.time if parts.beacon else None
-    if objections := Order(proofs, beacon, since, first).objections():
+    order = Order(proofs, beacon, since, first, utc(parts.commitment.created), told)
+    if objections := order.objections():
         return Checked("untimely", (*objections, *notes), **facts)
     if not claim.verdict.supported:
         found = (
             f"The adjusted p-value is {claim.verdict.p:.3g}; the claim needs at most {protocol.alpha:.3g}."
         )
         return Checked("not significant", (found,), **facts)
-    if rests := resting(protocol, claim.suspect, since, trust):
+    if rests:
         return Checked("on trust", tuple(one.why for one in rests), rests=tuple(rests), **facts)
     return Checked("valid", **facts)
 
@@ -243,8 +250,8 @@ def _within_budget(test: Kind, outcome: Outcome, used: int) -> Outcome:
     return outcome
 
 
-def _recompute(parts: Parts) -> None:
-    """Compare everything that the claim says with what follows from the records."""
+def _recompute(parts: Parts) -> Outcome:
+    """Compare all figures of the claim with what follows from the records, and return that."""
     commitment, claim = parts.commitment, parts.claim
     commitment.check()
     protocol = commitment.protocol.digest
@@ -269,12 +276,13 @@ def _recompute(parts: Parts) -> None:
     own = ledger.entry_of(commitment.protocol, parts.spent, head)
     if not same([own.p, own.e], [outcome.p, outcome.e]):
         raise Damaged("the ledger has other figures for this test")
+    return outcome
 
 
 def _same_outcome(one: Outcome, other: Outcome) -> bool:
     # Logarithms near zero have no relative precision.
     paths = len(one.running) == len(other.running) and np.allclose(one.running, other.running, atol=1e-6)
-    left = {"running"}
+    left = {"running", "statistic", "assumptions"}
     return bool(paths) and same(one.model_dump(exclude=left), other.model_dump(exclude=left))
 
 
@@ -291,7 +299,10 @@ def same(one: Any, other: Any) -> bool:
 
 def _proofs(parts: Parts, trust: Trust) -> tuple[tuple[TimeProof, ...], list[str]]:
     """Return the times that the checker can believe, and why others do not count."""
-    message, proofs, notes = parts.commitment.canonical(), list(trust.seen), []
+    message, digest, notes = parts.commitment.canonical(), parts.commitment.digest, list[str]()
+    proofs = [proof for proof in trust.seen if digest.startswith(proof.of)]
+    if trust.seen and not proofs:
+        notes.append(f"The commitment that you saw is another one: this is {digest}.")
     if parts.stamps and not trust.roots:
         notes.append(f"Its {len(parts.stamps)} time stamps count once you name roots that you trust.")
     for stamp in parts.stamps if trust.roots else ():

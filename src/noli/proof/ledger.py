@@ -111,11 +111,14 @@ def entry_of(protocol: Protocol, entries: Sequence[Spent], transcript: str) -> S
     """Return the entry of the test with this transcript.
 
     Raises:
-        Damaged: The ledger does not have it, or has a transcript twice: one could stand for the other.
+        Damaged: The ledger does not have it, has a transcript twice, where one could stand for the other, or
+            has tests of this protocol in another family, where they would not be paid for.
     """
     heads = [entry.transcript for entry in entries]
     if len(set(heads)) < len(heads):
         raise Damaged("the ledger lists a transcript twice")
+    if any(entry.protocol == protocol.digest and entry.family != protocol.family for entry in entries):
+        raise Damaged("the ledger lists tests with these secrets in another family")
     own = (protocol.family, protocol.digest, transcript)
     found = [entry for entry in entries if (entry.family, entry.protocol, entry.transcript) == own]
     if not found:

@@ -158,23 +158,28 @@ def _judged(checked: Sequence[tuple[str, Checked]], alpha: float, tests: int) ->
 
 
 def _consistent(checked: Sequence[tuple[str, Checked]]) -> list[tuple[str, Checked]]:
-    """Let nothing count of two bundles whose ledgers contradict each other.
+    """Let nothing count of two bundles that contradict each other.
 
     Tests with the same secrets stand in one ledger, which only grows: of two, one is how the other began.
-    Whoever asks again with an empty ledger has two that are not.
+    Whoever asks again with an empty ledger, or a backup of one, has two that are not. Nor can two different
+    lists have been released with the same secrets.
     """
-    against: dict[str, str] = {}
+    against: dict[int, str] = {}
     for i, (name, one) in enumerate(checked):
-        for other_name, other in checked[:i]:
-            if _same_secrets(one, other) and _forked(one, other):
-                against |= {name: other_name, other_name: name}
-    why = "Its ledger and that of {} each list a test that the other leaves out: one of them was cut short."
+        for j, (other_name, other) in enumerate(checked[:i]):
+            if _same_secrets(one, other) and (why := _contradiction(one, other)):
+                against |= {i: why.format(other_name), j: why.format(name)}
     return [
-        (name, replace(one, status="tampered", reasons=(why.format(against[name]),)))
-        if name in against
-        else (name, one)
-        for name, one in checked
+        (name, replace(one, status="tampered", reasons=(against[i],)) if i in against else one)
+        for i, (name, one) in enumerate(checked)
     ]
+
+
+def _contradiction(one: Checked, other: Checked) -> str:
+    if _forked(one, other):
+        return "Its ledger and that of {} each list a test that the other leaves out."
+    lists = {found.release.digest for found in (one, other) if found.release is not None}
+    return "It and {} say that different files were released." if len(lists) > 1 else ""
 
 
 def _same_secrets(one: Checked, other: Checked) -> bool:
@@ -190,17 +195,18 @@ def _forked(one: Checked, other: Checked) -> bool:
 
 
 def _refuse_twins(checked: Sequence[tuple[str, Checked]]) -> None:
-    names: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for name, one in checked:
         if one.claim is None:
             continue
-        if (first := names.setdefault(one.claim.transcript, name)) is not name:
+        if (first := seen.get(one.claim.transcript)) is not None:
             raise UsageError(
                 "The same test was handed in twice.",
                 where=f"{first} and {name}",
                 why="both have the same transcript",
                 fix="name one of them only",
             )
+        seen[one.claim.transcript] = name
 
 
 def _tests(checked: Sequence[Checked]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 
@@ -14,6 +15,10 @@ from noli.core.errors import DataError, MissingPrerequisite, UsageError
 from noli.proof.records import Damaged, Record, utc
 
 _NEEDS = "rfc3161_client"
+BY_CHECKER = "the checker, who saw the published commitment"
+# Clocks of different people may differ by so much.
+_CLOCKS = timedelta(days=1)
+_NUMBER = re.compile(r"[0-9a-f]{16,64}")
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,12 @@ class TimeProof:
     Attributes:
         moment: The time.
         by: Who says so.
+        of: Digest of the commitment, or how it begins; empty: nobody compared it.
     """
 
     moment: datetime
     by: str
+    of: str = ""
 
 
 def token_time(token: bytes, message: bytes, roots: Sequence[x509.Certificate]) -> TimeProof:
@@ -124,12 +131,16 @@ class Order:
         beacon: When the public randomness was published, if it takes part.
         suspect: Since when the suspect may have existed: the earliest time at which somebody saw it.
         first: The first query.
+        created: When the commitment was made, by the owner's clock: no proof, but it must not contradict one.
+        told: Since when the suspect exists, as the owner says: the same.
     """
 
     proofs: tuple[TimeProof, ...]
     beacon: datetime | None
     suspect: datetime | None
     first: datetime | None
+    created: datetime | None = None
+    told: datetime | None = None
 
     def objections(self) -> list[str]:
         """Return why the secrets may have been chosen with this suspect at hand; nothing if they were not."""
@@ -139,24 +150,50 @@ class Order:
         found = []
         if self.beacon is not None and committed >= self.beacon:
             found.append(f"The beacon was public at {said(self.beacon)}, before {said(committed)}.")
+        if self.created is not None and self.created > committed + _CLOCKS:
+            found.append(f"By its owner's own clock the commitment was made at {said(self.created)}, later.")
         if self.first is not None and self.first < committed:
             found.append(f"The first query, {said(self.first)}, is older than the commitment is known to be.")
-        if self.suspect is not None and self.first is not None and self.first < self.suspect:
-            found.append(f"The suspect was asked at {said(self.first)}, before it is said to have existed.")
-        if self.beacon is None:
+        for since in dict.fromkeys((self.suspect, self.told)):
+            if since is not None and self.first is not None and self.first < since:
+                when = f"{said(self.first)}, before it is said to have existed ({said(since)})"
+                found.append(f"The suspect was asked at {when}.")
+        if self.beacon is not None:
+            found += self._before_the_round(self.beacon)
+        else:
             if self.suspect is None:
                 found.append("Nobody says since when the suspect exists, and no beacon was used.")
             elif committed >= self.suspect:
                 found.append(
-                    f"The suspect existed at {said(self.suspect)}, the commitment, provably, only "
+                    f"The suspect existed at {said(self.suspect)}, the commitment is known only "
                     f"from {said(committed)} on."
                 )
         return found
 
+    def _before_the_round(self, beacon: datetime) -> list[str]:
+        """Nothing can have been marked, and no assignment known, before the round was public."""
+        found = []
+        if self.first is not None and self.first < beacon:
+            found.append(f"The first query, {said(self.first)}, came before the beacon's round.")
+        if self.suspect is not None and self.suspect < beacon:
+            found.append(f"The suspect existed at {said(self.suspect)}, before anything could be marked.")
+        return found
 
-def seen_by_checker(moment: str) -> TimeProof:
-    """Return what a checker knows by having seen the published commitment."""
-    return TimeProof(_moment(moment), "the checker, who saw the published commitment")
+
+def seen_by_checker(text: str) -> TimeProof:
+    """Return what a checker knows by having seen a published commitment.
+
+    Args:
+        text: ``TIME``, or ``DIGEST=TIME`` with the digest that was published, or its first 16 digits or more.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    number, equals, moment = text.rpartition("=")
+    if equals and not _NUMBER.fullmatch(number.strip().lower()):
+        what, fix = "This is no number of a commitment.", "write DIGEST=TIME, with 16 hex digits or more"
+        raise UsageError(what, where=text, fix=fix)
+    return TimeProof(_moment(moment.strip()), BY_CHECKER, number.strip().lower())
 
 
 def _moment(text: str) -> datetime:

@@ -65,7 +65,7 @@ class Resting:
 
 
 def resting(protocol: Protocol, suspect: Suspect, since: datetime | None, trust: Trust) -> list[Resting]:
-    """Return what of a claim rests on its owner's word, and was not believed.
+    """Return what of a claim rests on its owner's word, believed or not.
 
     With a beacon neither the draw nor the suspect's age does: whoever committed before its round could not
     choose the assignments, for this model or for any.
@@ -74,7 +74,7 @@ def resting(protocol: Protocol, suspect: Suspect, since: datetime | None, trust:
         protocol: The committed claim.
         suspect: Who was asked, as the claim has it.
         since: Since when the suspect exists, whoever says so.
-        trust: What the checker brings along.
+        trust: What the checker brings along; what is believed does not matter here.
     """
     found = []
     if protocol.beacon is None:
@@ -83,9 +83,11 @@ def resting(protocol: Protocol, suspect: Suspect, since: datetime | None, trust:
             found.append(
                 Resting("age", f"Only the owner says that the suspect is not older than {said(since)}.")
             )
-    if any(own != (name,) for name, own in suspect.label_map.items()):
+    # A map that is the identity for some classes leaves the answers of the others out.
+    same = {name: (name,) for name in protocol.parameters.get("classes", ())}
+    if suspect.label_map and suspect.label_map != same:
         found.append(Resting("labels", _LABELS))
-    return [one for one in found if one.word not in trust.believe]
+    return found
 
 
 def words(given: Sequence[str]) -> frozenset[Word]:

@@ -22,6 +22,12 @@ from noli.report.contents import Member
 from noli.report.limits import not_shown, randomness
 
 _WIDTH, _HEIGHT = 640, 180
+_WORDS = {
+    "clock": "when the commitment was made",
+    "draw": "that the secrets were drawn at random",
+    "age": "since when the suspect exists",
+    "labels": "what the suspect's classes are called in the data",
+}
 # So that 0.59 is 59 of 100 and 1e-3 one in 1,000, whatever binary fractions make of them.
 _LAST_DIGITS = 1e-12
 
@@ -84,7 +90,15 @@ class Certificate:
             return f"Not accepted: {self.checked.status}"
         if self.checked is not None and self.checked.status == "on trust":
             return "Supported only if its owner is believed"
+        if self.claim.verdict.supported and self.checked is not None and self.checked.believed:
+            return "The claim is supported, if its owner is believed"
         return "The claim is supported" if self.claim.verdict.supported else "The claim is not supported"
+
+    @property
+    def believed(self) -> str:
+        """What the checker took on the owner's word, in a sentence; nothing where there was nothing."""
+        words = self.checked.believed if self.checked else ()
+        return f"Taken on the owner's word: {'; '.join(_WORDS[word] for word in words)}." if words else ""
 
     @property
     def sentence(self) -> str:
@@ -169,6 +183,8 @@ class Certificate:
             found.append((f"Round {plan.round} of {plan.source}", round_time(plan.round).isoformat()))
         if self.claim.suspect.since:
             found.append(("Suspect first seen, as the owner says", self.claim.suspect.since))
+        if self.checked and self.checked.since and self.checked.since_by == "the checker":
+            found.append(("Suspect first seen, as the checker says", self.checked.since.isoformat()))
         if self.entries:
             found += [("First query", self.entries[0].time), ("Last query", self.entries[-1].time)]
         return tuple(found)
