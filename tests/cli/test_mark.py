@@ -51,6 +51,7 @@ def test_marking_says_what_to_publish_first(noli: Run, place: Path) -> None:
     assert "marked" in done.out
     assert "20 to ask" in done.out
     assert "BEFORE you publish the data" in done.err
+    assert " pictures carry 20 secrets" in done.err
     again = noli(*words(place, "--json")).json
     commitment = json.loads(Path(again["commitment"]).read_bytes())
     assert commitment["name"] == "The zoo"
@@ -66,6 +67,7 @@ def test_a_model_that_learned_nothing_is_not_found(noli: Run, place: Path) -> No
     assert done.code == 1
     assert "NOT FOUND" in done.out
     assert "noli check" in done.err
+    assert "Without --stamp it counts only for who saw the commitment published" in " ".join(done.err.split())
     assert noli("check", str(place / "proof.zip"), "--believe", "clock").code == 10
     document = noli(*asked, "--model", str(place / "model.safetensors"), "--json").json
     assert document["supported"] is False

@@ -194,6 +194,16 @@ def test_the_weave_beside_cuda(readme: str) -> None:
     assert f"without it the pair gives {100 * bare:.1f} % back" in readme
 
 
+def test_more_training_does_not_undo_the_weave(readme: str) -> None:
+    assert "A larger network or four times the training [changes none of that]" in readme
+    alone = {"grayscale", "jpeg-10", "adversarial", "rsk+ff", "coin", "leak-1-pair", "crop+flip"}
+    for file in ("effect_subset", "effect_long"):
+        body = result(file)
+        rows = body["variants"]["weave"]["rows"]
+        assert rows.keys() >= alone
+        assert max(row["value"] for row in rows.values()) <= body["bound"]
+
+
 def test_how_many_keys_the_leaderboard_has(readme: str) -> None:
     assert "three keys and more in the eight main rows, one or none in the others; UC with the" in readme
     settings = result("leaderboard")["settings"]

@@ -123,7 +123,7 @@ class PictureQueries:
 
         config = load_endpoint(endpoint)
         service = stack.enter_context(Endpoint(config, keep=keep))
-        known = _map(config.label_map or _numbered(config.classes), self.protocol)
+        known = _map(config.label_map or {}, self.protocol) or _numbered(config.classes, self.protocol)
 
         def ask(item: int, part: int) -> Mapping[str, Any]:
             found = service.ask_image(self.pictures[item][part])
@@ -167,9 +167,10 @@ class PictureQueries:
         return dry_run(config, self.pictures[0][0], queries=queries)
 
 
-def _numbered(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return what a service's numbers are taken for, which is a label map as any other."""
-    return {f"{i}": (name,) for i, name in enumerate(classes)}
+def _numbered(classes: Sequence[str], protocol: Claimed) -> dict[str, tuple[str, ...]]:
+    """Return which of a service's numbers are taken for classes of the data: a label map as any other."""
+    own = set(protocol.parameters["classes"])
+    return {f"{i}": (name,) for i, name in enumerate(classes) if name in own}
 
 
 def _map(given: Mapping[str, Sequence[str]], protocol: Claimed) -> dict[str, tuple[str, ...]]:

@@ -75,6 +75,10 @@ def detect(
     out.result(found.as_dict(), *summary(found))
     if found.bundle is not None:
         out.hint(f"Anybody can recompute it, offline: noli check {found.bundle}")
+        if not stamp:
+            out.hint(
+                "Without --stamp it counts only for who saw the commitment published (--seen SHA256=TIME)."
+            )
     if not found.supported:
         raise typer.Exit(1)
 
