@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -24,14 +23,13 @@ from noli.core.errors import (
     LicenceRevoked,
     NoliError,
     OutputExists,
-    RunError,
     SealError,
     UsageError,
     WrongKey,
 )
 from noli.core.key import Key
 from noli.core.sealed import seal, unseal
-from noli.engine import licences
+from noli.engine import licences, revocations
 from noli.engine.licences import Licence, read_openings
 from noli.engine.lock import held
 from noli.zoo.detector import detector
@@ -335,8 +333,8 @@ def test_the_number_of_a_list_is_noted_whatever_came_of_the_try(place: Path) -> 
 
 def test_lists_of_several_owners_share_a_log(place: Path) -> None:
     log, file = place / "log", second_licence(place, OTHER)
-    for _ in range(3):
-        noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    for digit in "012":
+        noli.revoke_licences(place / "r", [digit * 16], key=OWNER)
     noli.revoke_licences(place / "r2", ["0" * 16], key=OTHER)
     opened(place, revocations=place / "r", log=log)
     noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "r2", log=log)
@@ -357,19 +355,13 @@ def test_lines_from_before_owners_were_noted_are_read_and_count_for_all(place: P
     assert [one.owner for one in read_openings(log)] == [None] + [licences.public_key(OWNER)] * 2
 
 
-def test_a_list_that_another_process_changes_is_not_changed(place: Path) -> None:
+def test_a_list_that_others_change_waits_for_its_turn(place: Path) -> None:
     with held(place / "r.lock"), pytest.raises(UsageError, match="Another process"):
         noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
     names = [f"{n:016x}" for n in range(40)]
 
     def add(name: str) -> None:
-        while True:
-            try:
-                noli.revoke_licences(place / "r", [name], key=OWNER)
-            except (UsageError, RunError):  # RunError: the lock's folder went away while it was taken
-                time.sleep(0.001)
-            else:
-                return
+        noli.revoke_licences(place / "r", [name], key=OWNER)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, names))
@@ -418,3 +410,37 @@ def test_only_files_of_the_owner_who_is_expected_are_opened(place: Path) -> None
         with pytest.raises(UsageError, match="no public key of an owner"):
             opened(place, owner=told, log=log)
     assert len(outcomes(log)) == 6
+
+
+def test_lists_of_one_moment_are_ordered_by_number(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "now", lambda: "2030-01-01T00:00:00+00:00")
+    log = place / "log"
+    for number, name in enumerate(("0" * 16, "1" * 16, licences.read_licence(place / "l").licence_id), 1):
+        made = noli.revoke_licences(place / "r", [name], key=OWNER)
+        assert made.number == number
+        if number < 3:
+            opened(place, revocations=place / "r", log=log)
+    with pytest.raises(LicenceRevoked):
+        opened(place, revocations=place / "r", log=log)
+    before = (place / "r").read_bytes()
+    assert noli.revoke_licences(place / "r", ["1" * 16, "0" * 16], key=OWNER) == made  # again
+    assert (place / "r").read_bytes() == before
+
+
+def test_licences_by_their_files_find_the_key_that_signed_them(tmp_path: Path) -> None:
+    file, model = tmp_path / "o.key", tmp_path / "m.safetensors"
+    noli.Key.new(file)
+    model.write_bytes(safe_torch.save({"a": torch.zeros(2)}))
+    for name in ("1", "2"):
+        noli.seal(model, tmp_path / f"s{name}", key=file)
+        noli.licence(tmp_path / f"s{name}", tmp_path / f"l{name}", key=file, to=noli.recipient(CUSTOMER))
+        noli.Key.rotate(file)
+    made = noli.revoke_licences(tmp_path / "r1", [str(tmp_path / "l1")], key=file)
+    assert made.licences == (licences.read_licence(tmp_path / "l1").licence_id,)
+    with pytest.raises(LicenceRevoked):
+        noli.open_sealed(tmp_path / "s1", tmp_path / "l1", key=CUSTOMER, revocations=tmp_path / "r1")
+    with pytest.raises(UsageError, match="another key than the list"):
+        noli.revoke_licences(tmp_path / "r1", [str(tmp_path / "l2")], key=file)
+    with pytest.raises(UsageError, match="several owner's keys"):
+        noli.revoke_licences(tmp_path / "r", [str(tmp_path / f"l{n}") for n in (1, 2)], key=file)
+    assert not (tmp_path / "r").exists()
