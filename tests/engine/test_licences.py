@@ -29,11 +29,11 @@ from noli.core.errors import (
 )
 from noli.core.key import Key
 from noli.core.sealed import seal, unseal
-from noli.engine import licences, revocations
+from noli.engine import licences
 from noli.engine.licences import Licence, read_openings
 from noli.engine.lock import held
 from noli.zoo.detector import detector
-from noli.zoo.locked_detector import fold_detector, paper_lock, read_locked, without_change
+from noli.zoo.locked_detector import fold_detector, read_locked
 
 OWNER, CUSTOMER, OTHER = (Key.from_bytes(bytes([n]) * 32) for n in range(3))
 X = torch.zeros(1, 3, 64, 64)
@@ -281,14 +281,6 @@ def test_what_was_sealed_before_a_rotation_is_licensed_after_it(place: Path) -> 
         noli.seal(place / "plain.safetensors", place / "x", key=old)
 
 
-def test_a_lock_that_cannot_be_put_into_weights_is_not_sealed(tmp_path: Path) -> None:
-    model = detector(("a",), width=8).eval()
-    changing, lock = paper_lock(model, ["body.3"], OWNER, X, "pp", block=2)
-    without_change(changing, lock).save(tmp_path / "d.safetensors")
-    with pytest.raises(UsageError, match="cannot be put into weights"):
-        noli.seal(tmp_path / "d.safetensors", tmp_path / "x", key=OWNER)
-
-
 def test_the_wrapping_is_that_of_its_parts(place: Path) -> None:
     """The content key by hand: X25519, HKDF over both public keys, AES-GCM with the licence as header."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -410,37 +402,3 @@ def test_only_files_of_the_owner_who_is_expected_are_opened(place: Path) -> None
         with pytest.raises(UsageError, match="no public key of an owner"):
             opened(place, owner=told, log=log)
     assert len(outcomes(log)) == 6
-
-
-def test_lists_of_one_moment_are_ordered_by_number(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocations, "now", lambda: "2030-01-01T00:00:00+00:00")
-    log = place / "log"
-    for number, name in enumerate(("0" * 16, "1" * 16, licences.read_licence(place / "l").licence_id), 1):
-        made = noli.revoke_licences(place / "r", [name], key=OWNER)
-        assert made.number == number
-        if number < 3:
-            opened(place, revocations=place / "r", log=log)
-    with pytest.raises(LicenceRevoked):
-        opened(place, revocations=place / "r", log=log)
-    before = (place / "r").read_bytes()
-    assert noli.revoke_licences(place / "r", ["1" * 16, "0" * 16], key=OWNER) == made  # again
-    assert (place / "r").read_bytes() == before
-
-
-def test_licences_by_their_files_find_the_key_that_signed_them(tmp_path: Path) -> None:
-    file, model = tmp_path / "o.key", tmp_path / "m.safetensors"
-    noli.Key.new(file)
-    model.write_bytes(safe_torch.save({"a": torch.zeros(2)}))
-    for name in ("1", "2"):
-        noli.seal(model, tmp_path / f"s{name}", key=file)
-        noli.licence(tmp_path / f"s{name}", tmp_path / f"l{name}", key=file, to=noli.recipient(CUSTOMER))
-        noli.Key.rotate(file)
-    made = noli.revoke_licences(tmp_path / "r1", [str(tmp_path / "l1")], key=file)
-    assert made.licences == (licences.read_licence(tmp_path / "l1").licence_id,)
-    with pytest.raises(LicenceRevoked):
-        noli.open_sealed(tmp_path / "s1", tmp_path / "l1", key=CUSTOMER, revocations=tmp_path / "r1")
-    with pytest.raises(UsageError, match="another key than the list"):
-        noli.revoke_licences(tmp_path / "r1", [str(tmp_path / "l2")], key=file)
-    with pytest.raises(UsageError, match="several owner's keys"):
-        noli.revoke_licences(tmp_path / "r", [str(tmp_path / f"l{n}") for n in (1, 2)], key=file)
-    assert not (tmp_path / "r").exists()

@@ -14,7 +14,7 @@ from noli.core.key import Key
 from noli.core.sealed import Header, content_key, header_of
 from noli.engine import licences
 from noli.engine.licences import Licence, Opened
-from noli.engine.lockedmodels import kind_of
+from noli.engine.lockedmodels import background, kind_of
 from noli.engine.request import KeyLike, fitting_key, open_key
 from noli.engine.revocations import Revocations, read_revocations, revoke
 from noli.proof.commitment import public_key
@@ -22,6 +22,7 @@ from noli.proof.records import now
 
 if TYPE_CHECKING:
     from noli.zoo.detector import Detector
+    from noli.zoo.locked_detector import LockedDetector
 
 
 def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = "") -> Header:
@@ -39,8 +40,8 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
 
     Raises:
         WrongKey: The detector is locked with another key.
-        UsageError: A lock that cannot be put into weights (``pp``, ``np`` with ``max``); a file over 1 GiB;
-            a folder of another kind.
+        UsageError: A lock that cannot be moved to another key (``pp``, ``np`` with ``max``), and what to
+            seal instead; a file over 1 GiB; a folder of another kind.
         DataError: No safetensors file, or a damaged one.
         OutputExists: Something is at `output`.
     """
@@ -59,13 +60,32 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
     seal_id = sealed.new_seal_id()
     inner, told = content_key(owner, seal_id), dict[str, Any](kind="safetensors")
     if is_locked(content, str(file)):
-        locked = read_locked(content, str(file)).relocked(owner, inner)
+        locked = _moved(read_locked(content, str(file)), owner, inner, model)
         told |= {"kind": "locked-detector", "layers": [layer.name for layer in locked.lock.layers]}
         content = locked.to_bytes()
     told |= {"seal_id": seal_id, "created": now(), "label": label}
     data = sealed.seal(content, inner, owner=public_key(owner), owner_id=owner.id, **told)
     write_new(target, data)
     return header_of(data, str(target))
+
+
+def _moved(locked: LockedDetector, owner: Key, inner: Key, model: str | Path) -> LockedDetector:
+    """Return a detector under the content key; a UsageError says what to seal where that is impossible."""
+    lock = locked.lock
+    lock.check(owner)
+    if lock.foldable:
+        return locked.relocked(owner, inner)
+    form = "pp" if lock.form == "pp" else f"{lock.form} with {lock.negation}"
+    known = background(model)
+    plain = known.public if known is not None and known.public is not None else None
+    instead = "a detector without a lock" if plain is None else f"the one without a lock, {plain}"
+    raise UsageError(
+        f"A lock with {form} cannot be sealed.",
+        where=str(model),
+        why="no weights hold its change, so that it cannot be moved from your key to that of the sealed "
+        "file, and customers would need your key",
+        fix=f"seal {instead}: a seal is encryption and needs none; or lock with cp, np with sign, or both",
+    )
 
 
 def recipient(key: KeyLike) -> str:

@@ -110,7 +110,8 @@ WORDS = (
     "the file away sealed (noli lock seal), or not at all."
 )
 NEXT = (
-    "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal. Pictures "
+    "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal (with "
+    "pp or max: of the detector without a lock, from the run folder). Pictures "
     "with boxes get a thief around the lock: see how many. The run folder holds the detector unlocked."
 )
 
