@@ -17,8 +17,8 @@ from noli.core.errors import DataError, Interrupted, UsageError
 from noli.core.run import Run
 from noli.engine import keyed
 from noli.engine.model_audit import fallen
-from noli.engine.single import figures
 from noli.methods.lock import embeddings
+from noli.ops.lockclaims import figures
 from noli.train import picking
 
 sys.path.insert(0, str(Path(__file__).parent))

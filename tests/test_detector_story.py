@@ -47,6 +47,8 @@ def test_a_detector_is_locked_and_opened_with_its_key_only(shapes: Path, tmp_pat
     theft = Theft.model_validate(found["theft"])
     assert (theft.unit, theft.labels, theft.size) == (BOXED, (5,), found["places"])
     assert theft.score == found["map50"]["key"]
+    rows = [found["map50"][name] for name in ("no key", "wrong keys", "worst wrong key")]
+    assert [theft.no_key, theft.wrong_mean, theft.wrong_most] == rows
     page = noli.write_report(done).read_text()
     assert "not an encrypted one" in page
     assert theft.words[0] in page

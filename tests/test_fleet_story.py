@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from safetensors import torch as safe_torch
 
 import noli
 from noli import zoo
+from noli.cli.main import main
 from noli.core.errors import DataError, Interrupted, KeyFileError, OutputExists, UsageError, WrongKey
 from noli.core.key import Key
 from noli.core.transfer import Transfer
@@ -125,8 +128,11 @@ def test_revoked_devices_stay_out_and_rotated_ones_are_made_anew(photos: Path, t
             noli.device_key(place, name, key=KEYS[0])
         with pytest.raises(UsageError, match="no such device"):
             noli.rotate_device(place, name)
+    before = (place / MANIFEST).read_bytes()
+    noli.revoke_device(place, "ward-1")  # again
+    assert (place / MANIFEST).read_bytes() == before
     with pytest.raises(UsageError, match="no such device"):
-        noli.revoke_device(place, "ward-1")
+        noli.revoke_device(place, "ward-9")
     (place / read_fleet(place).active()["ward-3"].file).unlink()
     done = noli.proliferate(photos, place, devices=NAMES, key=KEYS[0], **few)
     assert done.manifest.results["transfer"] is None
@@ -161,6 +167,41 @@ def test_a_revocation_during_a_run_stays(
     noli.rotate_device(place, "ward-2")
     noli.revoke_device(place, "ward-2")  # before it is made anew
     assert set(read_fleet(place).active()) == {"ward-3"}
+
+
+def test_devices_are_revoked_at_the_same_moment(fleet: Path, tmp_path: Path) -> None:
+    place = tmp_path / "fleet"
+    shutil.copytree(fleet, place)
+    first = read_fleet(place).active()["ward-1"]
+    made = read_fleet(place)
+    for number in range(12):
+        made = made.with_device(first.model_copy(update={"name": f"more-{number}"}))
+    made.save(place)
+    names = [f"more-{number}" for number in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda name: noli.revoke_device(place, name), names + names))
+    states = {one.name: one.state for one in read_fleet(place).devices}
+    assert {name for name, state in states.items() if state == "revoked"} == set(names)
+    assert not Path(f"{place}.lock").exists()
+
+
+def test_the_key_of_a_fleet_is_found_after_a_rotation(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, device = tmp_path / "o.key", read_fleet(fleet).active()["ward-2"]
+    KEYS[0].write(file)
+    Key.rotate(file)
+    assert noli.device_key(fleet, "ward-2", key=file).id == device.key_id
+    assert named(noli.trace_model(fleet, fleet / device.file, key=file)) == device
+    words = ["lock", "device", fleet, "ward-2", "--write-key", tmp_path / "d.key", "--key", file]
+    assert main([str(word) for word in words]) == 0
+    assert Key.load(tmp_path / "d.key").id == device.key_id
+    words = ["lock", "trace", fleet, fleet / device.file, "--key", file]
+    assert main([str(word) for word in words]) == 0
+    assert "from ward-2" in capsys.readouterr().out
+    KEYS[1].write(tmp_path / "other.key")
+    with pytest.raises(WrongKey):
+        noli.device_key(fleet, "ward-2", key=tmp_path / "other.key")
 
 
 def test_leaks_of_fleets_that_start_from_the_public_layer(photos: Path, tmp_path: Path) -> None:

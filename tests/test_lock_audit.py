@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import noli
+from noli.cli.main import main
 from noli.core.errors import DataError, OutputExists, UsageError
 from noli.data.demo import photo_folder
+from noli.ops.decipher import suite
 from noli.testing import KEYS
 
 Run = Callable[..., Any]
@@ -114,6 +116,18 @@ def test_headers_are_enough_and_the_page_shows_what_came_back(photos: Path, tmp_
     (tmp_path / "mine.html").write_text("mine")
     with pytest.raises(OutputExists):
         noli.audit(tmp_path / "out", clean=photos, html=tmp_path / "mine.html")
+
+
+def test_the_command_gives_attacks_their_time(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noli.lock(photos, tmp_path / "out", "etc", key=KEYS[0], workers=1)
+    real, asked = suite._within, []
+    monkeypatch.setattr(suite, "_within", lambda seconds, work: asked.append(seconds) or real(seconds, work))
+    words = ["lock", "audit", str(tmp_path / "out"), "--clean", str(photos), "--pictures", "2"]
+    assert main([*words, "--seconds", "7"]) in (0, 1)
+    assert asked == [7]
+    assert main([*words, "--seconds", "0"]) == 2
 
 
 def test_what_cannot_be_audited_is_refused(photos: Path, tmp_path: Path) -> None:

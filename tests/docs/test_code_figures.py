@@ -8,6 +8,8 @@ import re
 import pytest
 from pages import DOCS, ROOT
 
+from noli.core.audit import DEMONSTRATION, HAS
+
 FOUND = json.loads((ROOT / "benchmarks" / "results" / "code_audits.json").read_bytes())["settings"]
 TEXT = (DOCS / "codes.md").read_text()
 WORDS = " ".join(TEXT.split())
@@ -50,6 +52,24 @@ def mix(setting: str) -> str:
     return " | ".join(
         "" if cell is None else f"{cell['ssim']:.2f}, {100 * cell['back']:.0f} %" for cell in cells
     )
+
+
+def test_demonstrations_count_nowhere() -> None:
+    judged = {name: one for name, one in FOUND.items() if "least" in one}
+    assert len(judged) > 10
+    for name, one in judged.items():
+        rows = one["rows"]
+        shown = {row for row in rows if row in ("linking", "integer seed")}
+        assert {row for row in rows if rows[row]["has"] == DEMONSTRATION} == shown, name
+        counted = {row: rows[row] for row in rows if row not in shown}
+        assert one["best"] not in shown
+        broken = [
+            row["has"]
+            for row in counted.values()
+            if (row["back"] >= 0.5 if row["chance"] is None else row["back"] > 0.2)
+        ]
+        assert one["least"] == min(broken, key=HAS.index, default=None), name
+    assert "does not count towards the exit code" in WORDS
 
 
 @pytest.mark.parametrize("name", FOUND[SETS[1]]["rows"])

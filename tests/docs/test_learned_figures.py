@@ -29,7 +29,7 @@ def row(scheme: str) -> str:
     back = [one["back"] for one in classical if one["has"] in ALONE]
     found, style = rows["fresh/embedding"]["top1"], rows["fresh/style encoder"]
     cells = [
-        percent(max(back)) if back else "no attack",
+        percent(max(back)) if back else "none with fresh keys",
         percent(rows["fresh/block statistics"]["top1"]["value"]),
         f"{percent(found['value'])} ({percent(found['low']).removesuffix(' %')} to {percent(found['high'])})",
         percent(style["top1"]["value"]),
@@ -68,6 +68,21 @@ def test_what_the_page_concludes() -> None:
         assert CELLS[f"classical, {scheme}"]["rows"]["fresh"]["least"] is None
         assert CELLS[scheme]["rows"]["fresh/embedding"]["top1"]["low"] >= 10 * chance
     assert all(CELLS[one]["rows"]["fresh/block statistics"]["top1"]["value"] == 1 for one in SCHEMES)
+
+
+def test_classical_attacks_miss_ele_with_a_fresh_key_for_every_picture_only() -> None:
+    schemes = json.loads((ROOT / "benchmarks" / "results" / "audits.json").read_bytes())["schemes"]
+    assert not schemes["ele, 4, fresh"]["rows"]
+    assert not CELLS["classical, ele, 4"]["rows"]["fresh"]["rows"]
+    back = {
+        one["pictures"]: one["back"]
+        for name, scheme in schemes.items()
+        for attack, one in scheme["rows"].items()
+        if name.startswith("ele, 4") and attack == "statistics"
+    }
+    assert (back[200], back[50], back[25]) == (1, 0, 0)
+    told = f"statistics bring back all of 200 pictures, {100 * back[100]:.0f} % of 100, none of 50"
+    assert f"Under one key for all, classical attacks do not miss `ele`: {told}" in TEXT
 
 
 def test_how_somebody_looks() -> None:

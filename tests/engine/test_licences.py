@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -24,7 +23,6 @@ from noli.core.errors import (
     LicenceRevoked,
     NoliError,
     OutputExists,
-    RunError,
     SealError,
     UsageError,
     WrongKey,
@@ -35,7 +33,7 @@ from noli.engine import licences
 from noli.engine.licences import Licence, read_openings
 from noli.engine.lock import held
 from noli.zoo.detector import detector
-from noli.zoo.locked_detector import fold_detector, paper_lock, read_locked, without_change
+from noli.zoo.locked_detector import fold_detector, read_locked
 
 OWNER, CUSTOMER, OTHER = (Key.from_bytes(bytes([n]) * 32) for n in range(3))
 X = torch.zeros(1, 3, 64, 64)
@@ -283,14 +281,6 @@ def test_what_was_sealed_before_a_rotation_is_licensed_after_it(place: Path) -> 
         noli.seal(place / "plain.safetensors", place / "x", key=old)
 
 
-def test_a_lock_that_cannot_be_put_into_weights_is_not_sealed(tmp_path: Path) -> None:
-    model = detector(("a",), width=8).eval()
-    changing, lock = paper_lock(model, ["body.3"], OWNER, X, "pp", block=2)
-    without_change(changing, lock).save(tmp_path / "d.safetensors")
-    with pytest.raises(UsageError, match="cannot be put into weights"):
-        noli.seal(tmp_path / "d.safetensors", tmp_path / "x", key=OWNER)
-
-
 def test_the_wrapping_is_that_of_its_parts(place: Path) -> None:
     """The content key by hand: X25519, HKDF over both public keys, AES-GCM with the licence as header."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -335,8 +325,8 @@ def test_the_number_of_a_list_is_noted_whatever_came_of_the_try(place: Path) -> 
 
 def test_lists_of_several_owners_share_a_log(place: Path) -> None:
     log, file = place / "log", second_licence(place, OTHER)
-    for _ in range(3):
-        noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
+    for digit in "012":
+        noli.revoke_licences(place / "r", [digit * 16], key=OWNER)
     noli.revoke_licences(place / "r2", ["0" * 16], key=OTHER)
     opened(place, revocations=place / "r", log=log)
     noli.open_sealed(file, place / "2.licence", key=CUSTOMER, revocations=place / "r2", log=log)
@@ -357,19 +347,13 @@ def test_lines_from_before_owners_were_noted_are_read_and_count_for_all(place: P
     assert [one.owner for one in read_openings(log)] == [None] + [licences.public_key(OWNER)] * 2
 
 
-def test_a_list_that_another_process_changes_is_not_changed(place: Path) -> None:
+def test_a_list_that_others_change_waits_for_its_turn(place: Path) -> None:
     with held(place / "r.lock"), pytest.raises(UsageError, match="Another process"):
         noli.revoke_licences(place / "r", ["0" * 16], key=OWNER)
     names = [f"{n:016x}" for n in range(40)]
 
     def add(name: str) -> None:
-        while True:
-            try:
-                noli.revoke_licences(place / "r", [name], key=OWNER)
-            except (UsageError, RunError):  # RunError: the lock's folder went away while it was taken
-                time.sleep(0.001)
-            else:
-                return
+        noli.revoke_licences(place / "r", [name], key=OWNER)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, names))

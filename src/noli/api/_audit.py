@@ -70,7 +70,8 @@ def audit(
         clean: The originals: attacks are scored by them, and one of them is a known pair.
         public: Other pictures of the kind, for attacks by statistics; None: photographs that come along.
         pictures: Most pictures that are attacked, of the size that is most frequent.
-        seconds: CPU seconds per attack after which no further picture is begun.
+        seconds: CPU seconds per attack after which no further picture is begun, and no further random start
+            made; of a row that this may have cut short, the note says so.
         learned: Also train attacks on the public pictures, scrambled under keys of the attacker's own: an
             encoder into a style-based generator (after arXiv 2209.07953), and embeddings that guide it and a
             diffusion model (after arXiv 2303.05036). Minutes of one processor core.
@@ -227,7 +228,7 @@ def _measured(attack: Attack, target: Target) -> tuple[AuditRow, Images]:
         exact=exact,
         left_bits=bits,
         seconds=spent,
-        note=attack.note,
+        note="; ".join(one for one in (attack.note, found.note) if one),
     )
     return row, back
 

@@ -14,7 +14,7 @@ from noli.core.errors import DataError, UsageError
 from noli.core.key import Key
 from noli.core.run import Run
 from noli.engine.progress import Progress
-from noli.engine.request import ErrorPolicy, KeyLike, open_key
+from noli.engine.request import ErrorPolicy, KeyLike, fitting_key, open_key
 
 if TYPE_CHECKING:
     from noli.zoo.fleet import State
@@ -92,7 +92,7 @@ def device_key(fleet: str | Path, device: str, *, key: KeyLike, output: str | Pa
     """
     from noli.engine.fleet import devices_key
 
-    found = devices_key(_owner(key), Path(fleet), device)
+    found = devices_key(_owner(key, fleet), Path(fleet), device)
     if output is not None:
         found.write(output)
     return found
@@ -102,9 +102,10 @@ def revoke_device(fleet: str | Path, device: str) -> None:
     """Take a device out of use for good: it is not made again, and its model is not read any more.
 
     What the device has stays there: who has its file and key can go on. Its file is kept to trace leaks.
+    A device that is revoked already stays so. Nothing depends on a clock: others may be revoked meanwhile.
 
     Raises:
-        UsageError: There is no such device, or it is not in use.
+        UsageError: There is no such device, or others change the fleet for seconds.
     """
     _set(fleet, device, "revoked")
 
@@ -135,11 +136,18 @@ def trace_model(fleet: str | Path, leaked: str | Path, *, key: KeyLike) -> tuple
     """
     from noli.zoo.tracing import trace
 
-    return trace(fleet, leaked, _owner(key))
+    return trace(fleet, leaked, _owner(key, fleet))
 
 
-def _owner(key: KeyLike) -> Key:
-    owner = open_key(key)
+def fleet_key(fleet: str | Path, key: str | Path, passphrase: str | None = None) -> Key:
+    """Return the key of a key file that a fleet was made with, retired or not; else its active one."""
+    from noli.engine.fleet import owned_by
+
+    return fitting_key(key, passphrase, lambda one: owned_by(one, Path(fleet)))
+
+
+def _owner(key: KeyLike, fleet: str | Path) -> Key:
+    owner = fleet_key(fleet, key) if isinstance(key, str | Path) else open_key(key)
     if owner is None:
         raise UsageError("This needs the owner's key.", fix="pass the key the fleet was made with")
     return owner
@@ -152,6 +160,8 @@ def _set(fleet: str | Path, device: str, state: State) -> None:
     with changing(Path(fleet)):
         found = read_fleet(fleet)
         latest = found.latest(device)
+        if latest is not None and latest.state == state == "revoked":
+            return
         # What is to be made anew can still be revoked.
         if latest is None or latest.state in ("revoked", state):
             why = f"it is {latest.state}" if latest else "the fleet has none of this name"

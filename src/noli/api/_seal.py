@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,15 @@ from noli.core.key import Key
 from noli.core.sealed import Header, content_key, header_of
 from noli.engine import licences
 from noli.engine.licences import Licence, Opened
-from noli.engine.lockedmodels import kind_of
-from noli.engine.request import KeyLike, open_key
+from noli.engine.lockedmodels import background, kind_of
+from noli.engine.request import KeyLike, fitting_key, open_key
 from noli.engine.revocations import Revocations, read_revocations, revoke
 from noli.proof.commitment import public_key
 from noli.proof.records import now
 
 if TYPE_CHECKING:
     from noli.zoo.detector import Detector
+    from noli.zoo.locked_detector import LockedDetector
 
 
 def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = "") -> Header:
@@ -39,8 +40,8 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
 
     Raises:
         WrongKey: The detector is locked with another key.
-        UsageError: A lock that cannot be put into weights (``pp``, ``np`` with ``max``); a file over 1 GiB;
-            a folder of another kind.
+        UsageError: A lock that cannot be moved to another key (``pp``, ``np`` with ``max``), and what to
+            seal instead; a file over 1 GiB; a folder of another kind.
         DataError: No safetensors file, or a damaged one.
         OutputExists: Something is at `output`.
     """
@@ -59,13 +60,32 @@ def seal(model: str | Path, output: str | Path, *, key: KeyLike, label: str = ""
     seal_id = sealed.new_seal_id()
     inner, told = content_key(owner, seal_id), dict[str, Any](kind="safetensors")
     if is_locked(content, str(file)):
-        locked = read_locked(content, str(file)).relocked(owner, inner)
+        locked = _moved(read_locked(content, str(file)), owner, inner, model)
         told |= {"kind": "locked-detector", "layers": [layer.name for layer in locked.lock.layers]}
         content = locked.to_bytes()
     told |= {"seal_id": seal_id, "created": now(), "label": label}
     data = sealed.seal(content, inner, owner=public_key(owner), owner_id=owner.id, **told)
     write_new(target, data)
     return header_of(data, str(target))
+
+
+def _moved(locked: LockedDetector, owner: Key, inner: Key, model: str | Path) -> LockedDetector:
+    """Return a detector under the content key; a UsageError says what to seal where that is impossible."""
+    lock = locked.lock
+    lock.check(owner)
+    if lock.foldable:
+        return locked.relocked(owner, inner)
+    form = "pp" if lock.form == "pp" else f"{lock.form} with {lock.negation}"
+    known = background(model)
+    plain = known.public if known is not None and known.public is not None else None
+    instead = "a detector without a lock" if plain is None else f"the one without a lock, {plain}"
+    raise UsageError(
+        f"A lock with {form} cannot be sealed.",
+        where=str(model),
+        why="no weights hold its change, so that it cannot be moved from your key to that of the sealed "
+        "file, and customers would need your key",
+        fix=f"seal {instead}: a seal is encryption and needs none; or lock with cp, np with sign, or both",
+    )
 
 
 def recipient(key: KeyLike) -> str:
@@ -112,18 +132,21 @@ def licence(
 def revoke_licences(file: str | Path, ids: Sequence[str], *, key: KeyLike) -> Revocations:
     """Add licences to the owner's signed list of revocations, which is made when it is missing.
 
+    What is on the list already changes nothing. Lists are ordered by their number, never by the clock.
+
     Args:
         file: The list, to be given to customers.
-        ids: Names of licences (``licence_id``).
+        ids: Names of licences (``licence_id``), or the licences' files.
         key: The owner's key, or the path of a key file without a passphrase: the key of it that signed the
-            list, retired or not, and the active one for a new list.
+            list, retired or not; for a new list that which signed the licences whose files are named, else
+            the active one.
 
     Raises:
-        SealError: The list is damaged, or another owner's.
-        UsageError: No ids, or another process is changing the list.
+        SealError: The list or a licence is damaged, or the list is another owner's.
+        UsageError: No ids, licences of other keys, or another process changes the list for seconds.
     """
-    owner = revoking_key(file, key) if isinstance(key, str | Path) else _needed(key)
-    return revoke(Path(file), ids, owner)
+    owner = revoking_key(file, key, ids=ids) if isinstance(key, str | Path) else _needed(key)
+    return revoke(Path(file), [_id_of(one, owner) for one in ids], owner)
 
 
 def open_sealed(
@@ -177,26 +200,42 @@ def sealed_header(file: str | Path) -> Header:
     return header_of(_read(Path(file)), str(file))
 
 
-def revoking_key(file: str | Path, key: str | Path, passphrase: str | None = None) -> Key:
-    """Return the key of a key file that signed a list of revocations, else its active one."""
-    signed = read_revocations(Path(file), None).owner if Path(file).exists() else None
-    return _fitting(key, passphrase, lambda one: signed in (None, public_key(one)))
+def revoking_key(
+    file: str | Path, key: str | Path, passphrase: str | None = None, ids: Sequence[str] = ()
+) -> Key:
+    """Return the key of a key file that signed a list of revocations, or licences; else its active one."""
+    signed = read_revocations(Path(file), None).owner if Path(file).exists() else _owner_of(ids)
+    return fitting_key(key, passphrase, lambda one: signed in (None, public_key(one)))
+
+
+def _owner_of(ids: Sequence[str]) -> str | None:
+    """Return who signed the licences whose files are named; None where none is.
+
+    Raises:
+        UsageError: Several keys did: a list is one key's.
+    """
+    owners = {licences.read_licence(Path(one)).owner for one in ids if Path(one).is_file()}
+    if len(owners) > 1:
+        fix = "revoke those of each key in a list of its own"
+        raise UsageError("These licences are of several owner's keys.", where=", ".join(ids), fix=fix)
+    return next(iter(owners), None)
+
+
+def _id_of(one: str, owner: Key) -> str:
+    """Return the id of a licence, given as such or as the licence's file, which must be the owner's."""
+    if not Path(one).is_file():
+        return one
+    made = licences.read_licence(Path(one))
+    if made.owner != public_key(owner):
+        why, fix = f"it is signed by {made.owner[:16]}", "name another list for it"
+        raise UsageError("This licence is of another key than the list.", where=one, why=why, fix=fix)
+    return made.licence_id
 
 
 def opening_key(licence: str | Path, key: str | Path, passphrase: str | None = None) -> Key:
     """Return the key of a customer's key file that a licence is for, else its active one."""
     to = licences.read_licence(Path(licence)).recipient
-    return _fitting(key, passphrase, lambda one: to == recipient(one).split(":")[1])
-
-
-def _fitting(file: str | Path, passphrase: str | None, fits: Callable[[Key], bool]) -> Key:
-    """Return the newest key of a file that fits, else the active one; one that was revoked is never tried."""
-    for one in reversed(Key.keyring(file)):
-        if one["state"] != "revoked":
-            found = Key.load(file, passphrase=passphrase, key_id=one["id"])
-            if fits(found):
-                return found
-    return Key.load(file, passphrase=passphrase)
+    return fitting_key(key, passphrase, lambda one: to == recipient(one).split(":")[1])
 
 
 def _needed(key: KeyLike, key_id: str | None = None) -> Key:

@@ -22,7 +22,7 @@ from noli.cli.shared import (
     Settings,
     Workers,
     load_begun_key,
-    load_key,
+    phrase_for,
 )
 from noli.core.errors import UsageError
 from noli.core.method import Spec
@@ -112,6 +112,7 @@ def device(
 ) -> None:
     """Give a device its key, take it out of use, or have its model made anew."""
     from noli import api
+    from noli.api._fleet import fleet_key
 
     out = console.Output(json=False, quiet=quiet)
     if (write_key is not None) + revoke + rotate != 1:
@@ -120,7 +121,9 @@ def device(
     if write_key is not None:
         if key is None:
             raise UsageError("The key of a device follows from the owner's.", fix="say --key OWNER.key")
-        made = api.device_key(fleet, name, key=load_key(key, passphrase_file), output=write_key)
+        made = api.device_key(
+            fleet, name, key=fleet_key(fleet, key, phrase_for(key, passphrase_file)), output=write_key
+        )
         out.result({}, f"{write_key}: key {made.id}, {made.label}")
         out.hint("With it and the folder's files, anybody has this device's model, and no other's.")
     elif revoke:
@@ -145,10 +148,11 @@ def trace(
 ) -> None:
     """Tell from which device of a fleet a leaked model is; 1 where none can be named."""
     from noli import api
+    from noli.api._fleet import fleet_key
     from noli.zoo.tracing import named
 
     out = console.Output(json=json, quiet=quiet)
-    found = api.trace_model(fleet, leaked, key=load_key(key, passphrase_file))
+    found = api.trace_model(fleet, leaked, key=fleet_key(fleet, key, phrase_for(key, passphrase_file)))
     it = named(found)
     lines = [
         (one.device.name, str(one.device.generation), one.device.state, f"{one.value:+.3f}")

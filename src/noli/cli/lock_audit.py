@@ -28,6 +28,9 @@ def audit(
         Path | None, Option("--output", "-o", metavar="FILE.html", help="Where the page goes.")
     ] = None,
     pictures: Annotated[int, Option(metavar="N", min=1, help="Most pictures to attack.")] = 200,
+    seconds: Annotated[
+        float, Option(metavar="S", min=0.1, hidden=True, help="CPU seconds per attack, about.")
+    ] = 60.0,
     learned: Annotated[
         bool, Option("--learned", help="Also train attacks on the public pictures: minutes of CPU.")
     ] = False,
@@ -60,6 +63,7 @@ def audit(
         clean=clean,
         public=public,
         pictures=pictures,
+        seconds=seconds,
         learned=learned,
         learning=options.read_settings(settings or (), None),
         generator=generator,

@@ -52,7 +52,7 @@ def verify_model(
     options: Mapping[str, Any],
     only: str | None = None,
 ) -> None:
-    """Measure a locked model again, or by one attack; exit 1 where half of it needs no key, or is gone."""
+    """Measure a locked model again, or by one attack; exit 1 where its claim fails in anything measured."""
     from noli import api, registry
     from noli.engine.lockedmodels import kind_of, model_folder
     from noli.engine.model_audit import MEASURED, fallen
@@ -87,7 +87,7 @@ def _show_attack(out: console.Output, done: Run, place: str, failed: Sequence[st
     """Print what one attack found."""
     from noli import registry
     from noli.api import write_report
-    from noli.engine.single import ATTACK, figures
+    from noli.ops.lockclaims import ATTACK, figures
 
     method: Any = registry.module(str(done.manifest.method))
     found, measure = done.manifest.results, method.MEASURE[1]

@@ -87,11 +87,12 @@ def licence(
 
 
 def revoke(
-    ids: Annotated[list[str], Argument(metavar="LICENCE...", help="Ids of licences.")],
+    ids: Annotated[list[str], Argument(metavar="LICENCE...", help="Ids of licences, or their files.")],
     output: Annotated[Path, Option("--output", "-o", metavar="FILE", help="The list; made or added to.")],
     key: KeyFile,
     key_id: Annotated[
-        str | None, Option(metavar="ID", hidden=True, help="Which key of the file; default: the list's.")
+        str | None,
+        Option(metavar="ID", hidden=True, help="Which key of the file; default: the list's or licences'."),
     ] = None,
     json: Json = False,
     passphrase_file: RarePassFile = None,
@@ -105,7 +106,7 @@ def revoke(
     if key_id:
         owner = load_key(key, passphrase_file, key_id)
     else:
-        owner = revoking_key(output, key, phrase_for(key, passphrase_file))
+        owner = revoking_key(output, key, phrase_for(key, passphrase_file), ids)
     made = api.revoke_licences(output, ids, key=owner)
     rows: console.Rows = [("list", f"{output}, number {made.number}"), ("revoked", ", ".join(made.licences))]
     told = {"output": str(output), "number": made.number, "licences": list(made.licences)}

@@ -56,7 +56,8 @@ def verify(
 ) -> None:
     """Train fresh models on protected and on clean data; exit 1 unless the claim is supported.
 
-    What noli lock has made is audited instead: pictures see noli lock audit; models need --key.
+    What noli lock has made is audited instead: pictures see noli lock audit; models need --key, and exit 1
+    where somebody without it (L0 to L2, or a thief) gets more, or leaves less, than half of what it gives.
     """
     from noli import api, options
     from noli.engine.auditing import scrambled_here

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,8 +142,23 @@ class Model(nn.Module):
         return cls(net, **kept)
 
 
+# Of the same thread, too: what is seeded may itself read a network.
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw weights from `seed` and leave torch's global generator as it was; one thread at a time."""
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: that would also touch the generators of every GPU.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
 def rebuilt(described: Mapping[str, Any], state: Mapping[str, Tensor], build: Build) -> nn.Module:
     """Build a network again and give it its weights; nothing is allocated for weights that do not fit.
+
+    The weights that it begins with are drawn, and replaced: torch's global generator stays as it was.
 
     Args:
         described: What the file says of itself, with ``arch`` and ``arch_args``.
@@ -161,7 +177,8 @@ def rebuilt(described: Mapping[str, Any], state: Mapping[str, Tensor], build: Bu
     if other := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
         has, needs = (shapes.get(other[0], "missing") for shapes in (found, wanted))
         raise ValueError(f"{other[0]}: {has} in the file, {needs} in the network")
-    net = build(arch, args)
+    with seeded(0):
+        net = build(arch, args)
     net.load_state_dict(state)
     return net
 

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
+
 from pydantic import BaseModel, ConfigDict
 
 # Shares of the unlocked model's score that a thief may be content with.
 SHARES = (0.8, 0.9, 0.95)
 PER_CLASS, BOXED = "labelled pictures per class", "pictures with boxes"
 SCRATCH = "training from scratch"
+# Rows of use without the key.
+NO_KEY, WRONG_MEAN, WRONG_MOST = "no key", "wrong keys", "worst wrong key"
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Keyless(NamedTuple):
+    """What a locked model gives without its key: measured once, for every table that shows it.
+
+    Attributes:
+        no_key: Score of the model as it is.
+        wrong_mean: Mean score under wrong keys; None where none was tried.
+        wrong_most: The highest among them; None, too.
+        wrong_keys: How many were tried.
+    """
+
+    no_key: float
+    wrong_mean: float | None = None
+    wrong_most: float | None = None
+    wrong_keys: int = 0
+
+    @classmethod
+    def of(cls, no_key: float, wrong: Sequence[float] = ()) -> Self:
+        """Return it from the score of every wrong key."""
+        return cls(no_key, sum(wrong) / len(wrong), max(wrong), len(wrong)) if wrong else cls(no_key)
+
+    @classmethod
+    def read(cls, rows: Mapping[str, float], wrong_keys: int) -> Self:
+        """Return it from the rows of a table of use."""
+        return cls(rows[NO_KEY], rows[WRONG_MEAN], rows[WRONG_MOST], wrong_keys)
+
+    @property
+    def rows(self) -> dict[str, float]:
+        """The rows of a table of use; without wrong keys there is one only."""
+        found = {NO_KEY: self.no_key, WRONG_MEAN: self.wrong_mean, WRONG_MOST: self.wrong_most}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class TheftRow(_Frozen):

@@ -12,6 +12,7 @@ import numpy as np
 from noli.core.errors import DataError, UsageError
 from noli.core.files import atomic_write
 from noli.core.run import Run
+from noli.core.theft import Keyless
 from noli.data.annotations import read_boxes
 from noli.engine.lockedmodels import FILES
 from noli.engine.locking import LockRequest
@@ -107,12 +108,13 @@ class DetectorJob:
             (self.data.images[self.seen], self._boxes(self.seen)),
             () if only is None else (only.name,),
         )
-        theft = detector.stolen(made, key, own, (x, boxes), self.cfg, wanted)
+        found = {} if only is not None else detector.matrix(made, base, key, x, boxes, self.cfg)
+        without = Keyless.read(found["map50"], self.cfg.wrong_keys) if found else None
+        theft = detector.stolen(made, key, own, (x, boxes), self.cfg, wanted, without)
         told = {} if theft is None else {"theft": theft.model_dump(mode="json")}
         sizes = {"items": len(self.items), "training": len(self.seen), "held_out": len(self.held)}
         if only is not None:
             return {**sizes, **told}
-        found = detector.matrix(made, base, key, x, boxes, self.cfg)
         views = {"true": _marked(boxes[:_PICTURES])}
         for name, model in (("key", made.opened(key)), ("none", made.stolen)):
             views[name] = model.detect(x[:_PICTURES], least=0.4)

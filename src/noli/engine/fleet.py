@@ -6,16 +6,15 @@ Devices are made in workers of one thread each, so that their bytes do not depen
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from noli.core.errors import OutputExists, RunError, UsageError
+from noli.core.errors import OutputExists
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.run import Run
@@ -24,7 +23,7 @@ from noli.data.place import local_path
 from noli.engine.fleetpool import Job, Shared, working
 from noli.engine.given import check_fits, network_file, read_given, sided
 from noli.engine.keyed import labelled_pictures, split
-from noli.engine.lock import held
+from noli.engine.lock import awaited
 from noli.engine.locking import RESUME, LockRequest, created, digest, same_pictures, worked
 from noli.methods.lock.proliferate import MEANINGS, Config
 
@@ -159,24 +158,13 @@ def _based(run: Run, request: FleetRequest, classes: Sequence[str], shared: Shar
         raise OutputExists("The fleet is from another network.", where=str(shared.folder), fix=fix)
 
 
-@contextmanager
-def changing(folder: Path) -> Iterator[None]:
+def changing(folder: Path) -> AbstractContextManager[None]:
     """Hold a fleet's manifest while it is read, changed and written; wait a little for others who do.
 
     Raises:
         UsageError: Others hold it for seconds.
     """
-    place, patience = folder.with_name(f"{folder.name}.lock"), ExitStack()
-    for last in (*[False] * 20, True):
-        try:
-            patience.enter_context(held(place))
-            break
-        except (UsageError, RunError):  # the other may just be removing what it held
-            if last:
-                raise
-            time.sleep(0.1)
-    with patience:
-        yield
+    return awaited(folder.with_name(f"{folder.name}.lock"))
 
 
 def _missing(fleet: Any, names: Sequence[str], folder: Path) -> list[tuple[str, int]]:
@@ -238,3 +226,11 @@ def devices_key(owner: Key, folder: Path, name: str) -> Key:
     if (key.id, key.check_value) != (device.key_id, device.check_value):
         raise WrongKey("The fleet was made with another key.", where=str(folder), fix="give the owner's key")
     return key
+
+
+def owned_by(key: Key, folder: Path) -> bool:
+    """Tell whether a fleet was made with this key, which no file of it names; devices' keys follow."""
+    from noli.zoo.fleet import device_key, read_fleet
+
+    devices = read_fleet(folder).devices
+    return any(device_key(key, one.name, one.generation).id == one.key_id for one in devices)

@@ -5,7 +5,7 @@ What differs between kinds of models is a :class:`ModelJob`; here are that of cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from noli.core.attacks import Named
 from noli.core.dataset import Item
 from noli.core.errors import DataError
 from noli.core.run import Run
+from noli.core.theft import Keyless
 from noli.engine.codes import StoredPictures, scanned
 from noli.engine.given import check_fits, network_file, read_given, read_network, sided
 from noli.engine.lockedmodels import FILES, RIVAL
@@ -223,9 +224,11 @@ class ClassifierJob:
         stages: dict[str, Callable[[], Any]] = {
             "accuracy": lambda: embeddings.use(made, base, *test, cfg),
             "robustness": lambda: embeddings.attacked(made, base, rival, *test, cfg, bar.advance, wanted),
-            "theft": lambda: embeddings.stolen(made, base, own, test, cfg, bar.advance, wanted),
+            "theft": lambda: embeddings.stolen(
+                made, base, own, test, cfg, bar.advance, wanted, _without(found, cfg)
+            ),
         }
-        found = {}
+        found: dict[str, Any] = {}
         for name, measured in stages.items():
             if only is None or only in attacks.BY_RECORD.get(name, ()):
                 bar.start(None, {"accuracy": "use", "robustness": "attack"}.get(name, name))
@@ -247,6 +250,11 @@ class ClassifierJob:
             checkpoint.depends_on(RIVAL)
             save_keyed(embeddings.rival(base, self.x[seen], self.y[seen], self.cfg, checkpoint), kept)
         return load_keyed(kept, guess(0))
+
+
+def _without(found: Mapping[str, Any], cfg: Config) -> Keyless | None:
+    """Return what use without the key has found already; nothing where it was not measured."""
+    return Keyless.read(found["accuracy"], cfg.wrong_keys) if "accuracy" in found else None
 
 
 def _once(run: Run, name: str, measure: Callable[[], Any]) -> Any:

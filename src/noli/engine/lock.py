@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from noli.core.errors import UsageError
+from noli.core.errors import RunError, UsageError
 from noli.core.files import storage_error
 
 LOCK = "run.lock"
@@ -56,6 +57,28 @@ def held(folder: Path) -> Iterator[None]:
         if made_here:
             with suppress(OSError):
                 folder.rmdir()
+
+
+@contextmanager
+def awaited(folder: Path) -> Iterator[None]:
+    """Hold a lock that has a folder of its own for a moment; wait two seconds for others who do.
+
+    Raises:
+        UsageError: Others hold it longer.
+        RunError: The folder cannot be written.
+    """
+    with ExitStack() as patience:
+        for last in (*[False] * 40, True):
+            try:
+                patience.enter_context(held(folder))
+                break
+            except (UsageError, RunError):  # the other may just be removing what it held
+                if last:
+                    raise
+                time.sleep(0.05)
+        yield
+    with suppress(OSError):  # whoever made it may have found it in use by the next
+        folder.rmdir()
 
 
 def _take(file: Path, handle: IO[str]) -> None:

@@ -20,13 +20,11 @@ from noli.engine.lockedmodels import FILES, Background, Kind, background, keys_o
 from noli.engine.locking import RESUME, LockRequest, digest, same_pictures
 from noli.engine.progress import Progress
 from noli.engine.request import ErrorPolicy, KeyLike, open_key
-from noli.engine.single import ATTACK, figures
-from noli.ops.metrics import percent
+from noli.ops.lockclaims import ATTACK, figures
+from noli.ops.lockclaims import fallen as broken
 from noli.options import resolve
 
 MEASURED: Mapping[Kind, str] = {"keyed-model": "lock/embeddings", "locked-detector": "lock/detector"}
-# Rows of use that a lock is judged by.
-CLAIMED = ("no key", "worst wrong key")
 # Options of a lock that say how it was made; an audit cannot change them.
 MADE = ("pairs", "network", "converted", "side", "mode", "layers", "new_head")
 
@@ -221,23 +219,5 @@ def _created(request: ModelAudit, job: ModelJob, verb: str) -> Run:
 
 
 def fallen(run: Run) -> tuple[str, ...]:
-    """Return which claims of a lock do not hold, in words; empty where all of them do.
-
-    Fixed beforehand: without the key, and under the best wrong one, at most half of what the key gives. Of a
-    single attack: changed pictures of somebody without the key leave half of the accuracy; a thief gets at
-    most half of it. Who has the key or most of it, or needs no model, breaks no claim.
-    """
-    if ATTACK in run.manifest.results:
-        return tuple(
-            f"{one.what}: {percent(one.value)}, {'less' if one.lowers else 'more'} than half of the "
-            f"{percent(one.whole)} with the key"
-            for one in figures(run.manifest.results)
-            if one.broken
-        )
-    rows: dict[str, float] = run.manifest.results[registry.module(str(run.manifest.method)).MEASURE[0]]
-    with_key = rows["clean"] if "clean" in rows else rows["key"]
-    return tuple(
-        f"{name}: {percent(value)}, more than half of the {percent(with_key)} with the key"
-        for name, value in rows.items()
-        if name in CLAIMED and value > with_key / 2
-    )
+    """Return what of a lock's claim does not hold, in words; see :func:`noli.ops.lockclaims.fallen`."""
+    return broken(run.manifest.results, registry.module(str(run.manifest.method)).MEASURE[0])

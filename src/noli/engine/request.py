@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -178,6 +178,16 @@ def open_key(key: KeyLike, key_id: str | None = None) -> Key | None:
     if not isinstance(key, str | Path):
         raise UsageError("This is no key.", where=type(key).__name__, fix="give a Key or a key file's path")
     return Key.load(key, key_id=key_id)
+
+
+def fitting_key(file: str | Path, passphrase: str | None, fits: Callable[[Key], bool]) -> Key:
+    """Return the newest key of a file that fits, else the active one; one that was revoked is never tried."""
+    for one in reversed(Key.keyring(file)):
+        if one["state"] != "revoked":
+            found = Key.load(file, passphrase=passphrase, key_id=one["id"])
+            if fits(found):
+                return found
+    return Key.load(file, passphrase=passphrase)
 
 
 def key_for(spec: Spec, key: KeyLike, folder: Path) -> Key:

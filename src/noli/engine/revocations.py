@@ -12,7 +12,7 @@ from noli.core.errors import DataError, SealError, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.sealed import Hex8
-from noli.engine.lock import held
+from noli.engine.lock import awaited
 from noli.proof.commitment import Signature, check_signature, public_key, sign
 from noli.proof.records import Damaged, Digest, Moment, Record, now
 
@@ -30,18 +30,20 @@ class Revocations(Record):
 
 
 def revoke(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
-    """Add licences to a list of revocations, which is made when it is missing.
+    """Add licences to a list of revocations, which is made when it is missing; those on it change nothing.
 
     Raises:
         SealError: The list is damaged, or another owner's.
-        UsageError: No licence ids, or another process is changing the list.
+        UsageError: No licence ids, or another process changes the list for seconds.
     """
-    with held(file.with_name(f"{file.name}.lock")):
+    with awaited(file.with_name(f"{file.name}.lock")):
         return _revoked(file, licences, owner)
 
 
 def _revoked(file: Path, licences: Sequence[str], owner: Key) -> Revocations:
     before = read_revocations(file, public_key(owner)) if file.exists() else None
+    if before and licences and set(licences) <= set(before.licences):
+        return before
     all_ = sorted({*licences, *(before.licences if before else ())})
     fields = {"number": before.number + 1 if before else 1, "updated": now(), "owner": public_key(owner)}
     try:

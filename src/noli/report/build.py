@@ -112,6 +112,7 @@ def render_json(facts: Facts) -> str:
         "command": facts.banner.command,
         "levels": {level: levels.get(level, "not tested") for level in LEVELS} if levels else {},
         "evidence": evidence.model_dump(mode="json") if evidence else None,
+        "fallen": facts.fallen,
         "quality": facts.quality.summary(),
         "method": asdict(facts.card) if facts.card else None,
         "choice": facts.choice.model_dump(mode="json") if facts.choice else None,

@@ -16,6 +16,7 @@ from noli.core.robustness import Robustness
 from noli.core.run import Run, read_artifact
 from noli.core.theft import Theft
 from noli.core.transfer import Transfer
+from noli.ops.lockclaims import fallen
 from noli.report.pictures import Strip, load_boxes, load_strips
 from noli.report.privacy import evidence_without_names, item_name, redact, without_names
 from noli.report.quality import Quality, summarise
@@ -32,8 +33,9 @@ class Facts:
     `subject` is empty where names may not be shown; `partner` is the id of the run a verification judged;
     `matrix` has name, meaning and figure of every row measured of a locked model, `measure` says what
     the figures are, on how many pictures (`held_out`), `advice` and `told` what else there is to say of
-    them; `robustness` is what attacks left of it, `theft` what it costs without its key, `transfer` what
-    devices of a fleet give away about each other; `boxed` are pictures with what a detector finds.
+    them, `fallen` what of the lock's claim does not hold (None: there is no such claim); `robustness` is what
+    attacks left of it, `theft` what it costs without its key, `transfer` what devices of a fleet give away
+    about each other; `boxed` are pictures with what a detector finds.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Facts:
     held_out: int = 0
     advice: str = ""
     told: tuple[tuple[str, str], ...] = ()
+    fallen: tuple[str, ...] | None = None
     boxed: tuple[Strip, ...] = ()
 
 
@@ -111,11 +114,13 @@ def _measured(run: Run) -> dict[str, Any]:
     method = registry.module(str(run.manifest.method))
     rows, measure = method.MEASURE
     meanings = method.MEANINGS
+    # Of devices no such claim is made.
+    said = {} if output.layout == "fleet" else {"fallen": fallen(results, rows)}
     if rows not in results:  # one attack alone
-        return {"held_out": int(results["held_out"]), "measure": measure}
+        return {"held_out": int(results["held_out"]), "measure": measure, **said}
     matrix = tuple((name, meanings[name], value) for name, value in results[rows].items() if name in meanings)
-    words = {"measure": measure, "advice": method.NEXT, "told": tuple(method.told(results))}
-    return {"matrix": matrix, "held_out": int(results["held_out"]), **words}
+    words: dict[str, Any] = {"measure": measure, "advice": method.NEXT, "told": tuple(method.told(results))}
+    return {"matrix": matrix, "held_out": int(results["held_out"]), **words, **said}
 
 
 def _record(run: Run, name: str, kind: type[M]) -> M | None:

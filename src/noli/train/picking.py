@@ -21,7 +21,7 @@ import torch
 from noli.core import attacks
 from noli.core.attacks import Named, among
 from noli.core.model import Model
-from noli.core.theft import PER_CLASS, SCRATCH, Theft, TheftRow
+from noli.core.theft import PER_CLASS, SCRATCH, Keyless, Theft, TheftRow
 from noli.zoo.turns import Turn
 
 Images = npt.NDArray[np.uint8]
@@ -100,6 +100,7 @@ def pick(
     effort: Effort,
     *,
     matched: Setting | None = None,
+    keyless: Keyless | None = None,
     unit: str = PER_CLASS,
     public: float | None = None,
     chance: float = 0.0,
@@ -114,6 +115,8 @@ def pick(
         held: Pictures by which everything is scored.
         effort: What thieves are given.
         matched: Turns that were estimated from a public network.
+        keyless: What the model gives without its key, where that was measured already; None: settings are
+            drawn for it here.
         unit: What is counted.
         public: Score of the public network.
         chance: Score of guessing.
@@ -128,8 +131,11 @@ def pick(
     def wanted(attack: Named[str]) -> bool:
         return among(attack, effort.wanted)
 
+    # Drawn in any case: a search starts where these draws end.
     guesses = [guessed(lock, generator) for _ in range(effort.wrong_keys)]
-    wrong = [scored(one) for one in guesses if wanted(attacks.WRONG_KEYS)]
+    if keyless is None:
+        wrong = [scored(one) for one in guesses if wanted(attacks.WRONG_KEYS)]
+        keyless = Keyless.of(scored(natural(lock.right)), wrong)
     advance()
     rows = []
     for attack, labels, work in _attacks(lock, own, effort, generator):
@@ -141,10 +147,7 @@ def pick(
         unit=unit,
         size=sum(turn.size for turn in lock.right),
         score=scored(lock.right),
-        no_key=scored(natural(lock.right)),
-        wrong_mean=float(np.mean(wrong)) if wrong else None,
-        wrong_most=max(wrong, default=None),
-        wrong_keys=len(wrong),
+        **keyless._asdict(),
         displaced=by_displacement(lock.right, scored, seed) if wanted(attacks.DISPLACED) else {},
         matched=scored(matched) if matched is not None and wanted(attacks.MATCHING) else None,
         public=public,

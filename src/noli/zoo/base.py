@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
+
+from noli.core.model import seeded
+
+__all__ = ["Classifier", "Features", "Frozen", "Residual", "conv_block", "seeded"]
 
 
 class Classifier(nn.Module):
@@ -87,15 +87,3 @@ class Residual(nn.Module):
         """Return the sum."""
         inner: Tensor = self.inner(x)
         return x + inner
-
-
-_GLOBAL_GENERATOR = threading.Lock()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw weights from `seed` and leave torch's global generator as it was; one thread at a time."""
-    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: that would also touch the generators of every GPU.
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -187,7 +187,9 @@ def import_fastestdet(checkpoint: str | Path) -> Detector:
     Raises:
         DataError: It is no such file, or its tensors do not fit.
     """
-    net, weights = FastestDet(), fastestdet_weights(checkpoint)
+    weights = fastestdet_weights(checkpoint)
+    with seeded(0):
+        net = FastestDet()
     try:
         told = net.load_state_dict(weights, strict=False)
     except RuntimeError as error:

@@ -153,7 +153,8 @@ def pretrained(folder: Path, kind: str = "AutoModel") -> Any:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+        with seeded(0):  # it draws what it then reads
+            return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise DataError("The encoder cannot be read.", where=str(folder), why=str(error)) from error
     finally:

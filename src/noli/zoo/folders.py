@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noli.core.errors import DataError, MissingPrerequisite
+from noli.core.model import seeded
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def reading(folder: Path, kind: str, fix: str) -> Iterator[Any]:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        yield transformers
+        with seeded(0):  # it draws what it then reads
+            yield transformers
     except ImportError as error:
         more = "install what is named; GGUF needs pip install gguf accelerate"
         what = f"The {kind} needs another package."

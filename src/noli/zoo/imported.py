@@ -21,7 +21,6 @@ from noli import zoo
 from noli.core import foreign
 from noli.core.errors import DataError, UsageError
 from noli.core.model import Model, evaluating, rebuilt
-from noli.zoo.base import seeded
 from noli.zoo.folders import reading
 
 CONFIG, WEIGHTS, LOOKS = "config.json", "model.safetensors", "preprocessor_config.json"
@@ -176,8 +175,7 @@ def for_classes(model: Model, classes: Sequence[str], where: str) -> Model:
 
 
 def _made(state: Mapping[str, Tensor], args: Mapping[str, Any], **described: Any) -> Model:
-    with seeded(0):
-        net = rebuilt({"arch": _ARCH, "arch_args": args}, state, zoo.build)
+    net = rebuilt({"arch": _ARCH, "arch_args": args}, state, zoo.build)
     return Model(net, **described, arch=_ARCH, arch_args=args).eval()
 
 

@@ -20,7 +20,6 @@ from noli.core.errors import DataError, UsageError
 from noli.core.files import atomic_write
 from noli.core.key import Key
 from noli.core.model import DESCRIBED, rebuilt
-from noli.zoo.base import seeded
 from noli.zoo.channel_lock import (
     LayerLock,
     Lock,
@@ -197,8 +196,7 @@ def read_locked(data: bytes, where: str) -> LockedDetector:
         facts = foreign.loads(text)
         if facts.pop("digest") != _digest(facts):
             raise ValueError("its description was changed")
-        with seeded(0):
-            net = rebuilt(facts, state, build_detector)
+        net = rebuilt(facts, state, build_detector)
         model = Detector(net, **{name: facts[name] for name in DESCRIBED}).eval()
         if model.weight_hash() != facts["sha256"]:
             raise ValueError("its weights were changed")

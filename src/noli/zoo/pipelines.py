@@ -19,6 +19,7 @@ from torch import Tensor
 
 from noli.core import foreign
 from noli.core.errors import DataError, MissingPrerequisite, UsageError
+from noli.core.model import seeded
 from noli.ops.diffusion import Kind, from_alpha_bar
 from noli.zoo.subject import Condition, LatentModel
 
@@ -136,9 +137,10 @@ class PipelineModel(LatentModel):
             raise MissingPrerequisite("Pipelines need the package diffusers.", fix=fix) from error
         _refuse_code(Path(folder))
         try:
-            pipe = diffusers.DiffusionPipeline.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True
-            )
+            with seeded(0):  # it draws what it then reads
+                pipe = diffusers.DiffusionPipeline.from_pretrained(
+                    str(folder), local_files_only=True, use_safetensors=True
+                )
         # A damaged folder is met by diffusers, transformers or safetensors, each with errors of its own.
         except Exception as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from noli.core.attacks import STATISTICS
 from noli.core.keystream import Stream
 from noli.data.demo import photo_folder
 from noli.ops import schemes
-from noli.ops.decipher import places, statistics
+from noli.ops.decipher import jigsaw, places, statistics
 from noli.ops.decipher.borders import OPPOSITE
 from noli.ops.decipher.jigsaw import pieces_turned
 from noli.ops.decipher.suite import Target, attacks, variants, whole_pictures
@@ -101,3 +104,42 @@ def test_turns_alone_are_turned() -> None:
     within = schemes.turns(3)
     for way, after in enumerate(pieces_turned(8)):
         assert np.array_equal(np.rot90(pixels[within[way]].reshape(3, 3)).reshape(-1), within[after])
+
+
+@pytest.mark.parametrize(("seconds", "starts"), [(0.0, 1), (np.inf, 1 + places.RESTARTS)])
+def test_the_time_is_kept(monkeypatch: pytest.MonkeyPatch, seconds: float, starts: int) -> None:
+    x, public = crops(SEEN, (16, 16), 12), crops(OTHER, (16, 16), 12)
+    scrambled = scramble(x, schemes.ele(x.shape[1:], 4, draw("")))
+    solved, laid = [], []
+
+    def counted(given: np.ndarray, *_: Any, **__: Any) -> Any:
+        solved.append(len(given))
+        return SimpleNamespace(col_ind=np.arange(len(given)))
+
+    real = jigsaw._laid
+    monkeypatch.setattr(statistics, "quadratic_assignment", counted)
+    monkeypatch.setattr(jigsaw, "_laid", lambda *args: laid.append(1) or real(*args))
+    places.recover(scrambled, public, 4, np.random.default_rng(0), seconds)
+    assert len(solved) == 16 * starts  # for every place alike
+    assert (len(laid) == 1) == (seconds == 0)
+    target = Target("ele", 4, False, x, scrambled, public, lambda images: images, seconds)
+    (attack,) = (one for one in attacks(target) if one.name == STATISTICS.name)
+    solved.clear()
+    found = attack.run(target)
+    assert len(solved) == 16 * starts
+    assert ("cut it short" in found.note) == (seconds == 0)
+
+
+def test_time_is_shared_among_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, public = crops(SEEN, (16, 16), 12), crops(OTHER, (16, 16), 12)
+    clock = iter(range(10_000))
+    ends = []
+
+    def kept(given: np.ndarray, *_: Any, until: float = np.inf) -> np.ndarray:
+        ends.append(until)
+        return np.arange(len(given))
+
+    monkeypatch.setattr(places, "assign", lambda given, goal, rng, starts, until: kept(given, until=until))
+    monkeypatch.setattr(places.time, "process_time", lambda: float(next(clock)))
+    places.recover(x, public, 4, np.random.default_rng(0), 160.0)
+    assert ends == pytest.approx([places.WITHIN * 10 * (1 + place) for place in range(16)])

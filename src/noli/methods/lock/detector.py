@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from noli.core import attacks
 from noli.core.key import Key
 from noli.core.method import Card, MethodConfig, Spec
-from noli.core.theft import BOXED
+from noli.core.theft import BOXED, Keyless
 from noli.ops.metrics import percent
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ WORDS = (
     "the file away sealed (noli lock seal), or not at all."
 )
 NEXT = (
-    "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal. Pictures "
+    "Who has the key, or unlocked weights, is not hindered. To give the file away: noli lock seal (with "
+    "pp or max: of the detector without a lock, from the run folder). Pictures "
     "with boxes get a thief around the lock: see how many. The run folder holds the detector unlocked."
 )
 
@@ -241,21 +242,23 @@ def matrix(
         ``map50`` and ``map`` (mean over overlaps of 0.50 to 0.95) by the names in ``MEANINGS``; under
         ``displaced``, mAP@0.5 by the number of wrong places in every locked layer, mean of three draws.
     """
-    from noli.zoo.keyed_thieves import guess
-
-    found = {
-        "plain": _scored(base, x, boxes),
-        "key": _scored(locked.opened(key), x, boxes),
-        "no key": _scored(locked.stolen, x, boxes),
-    }
-    guesses = [locked.lock.turns(guess(number)) for number in range(1, cfg.wrong_keys + 1)]
-    wrong = [_scored(locked.guessed(one), x, boxes) for one in guesses]
+    found = {"plain": _scored(base, x, boxes), "key": _scored(locked.opened(key), x, boxes)}
+    without, wrong = _keyless(locked, x, boxes, cfg.wrong_keys)
     tables: dict[str, dict[str, float]] = {}
     for name, pick in (("map50", "at_half"), ("map", "coco")):
         tables[name] = {row: getattr(one, pick) for row, one in found.items()}
-        others = [getattr(one, pick) for one in wrong]
-        tables[name] |= {"wrong keys": float(np.mean(others)), "worst wrong key": max(others)}
+        tables[name] |= Keyless.of(getattr(without, pick), [getattr(one, pick) for one in wrong]).rows
     return {**tables, "displaced": _displaced(locked, key, x, boxes)}
+
+
+def _keyless(
+    locked: LockedDetector, x: Images, boxes: Tensor, wrong_keys: int
+) -> tuple[Precision, list[Precision]]:
+    """Return how well the detector finds boxes as it is, and under so many wrong keys."""
+    from noli.zoo.keyed_thieves import guess
+
+    guesses = [locked.lock.turns(guess(number)) for number in range(1, wrong_keys + 1)]
+    return _scored(locked.stolen, x, boxes), [_scored(locked.guessed(one), x, boxes) for one in guesses]
 
 
 def fitting(locked: LockedDetector, cfg: Config) -> tuple[Named[str], ...]:
@@ -274,6 +277,7 @@ def stolen(
     held: tuple[Images, Tensor],
     cfg: Config,
     wanted: Collection[str] = (),
+    without: Keyless | None = None,
 ) -> Theft | None:
     """Pick the lock with few pictures with boxes; None where the lock or the network is none that is picked.
 
@@ -284,6 +288,7 @@ def stolen(
         held: Held-out ones.
         cfg: Options.
         wanted: Names of the attacks that are made; none: all. A search that is named is made in any case.
+        without: What the held-out pictures give without the key, from :func:`matrix`; None: it is measured.
     """
     from noli.train.detector_target import DetectorLock
     from noli.train.picking import Effort, pick
@@ -295,7 +300,11 @@ def stolen(
     effort = Effort(pictures, searched, cfg.wrong_keys, 2 * cfg.epochs, wanted)
     mixed = np.random.default_rng(0).permutation(len(own[0]))  # pictures beside each other may be alike
     mine = own[0][mixed], own[1][mixed.tolist()]
-    return pick(DetectorLock(locked, key), mine, held, effort, unit=BOXED)
+    if without is None:
+        tried = cfg.wrong_keys if attacks.among(attacks.WRONG_KEYS, wanted) else 0
+        plain, wrong = _keyless(locked, *held, tried)
+        without = Keyless.of(plain.at_half, [one.at_half for one in wrong])
+    return pick(DetectorLock(locked, key), mine, held, effort, keyless=without, unit=BOXED)
 
 
 def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from noli.core.attacks import Named
     from noli.core.model import Model
     from noli.core.robustness import Robustness
-    from noli.core.theft import Theft
+    from noli.core.theft import Keyless, Theft
     from noli.ops.adversarial.suite import Strength
     from noli.train.checkpoint import Checkpoint
     from noli.zoo.keyed import KeyedModel
@@ -220,17 +220,31 @@ def use(keyed: KeyedModel, base: Model, x: Images, y: Labels, cfg: Config) -> di
         Accuracies by the names in ``MEANINGS``.
     """
     from noli.ops.adversarial.suite import standing
-    from noli.zoo.keyed_thieves import guess, with_keys, without_transform
 
-    wrong = [_accuracy(with_keys(keyed, [guess(i)]), x, y) for i in range(1, cfg.wrong_keys + 1)]
     return {
         "clean": _accuracy(keyed, x, y),
         "plain": _accuracy(base, x, y),
-        "no key": _accuracy(without_transform(keyed), x, y),
-        "wrong keys": float(np.mean(wrong)),
-        "worst wrong key": max(wrong),
+        **keyless(keyed, x, y, cfg).rows,
         "plain attacked": standing(base, *_working(x, y, cfg), _strength(cfg)),
     }
+
+
+def keyless(keyed: KeyedModel, x: Images, y: Labels, cfg: Config, wanted: Collection[str] = ()) -> Keyless:
+    """Return accuracies without the key: of all pairs, without any permutation and under wrong keys.
+
+    Args:
+        keyed: The finished model.
+        x: Held-out pictures ``uint8 [N, side, side, C]``.
+        y: Labels ``[N]``.
+        cfg: Options.
+        wanted: Names of the attacks that are made; none: all. Wrong keys are tried if they are among them.
+    """
+    from noli.core.theft import Keyless
+    from noli.zoo.keyed_thieves import guess, with_keys, without_transform
+
+    tried = range(1, cfg.wrong_keys + 1) if attacks.among(attacks.WRONG_KEYS, wanted) else ()
+    wrong = [_accuracy(with_keys(keyed, [guess(number)]), x, y) for number in tried]
+    return Keyless.of(_accuracy(without_transform(keyed), x, y), wrong)
 
 
 def told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -286,6 +300,7 @@ def stolen(
     cfg: Config,
     advance: Callable[[], None] = lambda: None,
     wanted: Collection[str] = (),
+    without: Keyless | None = None,
 ) -> Theft:
     """Pick the lock of the first pair with few labelled pictures: what the model costs without its key.
 
@@ -297,6 +312,7 @@ def stolen(
         cfg: Options.
         advance: Called after every attack.
         wanted: Names of the attacks that are made; none: all.
+        without: What :func:`keyless` returns of the held-out pictures; None: it is called.
     """
     from noli.train.keyed_lock import EmbeddingLock, turned
     from noli.train.picking import Effort, pick
@@ -307,7 +323,8 @@ def stolen(
     effort = Effort(labels, searched, cfg.wrong_keys, 2 * cfg.epochs, wanted)
     return pick(
         EmbeddingLock(keyed), own, held, effort, matched=turned(estimated_order(keyed, 0, base)),
-        public=_accuracy(base, *held), chance=1 / len(np.unique(own[1])), advance=advance,
+        keyless=without or keyless(keyed, *held, cfg, wanted), public=_accuracy(base, *held),
+        chance=1 / len(np.unique(own[1])), advance=advance,
     )  # fmt: skip
 
 

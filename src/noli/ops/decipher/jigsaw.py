@@ -14,6 +14,8 @@ Images ``uint8 [H, W, C]`` of whole blocks.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -61,8 +63,14 @@ def solve(image: Image, block: int) -> Scramble:
     return Scramble(shape, imaged(order, shape, block), imaged(negated, shape, block))
 
 
-def assembled(pieces: Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return which block in which way lies where, row by row: ``[rows * columns]`` of block and way."""
+def assembled(pieces: Pieces, size: tuple[int, int], until: float = np.inf) -> list[tuple[int, int]]:
+    """Return which block in which way lies where, row by row: ``[rows * columns]`` of block and way.
+
+    Args:
+        pieces: The blocks.
+        size: Rows and columns.
+        until: CPU time (of :func:`time.process_time`) after which nothing is laid again; once it is.
+    """
     # Flat blocks continue everything: begin with the one that varies most.
     given: dict[Slot, int] = {(0, 0): int(pieces.vivid.argmax()) * pieces.ways}
     best, most = given, -1
@@ -73,6 +81,8 @@ def assembled(pieces: Pieces, size: tuple[int, int]) -> list[tuple[int, int]]:
             break
         best, most = lying, len(joints)
         given = _largest(lying, joints)
+        if time.process_time() > until:
+            break
     return _in_rows(best, size, pieces)
 
 

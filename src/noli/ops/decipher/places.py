@@ -12,6 +12,7 @@ Images ``uint8 [N, H, W, C]``, whole blocks, all under one key; public ones may 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,6 +30,8 @@ Floats = npt.NDArray[np.float32]
 RESTARTS, COMPARED = 20, 256
 # Rounds in which stacks take the order of colours that suits their neighbours best.
 ROUNDS = 10
+# Share of the time that is for what lies within the places; the rest is for putting stacks together.
+WITHIN = 0.75
 
 
 class Stacks(Pieces):
@@ -60,7 +63,9 @@ class Stacks(Pieces):
         return found
 
 
-def recover(images: Images, public: Images, block: int, rng: np.random.Generator) -> Scramble:
+def recover(
+    images: Images, public: Images, block: int, rng: np.random.Generator, seconds: float = np.inf
+) -> Scramble:
     """Return what the attacker takes for the scrambling, up to turn, sign and colours of whole pictures.
 
     The low halves, which are noise, are anywhere in their block.
@@ -70,13 +75,18 @@ def recover(images: Images, public: Images, block: int, rng: np.random.Generator
         public: Plain ones.
         block: Side of a block in pixels.
         rng: Generator of the random starts.
+        seconds: CPU seconds. One start in every place and one laying are made in any case; what is over is
+            for further ones, for every place alike.
 
     Raises:
         DataError: Pictures that are not whole blocks of ``uint8``.
     """
+    begun = time.process_time()
     shape: Shape = (images.shape[1], images.shape[2], images.shape[3])
     rows = block_rows(images, block).reshape(len(images), -1, block * block * shape[2])
-    fits = list(within(rows, public_correlations(public, block), rng))
+    goal = public_correlations(public, block)
+    ends = begun + WITHIN * seconds * (1 + np.arange(rows.shape[1])) / max(1, rows.shape[1])
+    fits = list(within(rows, goal, rng, ends=ends))
     order, negated = np.stack([fit.order for fit in fits]), np.stack([fit.negated for fit in fits])
     plain = _undone(rows, order, negated)
     # Pictures are bright or dark in all places more or less alike.
@@ -85,7 +95,7 @@ def recover(images: Images, public: Images, block: int, rng: np.random.Generator
     plain[turned] *= -1
     stacks = plain.reshape(len(plain), len(images), block, block, shape[2])
     size = shape[0] // block, shape[1] // block
-    laid = np.array(assembled(Stacks(stacks.mean(axis=4)), size))
+    laid = np.array(assembled(Stacks(stacks.mean(axis=4)), size, until=begun + seconds))
     colours = _coloured(stacks.mean(axis=(2, 3))[laid[:, 0]].transpose(0, 2, 1), size)
     return _scrambling(shape, block, order, negated, laid, colours)
 
@@ -96,7 +106,11 @@ def public_correlations(public: Images, block: int) -> npt.NDArray[np.float64]:
 
 
 def within(
-    rows: Images, goal: npt.NDArray[np.float64], rng: np.random.Generator, restarts: int = RESTARTS
+    rows: Images,
+    goal: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    restarts: int = RESTARTS,
+    ends: npt.NDArray[np.float64] | None = None,
 ) -> Iterator[Fit]:
     """Iterate over places and find how the halves of each lie; those of low ones are arbitrary.
 
@@ -105,6 +119,7 @@ def within(
         goal: See :func:`public_correlations`.
         rng: Generator of the random starts.
         restarts: Starts beside that from the barycentre.
+        ends: For every place when its last start is made, ``[B]``, see :func:`assign`; None: no end.
     """
     values = rows.shape[2]
     for place in range(rows.shape[1]):
@@ -113,7 +128,9 @@ def within(
         low = np.setdiff1d(np.arange(2 * values), high)
         own = found[np.ix_(high, high)]
         order, negated = np.empty(2 * values, np.int64), np.zeros(2 * values, bool)
-        order[high], order[low] = assign(abs(own), abs(goal), rng, restarts), np.arange(values, 2 * values)
+        until = np.inf if ends is None else float(ends[place])
+        order[high] = assign(abs(own), abs(goal), rng, restarts, until)
+        order[low] = np.arange(values, 2 * values)
         negated[high] = leading(own)
         yield Fit(order, negated, 0.0)
 

@@ -13,6 +13,7 @@ Images ``uint8 [N, H, W, C]``, whole blocks; public ones may have another size a
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -81,6 +82,7 @@ def match(
     *,
     restarts: int = 10,
     signed: bool = False,
+    until: float = np.inf,
 ) -> Fit:
     """Find the order of values, and their signs, from scrambled and public blocks.
 
@@ -90,6 +92,7 @@ def match(
         rng: Generator of the random restarts.
         restarts: Random starts beside that from the barycentre; the largest objective wins.
         signed: Whether values may be negated.
+        until: See :func:`assign`.
 
     Raises:
         DataError: Blocks of different lengths, or fewer than two.
@@ -104,14 +107,16 @@ def match(
         raise DataError("Correlations need two blocks or more.", why=why, fix="give more pictures")
     plain, other = correlations(public), correlations(seen)
     goal, given = (abs(plain), abs(other)) if signed else (plain, other)
-    order = assign(given, goal, rng, restarts)
+    order = assign(given, goal, rng, restarts, until)
     plain = plain[np.ix_(order, order)]
     negated = leading(other * plain) if signed else np.zeros(len(order), bool)
     signs = np.where(negated, -1.0, 1.0)
     return Fit(order, negated, _agreement(other * np.outer(signs, signs), plain))
 
 
-def assign(given: Floats, goal: Floats, rng: np.random.Generator, restarts: int) -> Order:
+def assign(
+    given: Floats, goal: Floats, rng: np.random.Generator, restarts: int, until: float = np.inf
+) -> Order:
     """Return the order that maximises ``sum(given * goal[order][:, order])``: FAQ, then best exchanges.
 
     Args:
@@ -119,6 +124,7 @@ def assign(given: Floats, goal: Floats, rng: np.random.Generator, restarts: int)
         goal: Symmetric ``[d, d]``.
         rng: Generator of the random starts.
         restarts: Random starts beside that from the barycentre.
+        until: CPU time (of :func:`time.process_time`) after which no further start is made; the first is.
     """
     best, value = np.arange(len(given)), -np.inf
     for start in ["barycenter"] + ["randomized"] * restarts:
@@ -128,6 +134,8 @@ def assign(given: Floats, goal: Floats, rng: np.random.Generator, restarts: int)
         reached = float((given * goal[np.ix_(order, order)]).sum())
         if reached > value:
             best, value = order, reached
+        if time.process_time() > until:
+            break
     return best
 
 
@@ -174,6 +182,7 @@ def recover(
     rng: np.random.Generator,
     *,
     restarts: int = 10,
+    until: float = np.inf,
 ) -> Recovery:
     """Recover the scrambling of pictures whose blocks all have the same key.
 
@@ -184,6 +193,7 @@ def recover(
         block: Side of a block in pixels.
         rng: Generator of the random restarts.
         restarts: See :func:`match`.
+        until: See :func:`assign`.
 
     Raises:
         DataError: Pictures that are not whole blocks of ``uint8``, of other channels, or too few blocks.
@@ -193,9 +203,9 @@ def recover(
     if scheme == "np":
         fit = _only_signs(seen, plain)
     elif scheme == "le":
-        fit = match_halves(seen, plain, rng, restarts=restarts)
+        fit = match_halves(seen, plain, rng, restarts=restarts, until=until)
     elif scheme == "shf":
-        fit = match(seen, plain, rng, restarts=restarts)
+        fit = match(seen, plain, rng, restarts=restarts, until=until)
     else:
         why = f"got {scheme!r}"
         raise UsageError("This attack is for blocks under one key.", why=why, fix="take shf, np or le")
@@ -229,7 +239,14 @@ def halves_of(rows: Images) -> Images:
     return np.concatenate([rows >> 4, rows & 15], axis=1)
 
 
-def match_halves(seen: Images, public: Images, rng: np.random.Generator, *, restarts: int = 10) -> Fit:
+def match_halves(
+    seen: Images,
+    public: Images,
+    rng: np.random.Generator,
+    *,
+    restarts: int = 10,
+    until: float = np.inf,
+) -> Fit:
     """Find which halves of scrambled bytes are high ones, where they belong, and their signs.
 
     Args:
@@ -237,6 +254,7 @@ def match_halves(seen: Images, public: Images, rng: np.random.Generator, *, rest
         public: Plain blocks ``uint8 [S, d]``.
         rng: Generator of the random restarts.
         restarts: See :func:`match`.
+        until: See :func:`assign`.
 
     Returns:
         Order and signs of all ``2 d`` halves; those of the low ones are arbitrary.
@@ -247,7 +265,7 @@ def match_halves(seen: Images, public: Images, rng: np.random.Generator, *, rest
     weight = (correlations(halves) ** 2).sum(axis=1)
     high = np.sort(np.argsort(-weight, kind="stable")[:values])
     low = np.setdiff1d(np.arange(2 * values), high)
-    fit = match(halves[:, high], public >> 4, rng, restarts=restarts, signed=True)
+    fit = match(halves[:, high], public >> 4, rng, restarts=restarts, signed=True, until=until)
     order, negated = np.empty(2 * values, np.int64), np.zeros(2 * values, bool)
     order[high], order[low] = fit.order, np.arange(values, 2 * values)
     negated[high] = fit.negated

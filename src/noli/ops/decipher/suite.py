@@ -41,7 +41,8 @@ class Target:
         scrambled: The same pictures scrambled.
         public: ``[M, H', W', C]``, other pictures.
         oracle: Scrambles pictures of the attacker's choice under some key.
-        seconds: CPU seconds after which no further picture is begun where each is attacked by itself.
+        seconds: CPU seconds after which no further picture is begun where each is attacked by itself, and no
+            further random start is made where all are attacked together.
     """
 
     scheme: SchemeName
@@ -69,6 +70,7 @@ class Found:
         block: With ``picture``: the pictures may also be shifted by whole blocks.
         units: How many parts the key moves, where the attack looks for the key.
         choices: Ways in which a part can come out where it stands.
+        note: What has to be known of this very answer; may be empty.
     """
 
     images: Images
@@ -79,6 +81,7 @@ class Found:
     block: int = 0
     units: int = 0
     choices: float = 1.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,10 @@ def _statistics(target: Target) -> Found:
     scheme: Literal["shf", "np", "le"] = target.scheme  # type: ignore[assignment]
     groups = list(target.scrambled[:, None]) if target.fresh else [target.scrambled]
     restarts = 10 if target.block**2 * target.plain.shape[3] <= QUICK else 0
+    # Where each picture is attacked by itself, the last one is not cut short.
+    until = np.inf if target.fresh else time.process_time() + target.seconds
     tried = (
-        statistics.recover(scheme, group, target.public, target.block, rng, restarts=restarts)
+        statistics.recover(scheme, group, target.public, target.block, rng, restarts=restarts, until=until)
         for group in groups
     )
     found = list(_within(target.seconds, tried))
@@ -163,17 +168,25 @@ def _statistics(target: Target) -> Found:
                    for group, one in zip(groups, found, strict=False)), strict=True)  # fmt: skip
     images = np.concatenate([one.images for one in found])
     values = target.block**2 * images.shape[3]
+    note = _short(target) if restarts and time.process_time() > until else ""
     return Found(
         images, target.plain[: len(images)], "listed", tuple(np.concatenate(one) for one in listed),
         high=scheme == "le", units=values * (2 if scheme == "le" else 1),
-        choices=1.0 if scheme == "shf" else 2.0,
+        choices=1.0 if scheme == "shf" else 2.0, note=note,
     )  # fmt: skip
 
 
 def _by_places(target: Target) -> Found:
-    how = places.recover(target.scrambled, target.public, target.block, np.random.default_rng(0))
+    begun, rng = time.process_time(), np.random.default_rng(0)
+    how = places.recover(target.scrambled, target.public, target.block, rng, target.seconds)
+    short = time.process_time() - begun > places.WITHIN * target.seconds
     back = statistics.put_back(target.scrambled, how)
-    return Found(back, target.plain, "pictures", high=True, units=how.units, choices=2.0)
+    note = _short(target) if short else ""
+    return Found(back, target.plain, "pictures", high=True, units=how.units, choices=2.0, note=note)
+
+
+def _short(target: Target) -> str:
+    return f"{target.seconds:g} CPU seconds may have cut it short: more may bring back more"
 
 
 def _within(seconds: float, work: Iterator[T]) -> Iterator[T]:
