@@ -81,6 +81,9 @@ def test_names_that_are_no_text_have_one_form(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (Path(str(tmp_path / "out")) / b"\xff.png".decode("utf-8", "surrogateescape")).write_bytes(b"x")
     assert list(files_of(Place(tmp_path / "out"))) == ["\\xff.png"]
+    # A text that reads like it is another name.
+    (tmp_path / "out" / "\\xff.png").write_bytes(b"y")
+    assert sorted(files_of(Place(tmp_path / "out"))) == ["\\\\xff.png", "\\xff.png"]
 
 
 def listed(folder: Path) -> bytes:

@@ -217,7 +217,7 @@ def _read(data: bytes) -> dict[str, str]:
 
 def _name(name: str) -> str:
     # A name that is no text still has one form, and another name has another.
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return os.fsencode(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 
 def _digest(place: Place, name: str) -> str:
