@@ -205,9 +205,9 @@ def test_more_training_does_not_undo_the_weave(readme: str) -> None:
 
 
 def test_how_many_keys_the_leaderboard_has(readme: str) -> None:
-    assert "three keys and more in the eight main rows, one or none in the others; UC with the" in readme
+    assert "three keys and more in the eight main rows, one or none in the others; variants of" in readme
     settings = result("leaderboard")["settings"]
-    fewer = {name for name in settings if name.startswith("weave, ")} | {"uc, packaged encoder"}
+    fewer = {name for name in settings if name.startswith("weave, ")}
     rows = {"crop+flip", "grayscale", "jpeg-10", "adversarial", "rsk+ff", "coin", "op", "leak-1-pair"}
     for name in settings.keys() - fewer:
         asked = rows - {"leak-1-pair"} if name == "clean" else rows
