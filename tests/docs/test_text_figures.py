@@ -28,6 +28,17 @@ def test_the_table_of_thieves(thief: str) -> None:
     assert shown == [f"{max(found[count]):.1e}" for count in ("50", "100", "200")]
 
 
+def test_a_published_model_that_read_further() -> None:
+    passes = json.loads((ROOT / "benchmarks/results/smollm.json").read_text())["passes"]
+    once, before = passes["1"], passes["0"]
+    keys = "one key" if len(once["keys"]) == 1 else f"{len(once['keys'])} keys"
+    worst = [f"{max(once['p'][count]):.1e}" for count in ("50", "200")]
+    assert f"once: p = {worst[0]} with 50 passages asked and {worst[1]} with 200 ({keys})" in TEXT
+    control = f"{min(before['p']['200']):.2g} with 200, and {min(before['p']['50']):.2g} with the first 50"
+    assert f"As it was published, p = {control} of them" in TEXT
+    assert "134.5 million parameters" in TEXT
+
+
 def test_what_choices_alone_would_have_shown() -> None:
     words = re.search(r"worst p-values were (\S+) after four readings and (\S+) after eight", TEXT)
     assert words is not None
