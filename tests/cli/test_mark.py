@@ -106,6 +106,10 @@ def test_a_dry_run_shows_the_first_request_and_sends_nothing(noli: Run, place: P
     shown = noli(*asked, "--endpoint", str(place / "suspect.yaml"), "--dry-run", "--json").json
     assert shown["url"] == "http://127.0.0.1:9/classify"
     assert shown["planned_seconds"] > 5
+    told = noli(*asked, "--endpoint", str(place / "suspect.yaml"), "--dry-run").out
+    assert told.rstrip().endswith("Nothing was sent.")
+    assert "pauses of all queries" in told
+    assert not any(mark in told for mark in ("['", "[]", "{'", "planned_seconds"))
 
 
 @pytest.fixture
@@ -133,6 +137,11 @@ def test_a_beacon_is_waited_for(noli: Run, place: Path, clock: list[str]) -> Non
     assert (waiting["waiting"], waiting["round"]) == (True, 123)
     assert not (place / "later").exists()
     assert "nothing is marked yet" in first.out
+    early = noli(
+        "detect", str(place / "later"), "--key", str(place / "owner.key"), "--model", "m.safetensors"
+    )
+    assert early.code == 2
+    assert "round 123 of the beacon, public from 2023-08-23 15:15:33 UTC on" in " ".join(early.err.split())
     clock.append("2023-08-23T15:20:00+00:00")
     missing = noli(*beaconed(place, "later"))
     assert missing.code == 3

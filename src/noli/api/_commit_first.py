@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from noli import registry
 from noli.api._beacon import BEACON, PROOF, Wanted, begun_without, had, stored, waiting
@@ -23,11 +23,12 @@ from noli.engine.runner import check_places
 from noli.engine.scanstage import SHARD_PIXELS, Totals, good_rows
 from noli.engine.shard import ShardWork
 from noli.engine.study import StoredStudy, files
-from noli.proof.beacon import require, round_after
+from noli.proof.beacon import require, round_after, round_time
 from noli.proof.commitment import Commitment
 from noli.proof.marks import MADE, PLAN, VALUE
 from noli.proof.protocol import BeaconPlan
 from noli.proof.records import now, utc
+from noli.proof.times import said
 
 COMMITMENT = "commitment.json"
 
@@ -36,6 +37,16 @@ def planned(run: Run | None) -> BeaconPlan | None:
     """Return the round that decides the classes of a run, if one does."""
     plan = (run.manifest.state or {}).get(PLAN) if run is not None else None
     return BeaconPlan.model_validate(plan) if plan else None
+
+
+def refuse_waiting_run(folder: Path, plan: BeaconPlan) -> NoReturn:
+    """Refuse what needs marked data while the round that decides the marks is not applied yet."""
+    raise UsageError(
+        "Nothing is marked yet: public randomness has to decide how.",
+        where=str(folder),
+        why=f"round {plan.round} of the beacon, public from {said(round_time(plan.round))} on, is missing",
+        fix="give the noli mark command again, with --allow-network or --beacon-file",
+    )
 
 
 def committed_of(run: Run) -> Commitment | None:

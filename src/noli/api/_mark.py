@@ -10,7 +10,7 @@ from noli import registry
 from noli.api._beacon import PROOF as PROOF
 from noli.api._beacon import Wanted
 from noli.api._commit_first import COMMITMENT as COMMITMENT
-from noli.api._commit_first import await_round, committed_of, planned, refuse_beacon
+from noli.api._commit_first import await_round, committed_of, planned, refuse_beacon, refuse_waiting_run
 from noli.api._protect import ProtectRun, protect, request_for
 from noli.api._released import digest_of, note_release, record_of
 from noli.core.errors import DataError, RunError, UsageError, WrongKey
@@ -160,6 +160,8 @@ def marking(place: str | Path, *, waiting: bool = False) -> tuple[Run, Spec]:
     folder = Path(place) if Run.exists(place) else run_folder(place)
     run = Run.open(folder)
     enough = run.manifest.status == "done" or (waiting and planned(run) is not None)
+    if run.manifest.verb == "mark" and not enough and (plan := planned(run)) is not None:
+        refuse_waiting_run(folder, plan)
     if run.manifest.verb != "mark" or not enough:
         raise UsageError(
             "This is no finished run that marked data.",

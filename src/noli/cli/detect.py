@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from noli.cli import console
 from noli.cli.shared import Json, KeyFile, Quiet, RarePassFile, Test, load_marking_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from noli.api import Detection
 
 
@@ -56,7 +59,7 @@ def detect(
     owner = load_marking_key(marked, key, passphrase_file)
     if dry_run:
         shown = api.rehearse(marked, key=owner, endpoint=endpoint, suspect=suspect, test=test)
-        out.result(shown, console.grid([(name, str(value)) for name, value in shown.items()]))
+        out.result(shown, console.grid(rehearsed(shown)), "", "Nothing was sent.")
         return
     found = api.detect(
         marked,
@@ -87,6 +90,32 @@ _FOUND = {
     "bits": "its pictures show the message, so that it was made from the marked model",
     "decoys": "of all strings it shows the message best behind the secret one",
 }
+
+
+_REHEARSED = {
+    "query": "query parameters",
+    "bytes": "size of the body, bytes",
+    "planned_seconds": "pauses of all queries",
+    "missing": "not in the environment",
+}
+
+
+def rehearsed(shown: Mapping[str, Any]) -> console.Rows:
+    """Return what a dry run shows: without what is empty, lists as words, times as people write them."""
+    from noli.report.words import duration
+
+    rows: console.Rows = []
+    for name, value in shown.items():
+        if value in (None, "", [], {}):
+            continue
+        if name == "planned_seconds":
+            said = duration(value)
+        elif isinstance(value, list):
+            said = "; ".join(map(str, value)) if name == "warnings" else ", ".join(map(str, value))
+        else:
+            said = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
+        rows.append((_REHEARSED.get(name, name), said))
+    return rows
 
 
 def summary(found: Detection) -> list[Any]:
