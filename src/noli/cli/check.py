@@ -51,6 +51,8 @@ _RELEASED_HELP = "What is said to have been released: see whether it is."
 _REPORT_HELP = "Write the recomputed certificate to a new page."
 _SHOWN = 12  # lines of a label map
 Seen = Annotated[list[str] | None, Option(metavar="SHA256=TIME", help=_SEEN_HELP)]
+_OWNER_HELP = "Public key that the owner must have."
+Owner = Annotated[str | None, Option(metavar="HEX", hidden=True, help=_OWNER_HELP)]
 _ALPHA_HELP = "Common bound for several claims; default: the smallest of theirs."
 Since = Annotated[str | None, Option(metavar="TIME", help=_SINCE_HELP)]
 Alpha = Annotated[float | None, Option(metavar="P", hidden=True, help=_ALPHA_HELP)]
@@ -65,7 +67,7 @@ def check(
     roots: Annotated[
         Path | None, Option(metavar="FILE.pem", help="Time-stamping authorities that you trust.")
     ] = None,
-    owner: Annotated[str | None, Option(metavar="HEX", help="Public key that the owner must have.")] = None,
+    owner: Owner = None,
     believe: Annotated[list[str] | None, Option(metavar="WORD", help=_BELIEVE_HELP)] = None,
     alpha: Alpha = None,
     report: Annotated[Path | None, Option(metavar="PAGE.html", help=_REPORT_HELP)] = None,

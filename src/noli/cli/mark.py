@@ -130,7 +130,7 @@ def stamp(
     allow_network: Annotated[bool, Option("--allow-network", help="Nothing is sent without it.")] = False,
     test: Test = None,
     release: Annotated[
-        bool, Option("--release", hidden=True, help="Instead, the list signed after it (release.json).")
+        bool, Option("--release", help="Instead, the list signed after it (release.json).")
     ] = False,
     json: Json = False,
     passphrase_file: RarePassFile = None,
