@@ -59,8 +59,9 @@ def line(name: str, columns: Sequence[str]) -> str:
 def searched(name: str) -> str:
     found = SEARCH["settings"][name]
     cells = [f"{100 * mean(found['rows'][row]):.1f}" if row in found["rows"] else "" for row in TRIED]
-    seen = {len(values) for values in found["rows"].values()}
-    return joined(name, [f"{mean(found['psnr']):.1f}", *cells, str(max(seen))])
+    seen = sorted({len(found["rows"][row]) for row in TRIED if row in found["rows"]})
+    counts = f"{seen[0]} to {seen[-1]}" if len(seen) > 1 else f"{seen[0]}"
+    return joined(name, [f"{mean(found['psnr']):.1f}", *cells, counts])
 
 
 @pytest.mark.parametrize("name", SHOWN)

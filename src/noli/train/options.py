@@ -84,7 +84,7 @@ class ClusteredConfig(LearnedConfig):
     encoder_epochs: int = Field(20, ge=1, description="passes over the data when the encoder is learned")
     clusters: int = Field(10, ge=2, description="clusters")
     patterns: int = Field(
-        1, ge=1, description="pictures of noise per cluster; more are harder to average out"
+        1, ge=1, description="pictures of noise per cluster; more are meant to be harder to average out"
     )
     maker: Literal["direct", "generator"] = Field(
         "direct", description="what is trained: the noise itself, or a generator of it per cluster (paper)"
