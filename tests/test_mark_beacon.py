@@ -25,7 +25,7 @@ from noli.core.key import Key
 from noli.core.method import DataSummary
 from noli.core.run import Run
 from noli.methods.mark import gratings, taggants
-from noli.proof import marks
+from noli.proof import commitment, marks
 from noli.proof.beacon import URL
 from noli.proof.commitment import entropy
 from noli.proof.kinds import kind
@@ -48,6 +48,7 @@ METHODS = [("gratings", GRATINGS), ("taggants", TAGGANTS)]
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(_beacon, "now", made)
+    monkeypatch.setattr(commitment, "now", made)
     monkeypatch.setattr(_commit_first, "now", made)
     return made
 
@@ -329,7 +330,7 @@ def test_a_waiting_commitment_can_be_stamped_and_nothing_else(
     made = noli.api.stamp(tmp_path / "out", tmp_path / "c.tsr", **calls)  # type: ignore[arg-type]
     assert stamped == [first.commitment_file.read_bytes()]
     assert made.is_file()
-    with pytest.raises(UsageError, match="no finished run"):
+    with pytest.raises(UsageError, match="Nothing is marked yet"):
         noli.detect(tmp_path / "out", key=KEYS[0], model="model.safetensors")
     assert "appears at" in (Run.open(first.path).manifest.error or first).why  # type: ignore[union-attr]
 

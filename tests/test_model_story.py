@@ -26,6 +26,7 @@ from noli.core.key import Key
 from noli.core.model import Model
 from noli.engine.progress import Progress
 from noli.methods.mark import sleepermark as method
+from noli.proof import commitment
 from noli.proof.check import check
 from noli.proof.records import now, sha256
 from noli.testing import KEYS
@@ -94,9 +95,9 @@ def test_only_attention_is_changed_and_two_commitments_bind_all_that_reads(
     assert all(".attend." in name for name in changed)
     state = marked.manifest.state or {}
     bound = {"model": before.weight_hash(), "coder": before.coder_hash(), "extractor": state["extractor"]}
-    for commitment in marked.commitments.values():
-        commitment.check()
-        assert commitment.protocol.binds == bound
+    for made in marked.commitments.values():
+        made.check()
+        assert made.protocol.binds == bound
     assert {one.protocol.test for one in marked.commitments.values()} == {"bits", "decoys"}
     assert marked.manifest.model is not None
     assert marked.manifest.model.weights_sha256 == after.weight_hash()
@@ -259,6 +260,7 @@ def test_a_model_that_lies_here_is_asked_with_the_owner_s_seeds(
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(_beacon, "now", made)
+    monkeypatch.setattr(commitment, "now", made)
     monkeypatch.setattr(_mark_models, "now", made)
     return made
 

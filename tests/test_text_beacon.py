@@ -21,7 +21,7 @@ from noli.core.key import Key
 from noli.core.language import Tokens
 from noli.core.run import Run
 from noli.engine.texts.record import unseal
-from noli.proof import releases
+from noli.proof import commitment, releases
 from noli.proof.commitment import entropy, item_key
 from noli.proof.kinds import kind
 from noli.proof.releases import Passage, Place
@@ -38,6 +38,7 @@ from beacon_round import RANDOMNESS, ROUND, SERVED, SIGNATURE, TIME, Clock, writ
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(_beacon, "now", made)
+    monkeypatch.setattr(commitment, "now", made)
     monkeypatch.setattr(_texts_first, "now", made)
     return made
 
@@ -303,7 +304,7 @@ def test_a_waiting_commitment_can_be_stamped_and_nothing_else(
     )
     assert stamped == [first.commitment_file.read_bytes()]
     assert made.is_file()
-    with pytest.raises(UsageError, match="no finished run"):
+    with pytest.raises(UsageError, match="Nothing is marked yet"):
         noli.detect(out, key=KEYS[0], model="thief")
     inside = b"".join(file.read_bytes() for file in first.path.rglob("*") if file.is_file())
     assert b"vessel" not in inside
