@@ -115,6 +115,20 @@ def test_which_intervals_lie_below_the_bound() -> None:
     assert len(rows[over]["values"]) == 2
 
 
+def test_what_gets_through_with_one_key() -> None:
+    rows, clean = SETTINGS["weave"]["rows"], SETTINGS["clean"]["rows"]["adversarial-8"]["value"]
+    named = ("adversarial-8", "leak-100-bridge", "self-supervised", "ueraser")
+    eight, bridge, unsupervised, ueraser = (f"{100 * rows[name]['value']:.1f}" for name in named)
+    assert f"With one key: adversarial training at 8/255 {eight} % (clean {100 * clean:.1f})" in PAGE
+    assert (
+        f"a bridge from 100 pairs {bridge}, self-supervised learning {unsupervised}; UEraser {ueraser}."
+        in PAGE
+    )
+    assert all(len(rows[name]["values"]) == 1 for name in named)
+    assert all(rows[name]["low"] > BOUND for name in named[:3])
+    assert rows["ueraser"]["high"] < BOUND
+
+
 def test_each_way_to_use_the_pair() -> None:
     rows = SETTINGS["weave"]["rows"]
     means = [100 * rows[name]["value"] for name in WAYS]
