@@ -218,6 +218,11 @@ def work_file(name: str) -> Path:
     return path
 
 
+def made_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a setting's options; those that are functions make theirs now."""
+    return {name: value() if callable(value) else value for name, value in options.items()}
+
+
 def kept_images(
     cells: Cells,
     setting: str,
@@ -236,9 +241,9 @@ def kept_images(
     file = work_file(f"{cells.path.stem}-{setting}-{seed}-{len(x)}.npy")
     if not file.exists():
         module: Any = import_module(f"noli.methods.protect.{method}")
-        options = {name: value() if callable(value) else value for name, value in options.items()}
+        cfg = module.Config(**made_options(options))
         begun = time.process_time()
-        images = protect_arrays(x, y, bench_key(seed), module.Config(**options), module)
+        images = protect_arrays(x, y, bench_key(seed), cfg, module)
         cost = cpu_cost(begun) | {"psnr": psnr(x, images)}
         np.save(file, images)
         cells.get(f"{setting}/made/{seed}", lambda: cost)

@@ -35,8 +35,19 @@ import numpy as np
 from scipy.special import softmax
 
 from areas import auc_difference, macro_auc
-from common import Cells, Protector, arguments, bench_key, cpu_cost, psnr, save, summarised, work_file
-from leaderboard import BARE
+from common import (
+    Cells,
+    Protector,
+    arguments,
+    bench_key,
+    cpu_cost,
+    made_options,
+    psnr,
+    save,
+    summarised,
+    work_file,
+)
+from leaderboard import BARE, captioned
 from medical_sets import MedicalSet, blood, chest
 from medical_signs import signs
 from noli import zoo
@@ -84,6 +95,7 @@ SETTINGS = {
     "ops": Setting("ops"),
     "ar": Setting("ar"),
     "uc": Setting("uc", {"encoder": "own", **TINY}),
+    "t2ue": Setting("t2ue", {"prompts": "class", "generator": captioned}),
     "noise": Setting("noise"),
 }
 FIRST = ("clean", "salm", "em", "lsp")
@@ -161,7 +173,8 @@ class Bench:
 
     def protected(self, setting: Setting, seed: int) -> tuple[Made, dict[str, float]]:
         """Images as a method makes them, kept on disk, and what that cost."""
-        options = "-".join(f"{name}={value}" for name, value in setting.options.items())
+        names = {n: v.__name__ if callable(v) else v for n, v in setting.options.items()}
+        options = "-".join(f"{name}={value}" for name, value in names.items())
         file = work_file(f"medical-{self.name}-{setting.method}-{options}-{seed}.npz")
         if not file.exists():
             images, cost = (noisy if setting.method == "noise" else protect)(self.data, setting, seed)
@@ -175,7 +188,7 @@ def protect(d: MedicalSet, setting: Setting, seed: int) -> tuple[Made, dict[str,
     """Protect the training set, then the held-out images as an extension of that run."""
     module: Any = import_module(f"noli.methods.protect.{setting.method}")
     with TemporaryDirectory() as folder:
-        cfg = module.Config(**setting.options)
+        cfg = module.Config(**made_options(setting.options))
         run, begun = Protector(module, bench_key(seed), cfg, d.classes, Path(folder)), time.process_time()
         train = run.protect(d.x, d.y)
         cost = cpu_cost(begun)

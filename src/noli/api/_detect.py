@@ -128,16 +128,13 @@ def detect(
         OutputExists: `bundle` is there already.
     """
     _refuse_unclear(endpoint, model, bodies, bundle)
-    read = {str(one): _stamp(Path(one)) for one in stamps}
     run, spec = marking(marked)
     owner, which = owner_key(key, run), test_of(spec, test)
     vault = vault_of(run, spec, owner, which)
     commitment = commitment_of(run, vault, which)
-    later = [read.pop(file) for file in list(read) if stamps_record(run, read[file])]
-    _check_stamps(read, commitment)
+    own, later = _sorted(stamps, run, commitment)
     beacon = beacon_of(run, commitment)
     released, release = release_of(run, commitment, later)
-    bar = progress if progress is not None else Progress()
     # Two of them at once would write into one transcript, or one ledger.
     with ExitStack() as stack:
         stack.enter_context(held(run.path))
@@ -153,16 +150,15 @@ def detect(
         if endpoint is not None:
             _refuse_short(Path(endpoint), session, queries.requests)
         folder.mkdir(parents=True, exist_ok=True)
-        _run(session, ask, bar)
+        _run(session, ask, progress if progress is not None else Progress())
         claim, spent = claim_of(session, who, spent_file)
-        hopeless = session.hopeless()
     if bundle is not None:
         kept = bodies_of(run, transcript.entries) if bodies else {}
-        extras = Extras({**released, **kept, **_environment(session)}, list(read.values()))
+        extras = Extras({**released, **kept, **_environment(session)}, own)
         found = members(session, claim, spent, extras)
         write_bundle(Path(bundle), {**found, **_reports(claim, session, spent, release, found)}, owner)
     place = Path(bundle) if bundle else None
-    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, hopeless)
+    return Detection(claim, place, folder / TRANSCRIPT, commitment.protocol, session.hopeless())
 
 
 def _refuse_unclear(
@@ -313,14 +309,24 @@ def _stamp(file: Path) -> bytes:
         raise UsageError("The time stamp cannot be read.", where=str(file), why=why, fix=fix) from error
 
 
-def _check_stamps(read: Mapping[str, bytes], commitment: Commitment) -> None:
-    for file, stamp in read.items():
+def _sorted(
+    stamps: Sequence[str | Path], run: Run, commitment: Commitment
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the time stamps of the commitment, and those of the record that was signed after it."""
+    own, later = list[bytes](), list[bytes]()
+    for file in stamps:
+        stamp = _stamp(Path(file))
+        if stamps_record(run, stamp):
+            later.append(stamp)
+            continue
         try:
             check_imprint(stamp, commitment.canonical())
         except Damaged as error:
             fix = "name the file that noli mark stamp wrote for this commitment"
             what = "The time stamp is not of this commitment."
-            raise DataError(what, where=file, why=str(error), fix=fix) from error
+            raise DataError(what, where=str(file), why=str(error), fix=fix) from error
+        own.append(stamp)
+    return own, later
 
 
 def _transcript(file: Path, start: str) -> Transcript:
