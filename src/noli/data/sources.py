@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from noli.data.npz import NpzSource
     from noli.data.parquet import ParquetSource
 
-_TABLES = ("metadata.csv", "metadata.jsonl")
+TABLES = ("metadata.csv", "metadata.jsonl")
 _ACCEPTED = (
     "give a folder of images (flat, or one folder a class, with train/ test/ above if you like), a folder "
     "with metadata.csv or metadata.jsonl, a .csv with paths, a .npz, a .parquet file or a folder of them"
@@ -67,7 +67,7 @@ def _open_folder(place: Place, labels: str | None) -> FolderSource | TableSource
     images = classes = False
     splits = splits_of(place)
     for name in place.walk():
-        if name.rpartition("/")[2] in _TABLES and name.count("/") <= 1:
+        if name.rpartition("/")[2] in TABLES and name.count("/") <= 1:
             tables.append(name)
         elif name.lower().endswith(".parquet"):
             parquet.append(name)

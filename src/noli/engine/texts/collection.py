@@ -53,7 +53,7 @@ class Collection:
             known = ", ".join(SUFFIXES)
             fix = f"name files that end in {known}"
             raise DataError("There are no text documents here.", where=str(place), fix=fix)
-        return cls(root, texts, tuple(name for name in names if name not in set(texts)))
+        return cls(root, texts, tuple(sorted(set(names) - set(texts))))
 
     def bytes_of(self, name: str) -> bytes:
         """Read a file.

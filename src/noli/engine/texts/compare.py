@@ -8,16 +8,16 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from noli.core.errors import DataError
+from noli.core.errors import DataError, UsageError
 from noli.data.documents import TextFile, open_texts
 from noli.data.folders import is_item
 from noli.data.place import Place
+from noli.data.sources import TABLES
 from noli.engine.progress import Progress
 from noli.engine.texts.collection import Collection
 
 _LISTED, _WORST = 20, 10
-# Tables of pictures, and archives of them: a folder with one is no collection of texts.
-_TABLES = ("metadata.csv", "metadata.jsonl")
+# A folder with one holds pictures.
 _ARCHIVES = (".parquet", ".npz")
 
 
@@ -55,24 +55,18 @@ class TextDiff:
 
 
 def are_texts(*places: str | Path) -> bool:
-    """Return whether every place is a local collection of texts, without any picture."""
+    """Return whether every place is a local collection of texts, and no data set of pictures."""
     return all(map(_is_texts, places))
 
 
 def _is_texts(place: str | Path) -> bool:
-    if not Path(place).exists():
-        return False
     try:
         found = Collection.find(place)
-    except DataError:
+    except (DataError, UsageError):
         return False
-    if found.root.is_file():
-        return True
-    names = (*found.texts, *found.others)
-    if any(name.rpartition("/")[2] in _TABLES or name.lower().endswith(_ARCHIVES) for name in names):
-        return False
-    here = Place(found.root)
-    return not any(is_item(here, name) for name in found.others)
+    here, names = Place(found.root), (*found.texts, *found.others)
+    tables = any(name.rpartition("/")[2] in TABLES or name.lower().endswith(_ARCHIVES) for name in names)
+    return found.root.is_file() or not (tables or any(is_item(here, name) for name in found.others))
 
 
 def diff_texts(
@@ -92,9 +86,8 @@ def diff_texts(
     """
     bar, first, second = progress or Progress(), Collection.find(a), Collection.find(b)
     alone = first.root.is_file() and second.root.is_file()
-    pairs = [(first.texts[0], second.texts[0])] if alone else []
-    if not alone:
-        pairs = [(name, name) for name in first.texts if name in set(second.texts)]
+    both = sorted(set(first.texts) & set(second.texts))
+    pairs = [(first.texts[0], second.texts[0])] if alone else [(name, name) for name in both]
     if not pairs:
         fix = "compare texts with their marked (or restored) version"
         raise DataError("The two collections have no document in common.", where=f"{a} and {b}", fix=fix)
