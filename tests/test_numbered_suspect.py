@@ -11,7 +11,7 @@ import pytest
 from noli.api._suspects import PictureQueries
 from noli.proof.claim import Suspect
 from noli.proof.protocol import Protocol
-from noli.proof.trust import Trust, resting
+from noli.proof.trust import resting
 
 CLASSES = ("cat", "dog", "owl")
 PROTOCOL = Protocol(
@@ -43,5 +43,5 @@ def test_numbers_are_read_by_a_map_that_the_claim_has(
         _, facts = QUERIES.served(described(tmp_path, more), stack, None)
     assert facts["label_map"] == known
     suspect = Suspect(name="s", **facts)
-    words = [one.word for one in resting(PROTOCOL, suspect, None, Trust())]
+    words = [one.word for one in resting(PROTOCOL, suspect, None)]
     assert ("labels" in words) is bool(known)

@@ -272,3 +272,17 @@ def test_two_lists_of_released_files_contradict_each_other(tmp_path: Path) -> No
         found = together([("a.zip", bundles[0]), ("b.zip", bundles[1])])
         assert found.exit_code == code
         assert ("different files" in " ".join(found.bundles[1].checked.reasons)) is (code == 3)
+
+
+def test_the_owner_s_clock_is_named_where_it_decides(tmp_path: Path) -> None:
+    """A later witness beside it changes nothing: without the clock the claim would be untimely."""
+    told = story(tmp_path)
+    data, late = told.bundle(thief(told)), (seen_by_checker("2026-03-01T00:00:00+00:00"),)
+    for seen in ((), late):
+        found = check(data, Trust(seen=seen, believe=WORD | {"clock"}))
+        assert (found.status, found.believed) == ("valid", ("clock", "draw", "age"))
+    assert check(data, Trust(seen=late, believe=WORD)).status == "untimely"
+    before = check(
+        data, Trust(seen=(seen_by_checker("2025-12-31T13:00:00+00:00"),), believe=WORD | {"clock"})
+    )
+    assert (before.status, before.believed) == ("valid", ("draw", "age"))

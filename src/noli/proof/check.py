@@ -33,6 +33,7 @@ EXIT: Mapping[Status, int] = {
     "untimely": 4,
 }
 STAMPS, OPENINGS = "timestamps/", "openings/"
+_BY_CLOCK = "the owner's clock, which the checker believes"
 # Files that only the signature covers: the owner's text.
 _FREE = {"report.html", "report.pdf", "environment.json"}
 
@@ -137,10 +138,11 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
     protocol, claim = parts.commitment.protocol, parts.claim.model_copy(update={"outcome": outcome})
     told = utc(claim.suspect.since) if claim.suspect.since else None
     since = trust.suspect_since or told
-    rests = resting(protocol, claim.suspect, since, trust)
-    needed = {one.word for one in rests} | ({"clock"} if len(proofs) == 1 else set())
-    believed = tuple(word for word in WORDS if word in trust.believe & needed)
-    rests = [one for one in rests if one.word not in trust.believe]
+    words = resting(protocol, claim.suspect, None if trust.suspect_since else told)
+    rests = tuple(one for one in words if one.word not in trust.believe)
+    # The earliest time decides.
+    by_clock = {"clock"} if proofs and proofs[0].by == _BY_CLOCK else set()
+    needed = by_clock | {one.word for one in words}
     facts: dict[str, Any] = {
         "since": since,
         "since_by": "the checker" if trust.suspect_since else "the owner",
@@ -148,7 +150,7 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
         "commitment": parts.commitment,
         "proofs": proofs,
         "sealed": protocol.secrets - len(parts.openings),
-        "believed": believed,
+        "believed": tuple(word for word in WORDS if word in trust.believe & needed),
         "spent": tuple(parts.spent),
         "release": release,
     }
@@ -163,7 +165,7 @@ def check(data: bytes, trust: Trust = NOBODY) -> Checked:
         )
         return Checked("not significant", (found,), **facts)
     if rests:
-        return Checked("on trust", tuple(one.why for one in rests), rests=tuple(rests), **facts)
+        return Checked("on trust", tuple(one.why for one in rests), rests=rests, **facts)
     return Checked("valid", **facts)
 
 
@@ -311,7 +313,5 @@ def _proofs(parts: Parts, trust: Trust) -> tuple[tuple[TimeProof, ...], list[str
         except Damaged as error:
             notes.append(f"A time stamp does not count: {error}.")
     if "clock" in trust.believe:
-        proofs.append(
-            TimeProof(utc(parts.commitment.created), "the owner's clock, which the checker believes")
-        )
+        proofs.append(TimeProof(utc(parts.commitment.created), _BY_CLOCK))
     return tuple(sorted(proofs, key=lambda proof: proof.moment)), notes

@@ -64,7 +64,7 @@ class Resting:
     why: str
 
 
-def resting(protocol: Protocol, suspect: Suspect, since: datetime | None, trust: Trust) -> list[Resting]:
+def resting(protocol: Protocol, suspect: Suspect, told: datetime | None) -> list[Resting]:
     """Return what of a claim rests on its owner's word, believed or not.
 
     With a beacon neither the draw nor the suspect's age does: whoever committed before its round could not
@@ -73,16 +73,14 @@ def resting(protocol: Protocol, suspect: Suspect, since: datetime | None, trust:
     Args:
         protocol: The committed claim.
         suspect: Who was asked, as the claim has it.
-        since: Since when the suspect exists, whoever says so.
-        trust: What the checker brings along; what is believed does not matter here.
+        told: Since when the suspect exists, if only the owner says so.
     """
     found = []
     if protocol.beacon is None:
         found.append(Resting("draw", _DRAW))
-        if since is not None and trust.suspect_since is None:
-            found.append(
-                Resting("age", f"Only the owner says that the suspect is not older than {said(since)}.")
-            )
+        if told is not None:
+            why = f"Only the owner says that the suspect is not older than {said(told)}."
+            found.append(Resting("age", why))
     # A map that is the identity for some classes leaves the answers of the others out.
     same = {name: (name,) for name in protocol.parameters.get("classes", ())}
     if suspect.label_map and suspect.label_map != same:
