@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from pages import DOCS, ROOT
 
+from noli.methods.verify.battery import table
+from noli.methods.verify.config import Config
+from noli.methods.verify.rows import summarise
+
 SETTINGS = json.loads((ROOT / "benchmarks/results/leaderboard.json").read_text())["settings"]
 SEARCH = json.loads((ROOT / "benchmarks/results/weave_settings.json").read_text())
 PAGE = " ".join((DOCS / "weave.md").read_text("utf-8").replace("**", "").split())
@@ -108,6 +112,15 @@ def test_which_intervals_lie_below_the_bound() -> None:
     worst = max(rows, key=lambda name: rows[name]["high"])
     assert rows[worst]["high"] <= small["bound"]
     assert len(rows) == 12
+    # The first three keys alone, as they stood when two more were measured.
+    three, five = ({name: row["values"][:n] for name, row in rows.items()} for n in (3, 5))
+    lines = (ROOT / "benchmarks/results/effect_subset.jsonl").read_text().splitlines()
+    cells = [json.loads(line) for line in lines if line.startswith('{"cell": "weave/leak-1-pair/')]
+    (pair,) = (measure for measure in table(Config(battery="standard")) if measure.name == "leak-1-pair")
+    first = summarise(pair, sorted(cells, key=lambda cell: cell["cell"])[:3], 0.95)
+    assert f"were added when it still reached {100 * first.high:.1f}" in PAGE
+    moved = max(abs(np.mean(five[name]) - np.mean(three[name])) for name in rows)
+    assert f"no mean changed by more than {np.ceil(1000 * moved) / 10:.1f}" in PAGE
     assert f"lies below the bound, that of `{worst}` up to {100 * rows[worst]['high']:.1f} %" in PAGE
     rows = long["variants"]["weave"]["rows"]
     (over,) = (name for name, row in rows.items() if row["high"] > long["bound"])
