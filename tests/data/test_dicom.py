@@ -584,6 +584,26 @@ def test_protect_undo_and_diff(tmp_path: Path, key: noli.Key) -> None:
     assert dicom.NOTE in (run.path / "report.html").read_text("utf-8")
 
 
+def test_salm_touches_a_share_of_the_pixels_and_keeps_the_tags(tmp_path: Path, key: noli.Key) -> None:
+    folder(tmp_path / "in", 4)
+    quick = {"network": "tiny", "rounds": 1, "steps": 2, "train_steps": 1, "size": 32, "device": "cpu"}
+    run = noli.protect(
+        tmp_path / "in", tmp_path / "out", method="protect/salm", key=key, config=quick, workers=1
+    )
+    assert run.manifest.results["dicom"] == 8
+    for name, data in snapshot(tmp_path / "in").items():
+        before, after = read(data), read((tmp_path / "out" / name).read_bytes())
+        changed = (before.pixel_array != after.pixel_array).mean()
+        # A quarter is asked for, at the side of learning.
+        assert 0 < changed < 0.5
+        assert after.SOPInstanceUID != before.SOPInstanceUID
+        assert "changed by noli" in after.DerivationDescription
+        assert after.PatientName == before.PatientName
+        assert after.file_meta.TransferSyntaxUID == before.file_meta.TransferSyntaxUID
+    found = noli.undo(tmp_path / "out", tmp_path / "back", key=key, workers=1)
+    assert found.compared == 8
+
+
 def test_values_beyond_the_window_are_told_when_they_can_be_lost(
     tmp_path: Path, key: noli.Key, capsys: pytest.CaptureFixture[str]
 ) -> None:
