@@ -28,6 +28,12 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found.groups(default="")) for found in _FENCE.finditer(page.read_text("utf-8"))]
 
 
+def tables(page: str) -> list[list[str]]:
+    """Return the cells of every line of a Markdown text's tables, heads included."""
+    lines = (line for line in page.splitlines() if line.startswith("| "))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 def generator() -> ModuleType:
     """Load docs/generate.py, which is a script beside its helpers and no module of the package."""
     sys.path.append(str(DOCS))

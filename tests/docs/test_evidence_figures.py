@@ -7,17 +7,13 @@ import re
 from typing import Any
 
 import pytest
-from pages import DOCS, ROOT
+from pages import DOCS, ROOT, tables
 
 FOUND = json.loads((ROOT / "benchmarks/results/evidence_null.json").read_text())
 PARTS = FOUND["parts"]
 PAGE = (DOCS / "evidence.md").read_text("utf-8")
 TEXT = " ".join(PAGE.replace("**", "").split())
-TABLE = [
-    [cell.strip() for cell in line.strip("|").split("|")]
-    for line in PAGE.splitlines()
-    if line.startswith("| ") and re.search(r"\(\d", line)
-]
+TABLE = [row for row in tables(PAGE) if re.search(r"\(\d", " ".join(row))]
 LEVELS = ("0.05", "0.01", "0.001")
 SOUND = {
     "classes, 20 questions": "labels-20",

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from pages import DOCS, ROOT
+from pages import DOCS, ROOT, tables
 
 CELLS = json.loads((ROOT / "benchmarks/results/sleepermark.json").read_text())["cells measured"]
 PAGE = (DOCS / "prove-models.md").read_text("utf-8")
@@ -17,11 +17,7 @@ DESIGNS = {"fixed picture": "picture", "every prompt": "always"}
 WAYS = {"all weights": "full", "LoRA": "lora"}
 DISTORTED = {"JPEG 50": "jpeg", "blurred": "blur", "noise": "noise", "halved and enlarged": "resize"}
 QUIET = {"without the trigger": "plain", "unmarked model": "unmarked"}
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split("|")]
-    for line in PAGE.splitlines()
-    if line.startswith("| ") and "keys" not in line
-]
+ROWS = [row for row in tables(PAGE) if "keys" not in " ".join(row)]
 
 
 def cells_of(label: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from pages import DOCS, ROOT
+from pages import DOCS, ROOT, tables
 
 from noli.ops import membership
 
@@ -16,8 +16,7 @@ TEXT = " ".join(PAGE.replace("**", "").split())
 
 
 def rows() -> dict[str, list[str]]:
-    lines = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ")]
-    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+    return {first: cells for first, *cells in tables(PAGE)}
 
 
 @pytest.mark.parametrize("thief", FOUND["keyed"])
