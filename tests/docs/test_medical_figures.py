@@ -67,6 +67,17 @@ def test_the_countermeasures(title: str) -> None:
     assert all(len(rows[row]["values"]) == 3 for row in rows)
 
 
+def test_t2ue_in_words() -> None:
+    rows = {name: row["value"] for name, row in CHEST["t2ue"]["rows"].items()}
+    least = min(value for name, value in rows.items() if name != "crop+flip")
+    words = (
+        f"{100 * rows['crop+flip']:.1f} % after crop and flip, {100 * least:.1f} or more in the other rows"
+    )
+    assert words in PAGE
+    assert all(len(CHEST["t2ue"]["rows"][name]["values"]) == 3 for name in ROWS)
+    assert rows["crop+flip"] > CHEST["clean"]["rows"]["crop+flip"]["low"]
+
+
 @pytest.mark.parametrize("title", READ)
 def test_the_reader(title: str) -> None:
     found = CHEST[TABLE[title]]["reader"]
