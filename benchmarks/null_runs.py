@@ -22,12 +22,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import CLASSES, Cells, bench_key, cifar10, protect_arrays, save
-from noli.core.evidence import LEVELS
+from noli.core.evidence import LEVELS, Level
 from noli.data.demo import photo_crops
 from noli.methods.protect import cuda, weave
 from noli.methods.verify.battery import LearnabilityData
@@ -37,16 +37,24 @@ from noli.methods.verify.load import load
 from noli.ops.stats import wilson
 
 CFG = Config(network="tiny", min_steps=60, epochs=6, partial=())
-SETTINGS = {
-    "none": CFG,
-    "faded": CFG.model_copy(update={"min_likeness": 0.0}),
-    "keyed": CFG,
-    "weave": Config(network="tiny", partial=()),
+
+
+class Kind(NamedTuple):
+    """How runs are judged, at which level, and on what: data set, training and test images."""
+
+    cfg: Config
+    claim: Level
+    data: str = "photos"
+    train: int = 900
+    test: int = 450
+
+
+KINDS = {
+    "none": Kind(CFG, "routine"),
+    "faded": Kind(CFG.model_copy(update={"min_likeness": 0.0}), "routine"),
+    "keyed": Kind(CFG, "naive"),  # CUDA is published for ordinary training only
+    "weave": Kind(Config(network="tiny", partial=()), "routine", "cifar", 5_000, 5_000),
 }
-# At which level a kind is judged: keyed CUDA is published for ordinary training only.
-CLAIMS = {"none": "routine", "faded": "routine", "keyed": "naive", "weave": "routine"}
-# Training and test images of a run.
-PHOTOS, CIFAR = (900, 450), (5_000, 5_000)
 
 
 def changed(
@@ -66,28 +74,27 @@ def changed(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--kinds", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     args = parser.parse_args()
     cells = Cells("null_runs")
     for kind in args.kinds:
         for number in range(args.runs):
             cells.get(f"{kind}/{number}", lambda k=kind, n=number: verdicts(k, n))
     rates: dict[str, Any] = {}
-    for kind in SETTINGS:
+    for kind, how in KINDS.items():
         done = [cell for name, cell in cells.done.items() if name.startswith(f"{kind}/")]
         seen = Counter(f"{level}: {cell[level]}" for cell in done for level in LEVELS)
-        hits = seen[f"{CLAIMS[kind]}: supported"]
+        hits = seen[f"{how.claim}: supported"]
         low, high = wilson(hits, len(done))
         rates[kind] = {"supported": hits, "runs": len(done), "low": low, "high": high, "all": dict(seen)}
-        sizes = CIFAR if kind == "weave" else PHOTOS
-        rates[kind] |= {"claim": CLAIMS[kind], "training_images": sizes[0], "test_images": sizes[1]}
+        rates[kind] |= {"claim": how.claim, "training_images": how.train, "test_images": how.test}
     save("null_runs", {"kinds": rates}, cells)
 
 
 @lru_cache(maxsize=2)
-def pool(kind: str) -> LearnabilityData:
-    """All images from which the runs of a kind draw theirs."""
-    if kind == "weave":
+def pool(data: str) -> LearnabilityData:
+    """All images from which the runs on a data set draw theirs."""
+    if data == "cifar":
         (x, y), held = cifar10("train"), cifar10("test")
         return LearnabilityData(x, x, y, y, *held, CLASSES)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,14 +104,14 @@ def pool(kind: str) -> LearnabilityData:
 
 def verdicts(kind: str, number: int) -> dict[str, str]:
     """Judge one draw; return the verdict per level."""
-    full, (train, test) = pool(kind), CIFAR if kind == "weave" else PHOTOS
-    rng = np.random.default_rng(number)
-    rows = rng.permutation(len(full.clean_x))[:train]
-    held = rng.permutation(len(full.test_x))[:test]
+    how = KINDS[kind]
+    full, rng = pool(how.data), np.random.default_rng(number)
+    rows = rng.permutation(len(full.clean_x))[: how.train]
+    held = rng.permutation(len(full.test_x))[: how.test]
     x, y = full.clean_x[rows], full.clean_y[rows]
     made = changed(kind, x, y, rng, number, full.classes)
     data = LearnabilityData(x, made, y, y, full.test_x[held], full.test_y[held], full.classes)
-    evidence = judge(data, None, SETTINGS[kind])
+    evidence = judge(data, None, how.cfg)
     found = {level.level: level.verdict for level in evidence.levels}
     return {str(level): found.get(level, evidence.verdict) for level in LEVELS}
 
